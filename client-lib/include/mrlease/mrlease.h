@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * libmrlease: RDMA memory registrations over files, as leases.
+ *
+ * A LEASE covers a byte RANGE of a FILE with an ACCESS (read, write) and a BACKING (direct, odp, bounce). When somebody
+ * truncates the file, wants it durable or wants a stable copy, the daemon mrleased BREAKS the lease: a RECALL asks this
+ * library to comply by a DEADLINE; who does not is FENCED: its memory regions are destroyed by force.
+ *
+ * Errors: every call that can fail returns 0 or a positive errno value; mrl_last_error() gives the sentence that says
+ * what was wrong and what to do. A call that fails has changed nothing, unless its text says otherwise.
+ * Threads: every call may be made from any thread at any time, but one region must not be used by one thread while
+ * another thread passes it to mrl_dereg(). Callbacks run with no lock of the library held and may call the library.
+ * Units: offsets and lengths are bytes, times are milliseconds.
+ */
+#ifndef MRLEASE_H
+#define MRLEASE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ibv_pd;
+struct ibv_mr;
+struct ibv_context;
+struct mrl_ctx;     /* a connection to mrleased, with the library's threads */
+struct mrl_region;  /* a leased, registered range of a file */
+struct mrl_freeze;  /* a hold that this process has asked for on a file */
+
+#if defined(__GNUC__)
+#define MRL_API __attribute__((visibility("default")))
+#else
+#define MRL_API
+#endif
+
+#define MRL_DEFAULT_SOCKET "/run/mrlease/mrleased.sock"
+
+enum mrl_backing {
+  MRL_BACKING_AUTO = 0,            /* the probe decides: odp where the device passes its self-test, else bounce */
+  MRL_BACKING_DIRECT = 1,          /* the file's own pages, pinned; only where the kernel allows it */
+  MRL_BACKING_ODP = 2,             /* the file's own pages, on demand; transparent where possible, else cooperative */
+  MRL_BACKING_ODP_COOPERATIVE = 3, /* odp that never uses userfaultfd */
+  MRL_BACKING_BOUNCE = 4           /* pages of their own; the daemon writes them to the file */
+};
+
+enum mrl_reason {
+  MRL_REASON_UNKNOWN = 0, MRL_REASON_TRUNCATE = 1, MRL_REASON_DESTRUCTIVE = 2, MRL_REASON_WRITE = 3,
+  MRL_REASON_READ = 4, MRL_REASON_SYNC = 5, MRL_REASON_FREEZE = 6, MRL_REASON_REVOKE = 7
+};
+
+enum mrl_event_type {
+  /* Stop local and remote operations on [offset, offset + length) of the file and wait for those in flight. Comes only
+   * to direct and cooperative odp leases, and for a revoke. Return 0 when that is done, or EINPROGRESS and call
+   * mrl_complied() later. After it the keys may be dead: wait for RESTORED. */
+  MRL_EVENT_RECALL = 1,
+  /* The region is usable again, with these keys (unchanged for odp and bounce). size: bytes of the region that are on
+   * the file. */
+  MRL_EVENT_RESTORED = 2,
+  /* The file ends inside the region now: what lies beyond size bytes of the region is off the file, until mrl_extend(). */
+  MRL_EVENT_TRIMMED = 3,
+  /* The lease is lost and its memory regions are destroyed; remote operations fail. Register again when you like, after
+   * mrl_dereg(). */
+  MRL_EVENT_FENCED = 4,
+  /* The daemon is gone: leases are not protected until RECONNECTED. */
+  MRL_EVENT_DISCONNECTED = 5,
+  MRL_EVENT_RECONNECTED = 6
+};
+
+struct mrl_event {
+  size_t struct_size;        /* sizeof(struct mrl_event) as the library knows it */
+  enum mrl_event_type type;
+  struct mrl_region *region; /* NULL for DISCONNECTED and RECONNECTED */
+  uint64_t recall;           /* RECALL: for mrl_complied() */
+  enum mrl_reason reason;
+  uint64_t offset, length;   /* of the file */
+  uint32_t deadline_ms;      /* RECALL: from now */
+  uint64_t size;             /* RESTORED, TRIMMED: bytes of the region, from its start, that are on the file */
+  enum mrl_backing backing;  /* RESTORED */
+  uint32_t lkey, rkey;       /* RESTORED */
+  uint64_t generation;       /* counts the changes of keys: 1 after mrl_reg_file() */
+  const char *message;       /* for people; valid during the callback */
+};
+
+/* Returns 0, or EINPROGRESS for a RECALL that mrl_complied() will answer. */
+typedef int (*mrl_callback)(const struct mrl_event *event, void *user);
+
+enum mrl_open_flags {
+  MRL_OPEN_OWN_LOOP = 1 /* no callback thread: the application polls mrl_get_fd() and calls mrl_dispatch() */
+};
+
+struct mrl_open_options {
+  size_t struct_size;      /* sizeof(struct mrl_open_options) */
+  const char *socket_path; /* NULL: $MRLEASE_SOCKET, else MRL_DEFAULT_SOCKET */
+  uint32_t flags;
+  mrl_callback callback;   /* NULL: no events are delivered; a RECALL is then answered when mrl_leave() has drained */
+  void *user;
+};
+
+/* Connect to the daemon and start the library's private threads. options may be NULL. The caller owns *ctx and ends it
+ * with mrl_close(). ENOENT, ECONNREFUSED: no daemon; EPROTO: the versions do not meet; EACCES. */
+MRL_API int mrl_open(const struct mrl_open_options *options, struct mrl_ctx **ctx);
+/* Deregister what is still registered, thaw what is still frozen, end the threads. Not from a callback (EDEADLK). */
+MRL_API int mrl_close(struct mrl_ctx *ctx);
+/* The calling thread's last error, a sentence; never NULL, valid until the thread's next call. */
+MRL_API const char *mrl_last_error(void);
+
+/* Own loop: readable when an event waits. Owned by ctx. */
+MRL_API int mrl_get_fd(struct mrl_ctx *ctx);
+/* Own loop: deliver the events that wait, without blocking; returns 0. */
+MRL_API int mrl_dispatch(struct mrl_ctx *ctx);
+
+enum mrl_quirk {
+  /* The device's ODP passes the self-test for page-aligned transfers only (rdma_rxe up to 7.3.4 puts others at the
+   * page's start). By setting this the application promises page-aligned transfers of whole pages, in packets that fit
+   * a page (path MTU 4096). */
+  MRL_QUIRK_ODP_PAGE_ALIGNED = 1
+};
+
+enum mrl_reg_flags {
+  MRL_REG_SHARE = 1,           /* overlap with write leases of others is wanted */
+  MRL_REG_PRESERVE_ORPHANS = 2 /* keep what a truncate cuts off */
+};
+
+struct mrl_reg_options {
+  size_t struct_size;       /* sizeof(struct mrl_reg_options) */
+  enum mrl_backing backing; /* default AUTO */
+  uint32_t accept_quirks;   /* enum mrl_quirk, or-ed */
+  uint32_t flags;           /* enum mrl_reg_flags */
+  uint32_t peer_budget_ms;  /* the longest stall the remote peer survives; 0: 200 */
+};
+
+/*
+ * Lease [offset, offset + length) of fd's file, map it and register the mapping in pd.
+ * access: IBV_ACCESS_*; any write access needs fd open for reading and writing; read access needs it open for reading.
+ * options may be NULL. fd stays the caller's and may be closed afterwards.
+ * The caller owns *region and ends it with mrl_dereg().
+ *   EINVAL   length is 0, offset or access is malformed, offset is not page-aligned, O_APPEND
+ *   ERANGE   the range reaches beyond the end of the file
+ *   EISDIR, ENOTSUP  not a regular file, or a file system or device that cannot back the lease asked for
+ *   EBADF    fd is not open
+ *   EACCES   fd is not open in the mode that the access needs
+ *   EBUSY    overlaps another's write lease, and MRL_REG_SHARE was not set by both
+ *   ENODEV   the device of pd is closed or gone
+ *   EOPNOTSUPP the backing asked for does not work on this kernel and device; the message says what was tried
+ *   ENOMEM, EMFILE, ENOSPC, EDQUOT  limits
+ */
+MRL_API int mrl_reg_file(struct mrl_ctx *ctx, struct ibv_pd *pd, int fd, uint64_t offset, size_t length, int access,
+                         const struct mrl_reg_options *options, struct mrl_region **region);
+/* Deregister, hand back the lease: on return what RDMA wrote is in the file (not yet durable: mrl_sync()). The region is
+ * gone even when an error is returned (EIO, ENOSPC: bounce data could not be written). Not from a callback. */
+MRL_API int mrl_dereg(struct mrl_region *region);
+
+MRL_API void *mrl_addr(const struct mrl_region *region);       /* the mapping, stable for the region's life */
+MRL_API size_t mrl_length(const struct mrl_region *region);
+MRL_API uint32_t mrl_lkey(const struct mrl_region *region);    /* of the current generation */
+MRL_API uint32_t mrl_rkey(const struct mrl_region *region);
+MRL_API struct ibv_mr *mrl_mr(const struct mrl_region *region); /* NULL while recalled or fenced; owned by the region */
+
+struct mrl_info {
+  size_t struct_size;
+  enum mrl_backing backing;
+  int transparent;          /* odp: 1 where a break costs the peer a pause at most */
+  int fenced;
+  uint64_t size;            /* bytes of the region that are on the file */
+  uint64_t generation;
+  uint64_t recalls, freezes, pages_merged, stall_us_max; /* counted since registration; stall: the longest gate at thaw */
+  char backing_reason[200]; /* why this backing: what the probe found */
+  char guard[24];           /* precontent, lease, seal, observe, none */
+  char coverage[200];       /* what is held, what is only observed */
+};
+MRL_API int mrl_get_info(const struct mrl_region *region, struct mrl_info *info);
+
+/* What RDMA wrote before this call is on the disk when it returns 0. [offset, offset + length) of the file; length 0: to
+ * the end of the region. */
+MRL_API int mrl_sync(struct mrl_region *region, uint64_t offset, uint64_t length);
+/* The file has grown again: put the cut-off part of the region back on the file, up to its end. What was written there
+ * meanwhile is discarded. *size (may be NULL): bytes of the region on the file now. */
+MRL_API int mrl_extend(struct mrl_region *region, uint64_t *size);
+/* Answer a RECALL for which the callback returned EINPROGRESS. EINVAL: no such recall (or its deadline has passed). */
+MRL_API int mrl_complied(struct mrl_region *region, uint64_t recall);
+
+/* The posting guard: local operations between enter and leave hold up a recall. mrl_enter: 0, or EAGAIN while the region
+ * is recalled (wait for RESTORED), or EKEYREVOKED when fenced. Nanoseconds when nothing happens. */
+MRL_API int mrl_enter(struct mrl_region *region);
+MRL_API void mrl_leave(struct mrl_region *region);
+
+/* ---- for anybody with a descriptor of the file: no region is needed ---- */
+/* Every lease's data in the range durable. length 0: to the end. */
+MRL_API int mrl_file_sync(struct mrl_ctx *ctx, int fd, uint64_t offset, uint64_t length);
+/* The range of the file stands still until mrl_thaw(), or hold_ms has passed, or this process ends. fd must be open for
+ * writing. *unsettled (may be NULL): pages of bounce leases that were being written all the while and may be torn.
+ * The caller owns *freeze and ends it with mrl_thaw(). */
+MRL_API int mrl_file_freeze(struct mrl_ctx *ctx, int fd, uint64_t offset, uint64_t length, uint32_t hold_ms,
+                            struct mrl_freeze **freeze, uint64_t *unsettled);
+/* ETIMEDOUT: the hold had passed before; the file may have changed since. freeze is gone in any case. */
+MRL_API int mrl_thaw(struct mrl_freeze *freeze);
+
+/* ---- what this kernel and device can do, found by doing ---- */
+struct mrl_caps {
+  size_t struct_size;
+  int odp;              /* 1: any transfer is right; 2: page-aligned transfers only (MRL_QUIRK_ODP_PAGE_ALIGNED); 0: no */
+  int odp_waits;        /* a device fault waits in userfaultfd: transparent freezes */
+  int userfaultfd;      /* this process may use userfaultfd for device faults */
+  int direct_ext;       /* 1: a file mapping of the file given can be pinned for writing */
+  char reason[400];     /* what was tried and what came back */
+};
+/* fd: a file to try on, or -1. Uses a loopback connection on the device; takes some milliseconds; cached per device. */
+MRL_API int mrl_probe(struct mrl_ctx *ctx, struct ibv_context *device, int fd, struct mrl_caps *caps);
+MRL_API const char *mrl_backing_name(enum mrl_backing backing);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// The arbiter: a deterministic state machine over leases and breaks.
+#pragma once
+
+#include <memory>
+
+#include "daemon/core/events.h"
+
+namespace mrlease::core {
+
+// Which foreign operations on a file must come to the arbiter; the guard answers the others itself.
+struct Needs {
+  bool truncate = false, destructive = false, write = false, read = false;
+  bool operator==(const Needs&) const = default;
+};
+
+// Not thread-safe: one thread steps it.
+class Arbiter {
+ public:
+  explicit Arbiter(Policy policy);
+  ~Arbiter();
+
+  // Apply an event at `now`, together with every deadline that has passed by then. Time must not go back.
+  Effects step(const Event& event, Time now);
+  // When Tick is due at the latest; kNever when nothing is pending.
+  Time next_deadline() const;
+
+  Needs needs(const FileKey& file) const;
+  const Lease* find(LeaseId id) const;  // valid until the next step
+  std::size_t leases() const;
+  std::size_t breaks() const;  // not yet done
+  void set_policy(Policy policy);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace mrlease::core

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// File work of the daemon: bounce pages and frozen stores to and from the file. Blocking; runs in workers.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "daemon/fence/fence.h"
+
+namespace mrlease::store {
+
+inline constexpr std::uint64_t kPage = 4096;
+
+// The pages of a bounce lease: a sealed memfd of the lease's length (rounded up to pages) that both sides map. Thread-safe:
+// one operation at a time (an internal mutex), hold() excepted, which only sets a flag.
+class Bounce {
+ public:
+  // Creates the memfd and fills it from file [offset, offset + length). Throws std::system_error.
+  Bounce(fence::SharedFd file, std::uint64_t offset, std::uint64_t length);
+  ~Bounce();
+  Bounce(const Bounce&) = delete;
+  Bounce& operator=(const Bounce&) = delete;
+  int memfd() const;
+
+  struct Result { int code = 0; std::uint64_t pages_written = 0, unsettled = 0, conflicts = 0; std::string text; };
+  // Write the pages that changed since they were last written, never beyond the file's end (fstat before each) nor
+  // beyond the lease. A page is copied aside, the copy is hashed and written, the hash kept only after success.
+  Result flush();
+  // flush, then look again at what was written until it stands still (at most rounds times): a page that the device was
+  // just writing is not left torn in the file.
+  Result flush_settled(int rounds, int settle_ms);
+  // After a truncate: the file now ends at file_size; pages beyond are off the file and are not written until extend().
+  void trim(std::uint64_t file_size);
+  // The file has grown: pages up to file_size are on the file again: their bounce content is discarded, file content taken.
+  Result extend(std::uint64_t file_size);
+  // After a foreign write: pages that changed in the file and not here are taken over; both changed: ours stays, counted.
+  Result merge_from_file();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Write [begin, begin + length) of the file from the store memfd (store offset 0 is file offset store_begin), never
+// beyond the file's end. 0 or errno.
+int merge_pages(int store, std::uint64_t store_begin, int file, std::uint64_t begin, std::uint64_t length);
+// For a client that is fenced or dead: write every page of the store that holds data and differs from the file.
+// pages: how many were written. 0 or errno.
+int merge_all(int store, std::uint64_t store_begin, std::uint64_t store_length, int file, std::uint64_t* pages);
+// A sealed (no shrink, no grow) memfd of length bytes. Throws std::system_error.
+int create_store(const char* name, std::uint64_t length);
+// Fill a store from the file (direct freeze). 0 or errno.
+int fill(int store, std::uint64_t store_begin, std::uint64_t store_length, int file);
+
+}  // namespace mrlease::store
