@@ -15,6 +15,9 @@ namespace mrlease::guard {
 
 enum class Kind { None, Precontent, Lease, Seal, Observe };
 
+// The ids of guards have their top bit set; the caller numbers its own breaks below.
+inline constexpr bool is_guards(core::BreakId id) { return (id >> 63) != 0; }
+
 // A foreign operation that is being held. Ids are unique in the process's life.
 struct ForeignOp {
   core::BreakId id = 0;

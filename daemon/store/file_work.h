@@ -15,12 +15,17 @@ namespace mrlease::store {
 
 inline constexpr std::uint64_t kPage = 4096;
 
+// Can somebody truncate the file while we write to it? Held: a guard holds every truncate until the work is over, so the
+// size that was looked at before a write still holds. Possible: no such guard; writes then go another way, which never
+// makes the file longer whatever happens, but is several times slower where the file system uses large folios.
+enum class Truncates { Possible, Held };
+
 // The pages of a bounce lease: a sealed memfd of the lease's length (rounded up to pages) that both sides map. Thread-safe:
 // one operation at a time (an internal mutex), hold() excepted, which only sets a flag.
 class Bounce {
  public:
   // Creates the memfd and fills it from file [offset, offset + length). Throws std::system_error.
-  Bounce(fence::SharedFd file, std::uint64_t offset, std::uint64_t length);
+  Bounce(fence::SharedFd file, std::uint64_t offset, std::uint64_t length, Truncates truncates = Truncates::Possible);
   ~Bounce();
   Bounce(const Bounce&) = delete;
   Bounce& operator=(const Bounce&) = delete;
@@ -47,10 +52,12 @@ class Bounce {
 
 // Write [begin, begin + length) of the file from the store memfd (store offset 0 is file offset store_begin), never
 // beyond the file's end. 0 or errno.
-int merge_pages(int store, std::uint64_t store_begin, int file, std::uint64_t begin, std::uint64_t length);
+int merge_pages(int store, std::uint64_t store_begin, int file, std::uint64_t begin, std::uint64_t length,
+                Truncates truncates = Truncates::Possible);
 // For a client that is fenced or dead: write every page of the store that holds data and differs from the file.
 // pages: how many were written. 0 or errno.
-int merge_all(int store, std::uint64_t store_begin, std::uint64_t store_length, int file, std::uint64_t* pages);
+int merge_all(int store, std::uint64_t store_begin, std::uint64_t store_length, int file, std::uint64_t* pages,
+              Truncates truncates = Truncates::Possible);
 // A sealed (no shrink, no grow) memfd of length bytes. Throws std::system_error.
 int create_store(const char* name, std::uint64_t length);
 // Fill a store from the file (direct freeze). 0 or errno.

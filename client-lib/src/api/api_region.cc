@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// mrl_reg_file and what is done with a region.
+#include <fcntl.h>
+
+#include "client-lib/src/api/handles.h"
+#include "client-lib/src/api/registration_check.h"
+
+using namespace mrlease::client;
+
+namespace {
+
+Outcome choose(mrl_ctx* ctx, ibv_pd* pd, const mrl_reg_options& options, Choice* out) {
+  DeviceCaps caps;
+  const bool matters = options.backing != MRL_BACKING_DIRECT && options.backing != MRL_BACKING_BOUNCE;
+  if (matters) {
+    Outcome o = ctx->impl->caps(verbs::context_of(pd), &caps);
+    if (!o.ok()) return o;
+  }
+  Outcome o = choose_backing(options.backing, options.accept_quirks, caps, ctx->impl->resolver() != nullptr, out);
+  if (o.ok() && matters && out->backing == MRL_BACKING_ODP_COOPERATIVE && ctx->impl->resolver() == nullptr &&
+      !ctx->impl->userfaultfd_reason().empty()) {
+    out->reason += " (" + ctx->impl->userfaultfd_reason() + ")";
+  }
+  return o;
+}
+
+Outcome register_file(mrl_ctx* ctx, ibv_pd* pd, int fd, std::uint64_t offset, std::size_t length, int access,
+                      const mrl_reg_options* given, mrl_region** region) {
+  if (ctx == nullptr) return missing("ctx");
+  if (pd == nullptr) return missing("pd");
+  if (region == nullptr) return missing("region");
+  mrl_reg_options options;
+  CheckedFile file;
+  RegionSpec spec;
+  Outcome o = check_options(given, &options);
+  if (o.ok()) o = verbs::check_access(access, &spec.access);
+  if (o.ok()) o = check_file(fd, offset, length, verbs::writes(access), &file);
+  if (o.ok()) o = choose(ctx, pd, options, &spec.choice);
+  if (!o.ok()) return o;
+  spec.pd = pd;
+  spec.file = mrlease::wire::Fd(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  if (!spec.file) return from_errno("duplicate of the file descriptor");
+  spec.offset = offset;
+  spec.length = length;
+  spec.write = verbs::writes(access);
+  spec.share = (options.flags & MRL_REG_SHARE) != 0;
+  spec.preserve_orphans = (options.flags & MRL_REG_PRESERVE_ORPHANS) != 0;
+  spec.peer_budget_ms = options.peer_budget_ms;
+  auto made = std::make_unique<mrl_region>();
+  made->context = ctx;
+  o = Region::create(*ctx->impl, std::move(spec), made.get(), &made->impl);
+  if (!o.ok()) return o;
+  *region = made.get();
+  std::lock_guard lock(ctx->mutex);
+  ctx->regions[made.get()] = std::move(made);
+  return {};
+}
+
+}  // namespace
+
+extern "C" {
+
+int mrl_reg_file(mrl_ctx* ctx, ibv_pd* pd, int fd, uint64_t offset, size_t length, int access,
+                 const mrl_reg_options* options, mrl_region** region) {
+  return guarded([&] { return register_file(ctx, pd, fd, offset, length, access, options, region); });
+}
+
+int mrl_dereg(mrl_region* region) {
+  return guarded([&]() -> Outcome {
+    if (region == nullptr) return missing("region");
+    if (EventQueue::in_callback()) return {EDEADLK, "mrl_dereg() from a callback would wait for itself"};
+    Outcome o = region->impl->dereg();
+    mrl_ctx* ctx = region->context;
+    std::unique_ptr<mrl_region> ended;
+    std::lock_guard lock(ctx->mutex);
+    auto found = ctx->regions.find(region);
+    if (found != ctx->regions.end()) {
+      ended = std::move(found->second);
+      ctx->regions.erase(found);
+    }
+    return o;
+  });
+}
+
+void* mrl_addr(const mrl_region* region) { return region->impl->address(); }
+size_t mrl_length(const mrl_region* region) { return region->impl->length(); }
+uint32_t mrl_lkey(const mrl_region* region) { return region->impl->lkey(); }
+uint32_t mrl_rkey(const mrl_region* region) { return region->impl->rkey(); }
+ibv_mr* mrl_mr(const mrl_region* region) { return region->impl->mr(); }
+
+int mrl_get_info(const mrl_region* region, mrl_info* info) {
+  return guarded([&]() -> Outcome {
+    if (region == nullptr) return missing("region");
+    if (info == nullptr || info->struct_size < sizeof(std::size_t)) return missing("info (or its struct_size)");
+    region->impl->info(info);
+    return {};
+  });
+}
+
+int mrl_sync(mrl_region* region, uint64_t offset, uint64_t length) {
+  return guarded([&]() -> Outcome { return region == nullptr ? missing("region") : region->impl->sync(offset, length); });
+}
+
+int mrl_extend(mrl_region* region, uint64_t* size) {
+  return guarded([&]() -> Outcome { return region == nullptr ? missing("region") : region->impl->extend(size); });
+}
+
+int mrl_complied(mrl_region* region, uint64_t recall) {
+  return guarded([&]() -> Outcome { return region == nullptr ? missing("region") : region->impl->complied(recall); });
+}
+
+int mrl_enter(mrl_region* region) { return region->impl->guard().enter(); }
+void mrl_leave(mrl_region* region) { region->impl->guard().leave(); }
+
+}  // extern "C"

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the opaque pointers of mrlease.h point at.
+#pragma once
+
+#include <exception>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <system_error>
+
+#include "client-lib/src/api/last_error.h"
+#include "client-lib/src/region/context.h"
+#include "client-lib/src/region/region.h"
+#include "mrlease/mrlease.h"
+
+struct mrl_region {
+  mrl_ctx* context = nullptr;
+  std::shared_ptr<mrlease::client::Region> impl;
+};
+
+struct mrl_ctx {
+  std::unique_ptr<mrlease::client::Context> impl;
+  std::mutex mutex;
+  std::map<mrl_region*, std::unique_ptr<mrl_region>> regions;  // those that mrl_close() would have to end
+  std::map<mrl_freeze*, std::unique_ptr<mrl_freeze>> freezes;
+};
+
+struct mrl_freeze {
+  mrl_ctx* context = nullptr;
+  std::uint64_t id = 0;
+};
+
+namespace mrlease::client {
+
+// No exception crosses the C boundary.
+template <typename Call>
+int guarded(Call&& call) noexcept {
+  try {
+    return remember(call());
+  } catch (const std::system_error& e) {
+    return remember({e.code().value() > 0 ? e.code().value() : EIO, e.what()});
+  } catch (const std::bad_alloc&) {
+    return remember({ENOMEM, "out of memory"});
+  } catch (const std::exception& e) {
+    return remember({EIO, e.what()});
+  }
+}
+
+inline Outcome missing(const char* what) { return {EINVAL, std::string(what) + " is NULL"}; }
+
+}  // namespace mrlease::client

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// A backing: how one region complies with recalls. The region offers what a backing needs by Services.
+#pragma once
+
+#include <memory>
+
+#include "client-lib/src/region/store.h"
+#include "client-lib/src/uffd/exchange.h"
+#include "mrlease/mrlease.h"
+#include "proto/framing.h"
+
+namespace mrlease::client {
+
+struct RecallOrder {
+  wire::v1::Recall recall;
+  wire::Fd store;  // FREEZE, TRIM
+  Deadline deadline;
+};
+
+class Services {
+ public:
+  virtual ~Services() = default;
+  virtual const Layout& layout() const = 0;
+  virtual std::uint64_t length() const = 0;  // as asked for, not rounded to pages
+  virtual const Pagemap& pagemap() const = 0;
+  // Close the posting guard, ask the application, wait until it is quiet.
+  virtual Outcome quiesce(const RecallOrder& order) = 0;
+  // Deregister with the daemon's consent; register the first `bytes` and tell the daemon. EKEYREVOKED: fenced.
+  virtual Outcome drop_mr() = 0;
+  virtual Outcome make_mr(std::uint64_t bytes) = 0;
+  virtual Outcome merge(const Store& store, const std::vector<protocol::FileRange>& ranges) = 0;
+  // Tell the application. restored() opens the posting guard.
+  virtual void restored(mrl_backing now) = 0;
+  virtual void set_file_size(std::uint64_t file_size) = 0;  // TRIMMED when the region got shorter
+};
+
+// Called under the region's operation lock.
+class Backing {
+ public:
+  virtual ~Backing() = default;
+  virtual Outcome comply(RecallOrder order) = 0;
+  virtual Outcome extend(std::uint64_t file_size) = 0;
+  // Before the lease is given up: what only this process can see goes to where the daemon finds it.
+  virtual void surrender() {}
+  // The daemon is gone, or will not come: what is owed goes into the file from here.
+  virtual Outcome merge_locally() { return {}; }
+  // Fenced: leave nothing between application and file, nobody waiting.
+  virtual void restore() {}
+  virtual ExchangeStats stats() const { return {}; }
+};
+
+std::unique_ptr<Backing> make_direct(Services& services);
+std::unique_ptr<Backing> make_cooperative(Services& services, bool preserve_orphans);
+std::unique_ptr<Backing> make_bounce(Services& services);
+Outcome make_transparent(Services& services, Resolver& resolver, std::uint32_t peer_budget_ms, bool preserve_orphans,
+                         std::unique_ptr<Backing>* out);
+
+// Bytes of the region, from its start, that a file of that size has.
+std::uint64_t bytes_on_file(const Services& services, std::uint64_t file_size);
+// The same, rounded up to pages but not beyond the length: what can be registered.
+std::uint64_t bytes_to_register(const Services& services, std::uint64_t file_size);
+struct PageSpan { std::uint64_t begin, end; };
+// Pages of the region that the recall's range touches.
+PageSpan span_of_recall(const Services& services, const wire::v1::Recall& recall);
+// The store as it came along, over pages [begin, end) of the region.
+Outcome map_store(const Layout& layout, const Store& store, PageSpan span);
+Outcome not_for_this_backing(const wire::v1::Recall& recall, const char* backing);
+
+}  // namespace mrlease::client

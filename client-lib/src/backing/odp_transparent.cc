@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// On-demand pages, exchanged under the memory region while the peer at most waits. The application is not asked.
+#include "client-lib/src/backing/backing.h"
+
+namespace mrlease::client {
+namespace {
+
+class Transparent final : public Backing {
+ public:
+  Transparent(Services& services, Resolver& resolver, std::uint32_t peer_budget_ms, bool preserve)
+      : services_(services),
+        preserve_(preserve),
+        exchange_(
+            resolver, services.pagemap(), services.layout(),
+            [this](const Store& store, const auto& ranges) { return services_.merge(store, ranges); },
+            peer_budget_ms) {}
+
+  Outcome start() { return exchange_.start(); }
+
+  Outcome comply(RecallOrder order) override {
+    const wire::v1::Recall& r = order.recall;
+    switch (r.action()) {
+      case wire::v1::ACTION_FREEZE:
+      case wire::v1::ACTION_TRIM: return swap_in(order);
+      case wire::v1::ACTION_THAW: return exchange_.thaw(r.store(), order.deadline);
+      case wire::v1::ACTION_SETTLE: {
+        Outcome settled = exchange_.settle(r.store(), r.size(), order.deadline);
+        if (settled.ok()) services_.set_file_size(r.size());
+        return settled;
+      }
+      default: return not_for_this_backing(r, "transparent odp");
+    }
+  }
+
+  Outcome extend(std::uint64_t file_size) override {
+    Outcome extended = exchange_.extend(file_size);
+    if (extended.ok()) services_.set_file_size(file_size);
+    return extended;
+  }
+  Outcome merge_locally() override { return exchange_.thaw_all(Deadline::max()); }
+  void restore() override { (void)exchange_.restore(); }
+  ExchangeStats stats() const override { return exchange_.stats(); }
+
+ private:
+  Outcome swap_in(RecallOrder& order) {
+    const wire::v1::Recall& r = order.recall;
+    Store store;
+    Outcome frozen = store_of_recall(r, std::move(order.store), &store);
+    if (frozen.ok()) frozen = exchange_.freeze(std::move(store), r.offset(), r.length());
+    if (!frozen.ok() || r.action() != wire::v1::ACTION_TRIM || !preserve_) return frozen;
+    // The pages go with the truncate: take them now, but leave time to answer.
+    const auto now = std::chrono::steady_clock::now();
+    return exchange_.prefill(r.store(), now + (order.deadline - now) / 2);
+  }
+
+  Services& services_;
+  const bool preserve_;
+  Exchange exchange_;
+};
+
+}  // namespace
+
+Outcome make_transparent(Services& services, Resolver& resolver, std::uint32_t peer_budget_ms, bool preserve_orphans,
+                         std::unique_ptr<Backing>* out) {
+  auto made = std::make_unique<Transparent>(services, resolver, peer_budget_ms, preserve_orphans);
+  Outcome started = made->start();
+  if (started.ok()) *out = std::move(made);
+  return started;
+}
+
+}  // namespace mrlease::client

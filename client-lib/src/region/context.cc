@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client-lib/src/region/context.h"
+
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "client-lib/src/protocol/frames.h"
+#include "client-lib/src/region/region.h"
+
+namespace mrlease::client {
+namespace {
+
+bool same_open_file(int a, int b) {
+  // KCMP_FILE, linux/kcmp.h. Where it is forbidden the device is told to the daemon again, which is right too.
+  return ::syscall(SYS_kcmp, ::getpid(), ::getpid(), KCMP_FILE, a, b) == 0;
+}
+
+}  // namespace
+
+Context::Context(const Options& options) : events_(options.callback, options.user) {}
+
+Outcome Context::open(const Options& options, std::unique_ptr<Context>* out) {
+  wire::Fd socket;
+  Outcome connected = Connection::connect(options.socket_path, &socket);
+  return connected.ok() ? open(std::move(socket), options, out) : connected;
+}
+
+Outcome Context::open(wire::Fd socket, const Options& options, std::unique_ptr<Context>* out) {
+  std::unique_ptr<Context> made(new Context(options));
+  Outcome started = made->start(std::move(socket), options);
+  if (started.ok()) *out = std::move(made);
+  return started;
+}
+
+Outcome Context::start(wire::Fd socket, const Options& options) {
+  if (::sysconf(_SC_PAGESIZE) != static_cast<long>(kPage)) {
+    return {ENOTSUP, "this kernel's pages are not of 4096 bytes; mrlease knows no others yet"};
+  }
+  connection_ = std::make_unique<Connection>(std::move(socket), sinks());
+  Reply reply;
+  Outcome o = connection_->call(protocol::hello(program_invocation_short_name), {}, wire::Frame::kWelcome, &reply);
+  if (!o.ok()) return o;
+  welcome_ = reply.frame.welcome();
+  if (welcome_.version() < wire::kVersionMin || welcome_.version() > wire::kVersionMax) {
+    return {EPROTO, "mrleased chose version " + std::to_string(welcome_.version()) + ", which this library does not speak"};
+  }
+  userfaultfd_reason_ = welcome_.userfaultfd_reason();
+  if (welcome_.userfaultfd() && !reply.fds.empty()) {
+    o = set_up_userfaultfd(std::move(reply.fds[0]));
+    if (!o.ok()) userfaultfd_reason_ = o.text;  // a freeze then needs the application
+  }
+  if (!options.own_loop) events_.start_thread();
+  return {};
+}
+
+Outcome Context::set_up_userfaultfd(wire::Fd device) {
+  userfaultfd_device_ = std::move(device);
+  Userfaultfd made;
+  Outcome o = Userfaultfd::open(userfaultfd_device_.get(), &made);
+  if (!o.ok() || !pagemap_.ok()) {
+    userfaultfd_device_ = {};
+    return o.ok() ? Outcome{ENOTSUP, "/proc/self/pagemap cannot be opened"} : o;
+  }
+  // The daemon must be able to poison what is gated before it destroys a memory region.
+  o = connection_->call(protocol::add_userfaultfd(), {made.fd()}, wire::Frame::kStatus, nullptr);
+  if (!o.ok()) {
+    userfaultfd_device_ = {};
+    return o;
+  }
+  resolver_ = std::make_unique<Resolver>(std::move(made));
+  return {};
+}
+
+Context::~Context() {
+  if (connection_) connection_->close();
+  asking_.stop();
+  quiet_.stop();
+  events_.stop_thread();
+}
+
+Sinks Context::sinks() {
+  return {[this](wire::v1::Recall recall, wire::Fd store) { on_recall(std::move(recall), std::move(store)); },
+          [this](const wire::v1::Notice& notice) { on_notice(notice); },
+          [this](const std::string& why) { on_closed(why); }};
+}
+
+std::shared_ptr<Region> Context::find(std::uint64_t lease) {
+  std::lock_guard lock(mutex_);
+  auto found = regions_.find(lease);
+  return found == regions_.end() ? nullptr : found->second.lock();
+}
+
+void Context::add(std::uint64_t lease, std::weak_ptr<Region> region) {
+  std::lock_guard lock(mutex_);
+  regions_[lease] = std::move(region);
+}
+
+void Context::remove(std::uint64_t lease) {
+  std::lock_guard lock(mutex_);
+  regions_.erase(lease);
+}
+
+void Context::on_recall(wire::v1::Recall recall, wire::Fd store) {
+  if (auto region = find(recall.lease())) {
+    region->on_recall(std::move(recall), std::move(store));
+    return;
+  }
+  // Released meanwhile: nothing of it is reachable any more. From a lane, since sending may wait.
+  quiet_.post([this, id = recall.recall()] { (void)connection_->send(protocol::recall_done(id, {})); });
+}
+
+void Context::on_notice(const wire::v1::Notice& notice) {
+  auto region = find(notice.lease());
+  if (!region) return;
+  switch (notice.kind()) {
+    case wire::v1::Notice::FENCED: region->on_fenced(notice.message()); break;
+    case wire::v1::Notice::TRIMMED: region->on_trimmed(notice.size()); break;
+    default: break;  // GREW: mrl_extend() is the application's choice
+  }
+}
+
+void Context::on_closed(const std::string& why) {
+  Event event;
+  event.data.type = MRL_EVENT_DISCONNECTED;
+  event.message = why;
+  events_.push(std::move(event));
+  std::vector<std::shared_ptr<Region>> all;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto& [lease, weak] : regions_) {
+      if (auto region = weak.lock()) all.push_back(std::move(region));
+    }
+  }
+  for (auto& region : all) region->on_disconnected();
+}
+
+Outcome Context::use_device(ibv_context* device, std::uint32_t* number, std::uint32_t* driver_id) {
+  verbs::Device described;
+  Outcome o = verbs::describe(device, &described);
+  if (!o.ok()) return o;
+  std::lock_guard lock(devices_mutex_);
+  UsedDevice& used = devices_[device];
+  if (!used.cmd_fd || !same_open_file(used.cmd_fd.get(), described.cmd_fd)) {
+    Reply reply;
+    o = connection_->call(protocol::add_device(described.name, described.driver_id), {described.cmd_fd},
+                          wire::Frame::kDeviceAdded, &reply);
+    if (!o.ok()) return o;
+    used = {reply.frame.device_added().device(), described.driver_id,
+            wire::Fd(::fcntl(described.cmd_fd, F_DUPFD_CLOEXEC, 3))};
+  }
+  *number = used.number;
+  *driver_id = used.driver_id;
+  return {};
+}
+
+Outcome Context::caps(ibv_context* device, DeviceCaps* out) {
+  verbs::Device described;
+  Outcome o = verbs::describe(device, &described);
+  if (!o.ok()) return o;
+  const std::string key = described.name + "/" + std::to_string(described.guid);
+  std::lock_guard lock(caps_mutex_);
+  auto found = caps_.find(key);
+  if (found == caps_.end()) {
+    found = caps_.emplace(key, probe_device(device, [this](Userfaultfd* u) { return new_userfaultfd(u); })).first;
+  }
+  *out = found->second;
+  return {};
+}
+
+Outcome Context::new_userfaultfd(Userfaultfd* out) const {
+  if (!userfaultfd_device_) {
+    return {EPERM, userfaultfd_reason_.empty() ? "mrleased did not grant userfaultfd" : userfaultfd_reason_};
+  }
+  return Userfaultfd::open(userfaultfd_device_.get(), out);
+}
+
+}  // namespace mrlease::client

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// A connection to the daemon with the library's threads, and what all regions share.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "client-lib/src/connection/connection.h"
+#include "client-lib/src/events/event_queue.h"
+#include "client-lib/src/probe/probe.h"
+#include "client-lib/src/uffd/pagemap.h"
+#include "client-lib/src/uffd/resolver.h"
+#include "client-lib/src/util/lane.h"
+
+namespace mrlease::client {
+
+class Region;
+
+// Thread-safe.
+class Context {
+ public:
+  struct Options {
+    std::string socket_path;
+    bool own_loop = false;
+    mrl_callback callback = nullptr;
+    void* user = nullptr;
+  };
+  static Outcome open(const Options& options, std::unique_ptr<Context>* out);
+  // The same over a socket that is connected already.
+  static Outcome open(wire::Fd socket, const Options& options, std::unique_ptr<Context>* out);
+  ~Context();
+
+  Connection& connection() { return *connection_; }
+  EventQueue& events() { return events_; }
+  const Pagemap& pagemap() const { return pagemap_; }
+  Resolver* resolver() { return resolver_.get(); }  // nullptr: userfaultfd is not granted
+  const std::string& userfaultfd_reason() const { return userfaultfd_reason_; }
+  std::uint32_t callback_deadline_ms() const { return welcome_.callback_deadline_ms(); }
+
+  // Recalls that wait for the application have a thread of their own: they must not hold up those that need nobody.
+  Lane& asking_lane() { return asking_; }
+  Lane& quiet_lane() { return quiet_; }
+
+  void add(std::uint64_t lease, std::weak_ptr<Region> region);
+  void remove(std::uint64_t lease);
+  // The daemon's name for the device, told to it when it is used first; and the device's driver_id.
+  Outcome use_device(ibv_context* device, std::uint32_t* number, std::uint32_t* driver_id);
+  Outcome caps(ibv_context* device, DeviceCaps* out);  // probed once per device
+  Outcome new_userfaultfd(Userfaultfd* out) const;
+  std::atomic<std::uint64_t> leaked_mrs{0};  // destroyed by the daemon: their provider structs are kept, never freed
+
+ private:
+  Context(const Options& options);
+  Outcome start(wire::Fd socket, const Options& options);
+  Outcome set_up_userfaultfd(wire::Fd device);
+  Sinks sinks();
+  void on_recall(wire::v1::Recall recall, wire::Fd store);
+  void on_notice(const wire::v1::Notice& notice);
+  void on_closed(const std::string& why);
+  std::shared_ptr<Region> find(std::uint64_t lease);
+
+  // cmd_fd: a duplicate, to tell a device that was closed and opened again at the same address from the one that was told.
+  struct UsedDevice { std::uint32_t number = 0, driver_id = 0; wire::Fd cmd_fd; };
+  EventQueue events_;
+  Pagemap pagemap_;
+  wire::v1::Welcome welcome_;
+  wire::Fd userfaultfd_device_;
+  std::string userfaultfd_reason_;
+  std::unique_ptr<Resolver> resolver_;
+  std::mutex mutex_;
+  std::map<std::uint64_t, std::weak_ptr<Region>> regions_;
+  std::mutex devices_mutex_;  // held over a round trip: a device is told once
+  std::map<ibv_context*, UsedDevice> devices_;
+  std::mutex caps_mutex_;
+  std::map<std::string, DeviceCaps> caps_;
+  Lane asking_, quiet_;
+  std::unique_ptr<Connection> connection_;  // last: its thread uses all of the above
+};
+
+}  // namespace mrlease::client

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+// A region's life: lease, mapping, registration; deregistration.
+#include "client-lib/src/region/region.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <future>
+
+#include "client-lib/src/protocol/frames.h"
+
+namespace mrlease::client {
+namespace {
+
+wire::v1::Backing on_wire(const Choice& choice) {
+  switch (choice.backing) {
+    case MRL_BACKING_DIRECT: return wire::v1::BACKING_DIRECT;
+    case MRL_BACKING_ODP: return wire::v1::BACKING_ODP_TRANSPARENT;
+    case MRL_BACKING_ODP_COOPERATIVE: return wire::v1::BACKING_ODP_COOPERATIVE;
+    default: return wire::v1::BACKING_BOUNCE;
+  }
+}
+
+void copy_text(char* to, std::size_t size, const std::string& from) { std::snprintf(to, size, "%s", from.c_str()); }
+
+}  // namespace
+
+Region::Region(Context& context, RegionSpec spec, mrl_region* handle)
+    : context_(context), spec_(std::move(spec)), handle_(handle) {
+  layout_.length = page_up(spec_.length);
+  layout_.file = spec_.file.get();
+  layout_.file_offset = spec_.offset;
+  layout_.protection = PROT_READ | (spec_.write ? PROT_WRITE : 0);
+}
+
+Region::~Region() {
+  backing_.reset();  // takes its watch away before the addresses go
+  unmap();
+}
+
+void Region::unmap() {
+  if (layout_.base != nullptr) ::munmap(layout_.base, layout_.length);
+  layout_.base = nullptr;
+}
+
+Outcome Region::create(Context& context, RegionSpec spec, mrl_region* handle, std::shared_ptr<Region>* out) {
+  std::shared_ptr<Region> made(new Region(context, std::move(spec), handle));
+  Outcome o = made->set_up();
+  if (!o.ok()) {
+    made->give_up_lease();
+    context.events().forget(handle);  // nobody knows that handle
+    return o;
+  }
+  *out = std::move(made);
+  return {};
+}
+
+Outcome Region::set_up() {
+  std::lock_guard operation(operation_);  // a recall that comes at once waits until all is there
+  const bool bounce = spec_.choice.backing == MRL_BACKING_BOUNCE;
+  Outcome o = context_.use_device(verbs::context_of(spec_.pd), &device_, &device_driver_);
+  if (!o.ok()) return o;
+  if (!bounce) o = map_file(layout_, 0, layout_.pages(), layout_.protection, false, &layout_.base);
+  Reply granted;
+  if (o.ok()) o = ask_daemon(&granted);
+  if (o.ok() && bounce) o = map(granted);
+  if (o.ok()) o = make_backing();
+  if (o.ok()) o = make_mr(spec_.length);
+  return o;
+}
+
+Outcome Region::ask_daemon(Reply* granted) {
+  const protocol::LeaseRequest request{{spec_.offset, spec_.length}, spec_.write,           on_wire(spec_.choice),
+                                       spec_.share,                  spec_.preserve_orphans, spec_.peer_budget_ms};
+  Outcome o = context_.connection().call(protocol::register_lease(request), {layout_.file}, wire::Frame::kGranted,
+                                         granted, [this](const wire::Frame& reply) {
+                                           if (!reply.has_granted()) return;
+                                           lease_ = reply.granted().lease();
+                                           context_.add(lease_, weak_from_this());
+                                         });
+  if (!o.ok()) return o;
+  const auto& g = granted->frame.granted();
+  if (g.backing() != on_wire(spec_.choice)) {
+    return {EPROTO, "mrleased granted backing " + std::to_string(g.backing()) + " instead of " +
+                        std::to_string(on_wire(spec_.choice))};
+  }
+  std::lock_guard lock(mutex_);
+  guard_name_ = protocol::guard_name(g.guard());
+  coverage_ = g.coverage();
+  size_ = bytes_on_file(*this, g.file_size());
+  return {};
+}
+
+// Bounce: the memfd that came with the grant, filled from the file.
+Outcome Region::map(Reply& granted) {
+  if (granted.fds.empty()) return {EPROTO, "mrleased granted a bounce lease without its memory"};
+  void* got = ::mmap(nullptr, layout_.length, layout_.protection, MAP_SHARED, granted.fds[0].get(), 0);
+  if (got == MAP_FAILED) return from_errno("mmap of the bounce memory");
+  layout_.base = static_cast<char*>(got);
+  return ::madvise(got, layout_.length, MADV_DONTFORK) == 0 ? Outcome{} : from_errno("madvise(MADV_DONTFORK)");
+}
+
+Outcome Region::make_backing() {
+  switch (spec_.choice.backing) {
+    case MRL_BACKING_DIRECT: backing_ = make_direct(*this); return {};
+    case MRL_BACKING_ODP_COOPERATIVE: backing_ = make_cooperative(*this, spec_.preserve_orphans); return {};
+    case MRL_BACKING_ODP:
+      return make_transparent(*this, *context_.resolver(), spec_.peer_budget_ms, spec_.preserve_orphans, &backing_);
+    default: backing_ = make_bounce(*this); return {};
+  }
+}
+
+Outcome Region::make_mr(std::uint64_t bytes) {
+  const bool odp = spec_.choice.backing == MRL_BACKING_ODP || spec_.choice.backing == MRL_BACKING_ODP_COOPERATIVE;
+  verbs::Mr made;
+  Outcome o = verbs::register_mr(spec_.pd, layout_.base, bytes, spec_.access, odp, &made);
+  if (o.code == EFAULT && spec_.choice.backing == MRL_BACKING_DIRECT) {
+    return {EOPNOTSUPP, o.text + ": this kernel refuses to pin a file mapping for writing (6.5 and later); use ODP or "
+                                 "bounce backing"};
+  }
+  if (o.code == EOPNOTSUPP || o.code == EFAULT) o.text += "; use MRL_BACKING_BOUNCE";
+  if (!o.ok()) return o;
+  const auto address = reinterpret_cast<std::uint64_t>(layout_.base);
+  o = context_.connection().call(
+      protocol::add_mr(lease_, {device_, made.handle, made.lkey, made.rkey, address, bytes}), {}, wire::Frame::kStatus,
+      nullptr);
+  // Not told, so the daemon cannot have destroyed it: this handle is still ours.
+  if (!o.ok() && !(o.code == ENOTCONN && generation_ > 0)) {
+    (void)verbs::deregister_mr(made.mr);
+    if (o.code == EKEYREVOKED) on_fenced(o.text);
+    return o;
+  }
+  mr_ = made;
+  lkey_ = made.lkey;
+  rkey_ = made.rkey;
+  generation_++;
+  mr_now_ = made.mr;
+  return {};
+}
+
+Outcome Region::drop_mr() {
+  if (mr_.mr == nullptr) return {};
+  const verbs::Mr dropped = mr_;
+  mr_now_ = nullptr;
+  Outcome o;
+  if (!fenced_) {
+    o = context_.connection().call(protocol::remove_mr(lease_, device_, dropped.handle), {}, wire::Frame::kStatus, nullptr);
+  }
+  mr_ = {};
+  const bool ours = !fenced_ && (o.ok() || (o.code == ENOTCONN && verbs::still_ours(dropped.mr, device_driver_)));
+  if (!ours) {
+    // The daemon destroyed it (or may do so any moment): the handle may be a stranger's by now. The provider's struct is
+    // kept for ever; that is the price. ENOENT: the daemon does not know the lease any more.
+    context_.leaked_mrs++;
+    if (o.code == EKEYREVOKED || o.code == ENOENT) on_fenced(o.text);
+    return o.code == ENOENT ? Outcome{EKEYREVOKED, o.text} : o;
+  }
+  const int code = verbs::deregister_mr(dropped.mr);
+  if (code != 0) return from_errno("ibv_dereg_mr", code);
+  return {};
+}
+
+void Region::give_up_lease() {
+  std::unique_lock operation(operation_);
+  gone_ = true;
+  closing_ = true;
+  if (mr_.mr != nullptr) (void)drop_mr();
+  operation.unlock();
+  if (lease_ != 0) {
+    (void)context_.connection().call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr);
+    context_.remove(lease_);
+  }
+}
+
+Outcome Region::dereg() {
+  closing_ = true;  // whoever waits for the application goes on: it has stopped, or it would not be here
+  {
+    std::lock_guard lock(mutex_);
+    answered_.notify_all();
+  }
+  guard_.wake();
+  Outcome dropped, released;
+  {
+    std::lock_guard operation(operation_);
+    dropped = drop_mr();
+    if (fenced_) {
+      backing_->restore();
+    } else if (!context_.connection().alive()) {
+      released = backing_->merge_locally();
+    } else {
+      backing_->surrender();
+    }
+    gone_ = true;
+  }
+  // Not under the lock: a recall that the daemon sends before it looks at this is answered at once.
+  Outcome told = context_.connection().call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr);
+  // EKEYREVOKED, ENOENT: it ended while this was under way; the daemon has written what was owed.
+  if (told.code != ENOTCONN && told.code != EKEYREVOKED && told.code != ENOENT) released = told;
+  context_.remove(lease_);
+  context_.events().forget(handle_);
+  {
+    std::lock_guard operation(operation_);
+    backing_.reset();
+    unmap();
+  }
+  if (dropped.code == EKEYREVOKED || fenced_) dropped = {};  // that it was fenced, FENCED has told
+  return released.ok() ? dropped : released;
+}
+
+Outcome Region::sync(std::uint64_t offset, std::uint64_t length) {
+  const std::uint64_t end = spec_.offset + spec_.length;
+  if (offset < spec_.offset || offset > end || length > end - offset) {
+    return {EINVAL, "[" + std::to_string(offset) + ", +" + std::to_string(length) + ") is not inside the region's [" +
+                        std::to_string(spec_.offset) + ", " + std::to_string(end) + ")"};
+  }
+  if (length == 0) length = end - offset;
+  if (length == 0) return {};
+  Outcome o = context_.connection().call(protocol::sync_file({offset, length}), {layout_.file}, wire::Frame::kStatus,
+                                         nullptr);
+  return o.code == ENOTCONN ? finish_without_daemon() : o;
+}
+
+// What RDMA wrote goes to the disk from here.
+Outcome Region::finish_without_daemon() {
+  std::lock_guard operation(operation_);
+  if (spec_.choice.backing == MRL_BACKING_DIRECT) {
+    RecallOrder order;
+    order.recall.set_action(wire::v1::ACTION_DIRTY);
+    Outcome dirty = backing_->comply(std::move(order));
+    if (!dirty.ok()) return dirty;
+  } else {
+    Outcome merged = backing_->merge_locally();
+    if (!merged.ok()) return merged;
+  }
+  return ::fsync(layout_.file) == 0 ? Outcome{} : from_errno("fsync of the leased file");
+}
+
+// The answer takes effect on the recalls' own thread, in the order in which the daemon sent it and them.
+Outcome Region::extend(std::uint64_t* size) {
+  auto done = std::make_shared<std::promise<Outcome>>();
+  auto applied = done->get_future();
+  auto self = shared_from_this();
+  Outcome o = context_.connection().call(
+      protocol::extend(lease_), {}, wire::Frame::kExtended, nullptr, [self, done](const wire::Frame& reply) {
+        if (!reply.has_extended()) return;
+        self->lane(wire::v1::ACTION_SETTLE).post([self, done, file_size = reply.extended().file_size()] {
+          std::lock_guard operation(self->operation_);
+          done->set_value(self->gone_ || self->fenced_ ? Outcome{EKEYREVOKED, "the lease was lost meanwhile"}
+                                                       : self->backing_->extend(file_size));
+        });
+      });
+  done.reset();
+  if (!o.ok()) return o;
+  try {
+    o = applied.get();
+  } catch (const std::future_error&) {  // the context is being closed
+    return {ENOTCONN, "the connection was closed"};
+  }
+  if (o.ok() && size != nullptr) *size = size_;
+  return o;
+}
+
+void Region::info(mrl_info* out) {
+  mrl_info i{};
+  i.struct_size = sizeof i;
+  const bool odp = spec_.choice.backing == MRL_BACKING_ODP || spec_.choice.backing == MRL_BACKING_ODP_COOPERATIVE;
+  i.backing = odp ? MRL_BACKING_ODP : spec_.choice.backing;
+  i.transparent = spec_.choice.transparent ? 1 : 0;
+  i.fenced = fenced_ ? 1 : 0;
+  i.size = size_;
+  i.generation = generation_;
+  i.recalls = recalls_;
+  std::lock_guard lock(mutex_);
+  i.freezes = stats_.freezes;
+  i.pages_merged = stats_.pages_merged;
+  i.stall_us_max = stats_.stall_us_max;
+  copy_text(i.backing_reason, sizeof i.backing_reason, spec_.choice.reason);
+  copy_text(i.guard, sizeof i.guard, guard_name_);
+  copy_text(i.coverage, sizeof i.coverage, coverage_);
+  const std::size_t asked = out->struct_size;  // an older caller knows fewer fields
+  i.struct_size = asked;
+  std::memcpy(out, &i, std::min(asked, sizeof i));
+}
+
+}  // namespace mrlease::client

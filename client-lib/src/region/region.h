@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// A leased, registered range of a file.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+
+#include "client-lib/src/backing/backing.h"
+#include "client-lib/src/region/context.h"
+#include "client-lib/src/region/posting_guard.h"
+#include "client-lib/src/verbs/verbs.h"
+
+namespace mrlease::client {
+
+struct RegionSpec {
+  ibv_pd* pd = nullptr;
+  wire::Fd file;  // the library's own duplicate
+  std::uint64_t offset = 0, length = 0;
+  int access = 0;
+  bool write = false;
+  Choice choice;
+  bool share = false, preserve_orphans = false;
+  std::uint32_t peer_budget_ms = 200;
+};
+
+// Thread-safe. Two locks: `operation_` for what exchanges mappings or registrations (recalls, extend, dereg: they wait for
+// the daemon and for the application under it), `mutex_` for the fields that getters read (nothing waits under it).
+class Region final : public Services, public std::enable_shared_from_this<Region> {
+ public:
+  static Outcome create(Context& context, RegionSpec spec, mrl_region* handle, std::shared_ptr<Region>* out);
+  ~Region() override;
+
+  Outcome dereg();
+  Outcome sync(std::uint64_t offset, std::uint64_t length);
+  Outcome extend(std::uint64_t* size);
+  Outcome complied(std::uint64_t recall);
+  void info(mrl_info* out);
+  PostingGuard& guard() { return guard_; }
+  void* address() const { return layout_.base; }
+  ibv_mr* mr() const { return mr_now_.load(); }
+  std::uint32_t lkey() const { return lkey_.load(); }
+  std::uint32_t rkey() const { return rkey_.load(); }
+
+  // From the I/O thread; none of these blocks.
+  void on_recall(wire::v1::Recall recall, wire::Fd store);
+  void on_fenced(const std::string& why);
+  void on_trimmed(std::uint64_t file_size);
+  void on_disconnected();
+
+  // Services
+  const Layout& layout() const override { return layout_; }
+  std::uint64_t length() const override { return spec_.length; }
+  const Pagemap& pagemap() const override { return context_.pagemap(); }
+  Outcome quiesce(const RecallOrder& order) override;
+  Outcome drop_mr() override;
+  Outcome make_mr(std::uint64_t bytes) override;
+  Outcome merge(const Store& store, const std::vector<protocol::FileRange>& ranges) override;
+  void restored(mrl_backing now) override;
+  void set_file_size(std::uint64_t file_size) override;
+
+ private:
+  Region(Context& context, RegionSpec spec, mrl_region* handle);
+  Outcome set_up();
+  Outcome ask_daemon(Reply* granted);
+  Outcome map(Reply& granted);
+  Outcome make_backing();
+  void give_up_lease();
+  void unmap();
+  void serve(RecallOrder order);
+  Outcome comply(RecallOrder& order);
+  Outcome ask_application(const RecallOrder& order, Deadline until);
+  void application_answered(std::uint64_t recall, int code);
+  void restore_mapping();
+  Outcome finish_without_daemon();
+  Event event(mrl_event_type type) const;
+  void push(Event event);
+  bool stop_waiting() const { return fenced_.load() || closing_.load(); }
+  Lane& lane(wire::v1::Action action);
+
+  Context& context_;
+  RegionSpec spec_;
+  mrl_region* const handle_;
+  Layout layout_;
+  PostingGuard guard_;
+  std::unique_ptr<Backing> backing_;
+
+  std::mutex operation_;
+  bool gone_ = false;  // under operation_: deregistered, nothing is reachable
+  verbs::Mr mr_;       // under operation_
+  std::uint32_t device_ = 0, device_driver_ = 0;
+
+  std::atomic<ibv_mr*> mr_now_{nullptr};
+  std::atomic<std::uint32_t> lkey_{0}, rkey_{0};
+  std::atomic<bool> fenced_{false}, closing_{false};
+  std::atomic<std::uint64_t> lease_{0}, generation_{0}, recalls_{0}, size_{0};
+
+  mutable std::mutex mutex_;
+  std::condition_variable answered_;
+  std::uint64_t asked_recall_ = 0;  // 0: no recall waits for the application
+  int answer_ = -1;                 // -1: none yet
+  std::string guard_name_, coverage_;
+  ExchangeStats stats_;
+};
+
+}  // namespace mrlease::client

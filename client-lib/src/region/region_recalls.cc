@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the daemon asks of a region, and what the region asks of the application.
+#include <algorithm>
+
+#include "client-lib/src/protocol/frames.h"
+#include "client-lib/src/region/region.h"
+
+namespace mrlease::client {
+namespace {
+using Clock = std::chrono::steady_clock;
+}
+
+Lane& Region::lane(wire::v1::Action action) {
+  const bool asks = action == wire::v1::ACTION_RELEASE || spec_.choice.backing == MRL_BACKING_DIRECT ||
+                    spec_.choice.backing == MRL_BACKING_ODP_COOPERATIVE;
+  return asks ? context_.asking_lane() : context_.quiet_lane();
+}
+
+void Region::on_recall(wire::v1::Recall recall, wire::Fd store) {
+  const auto action = recall.action();
+  auto order = std::make_shared<RecallOrder>();
+  order->deadline = Clock::now() + std::chrono::milliseconds(recall.deadline_ms());
+  order->recall = std::move(recall);
+  order->store = std::move(store);
+  lane(action).post([self = shared_from_this(), order] { self->serve(std::move(*order)); });
+}
+
+void Region::serve(RecallOrder order) {
+  recalls_++;
+  const std::uint64_t id = order.recall.recall();
+  const auto action = order.recall.action();
+  Outcome o;
+  {
+    std::lock_guard operation(operation_);
+    if (!gone_) o = fenced_ ? Outcome{EKEYREVOKED, "the lease is fenced"} : comply(order);
+    if (backing_) {
+      std::lock_guard lock(mutex_);
+      stats_ = backing_->stats();
+    }
+  }
+  (void)context_.connection().send(protocol::recall_done(id, o));
+  if (o.code == EKEYREVOKED) on_fenced(o.text);
+  if (o.ok() && action == wire::v1::ACTION_RELEASE) on_fenced("revoked");
+}
+
+Outcome Region::comply(RecallOrder& order) {
+  Outcome o = protocol::check_recall(order.recall);
+  if (!o.ok()) return o;
+  if (order.recall.action() != wire::v1::ACTION_RELEASE) return backing_->comply(std::move(order));
+  o = quiesce(order);
+  if (o.ok()) o = drop_mr();
+  if (o.ok()) backing_->surrender();
+  return o;
+}
+
+Outcome Region::quiesce(const RecallOrder& order) {
+  guard_.close();
+  // The application's share ends before the recall's, so that there is time left to comply.
+  auto until = order.deadline;
+  if (context_.callback_deadline_ms() > 0) {
+    until = std::min(until, Clock::now() + std::chrono::milliseconds(context_.callback_deadline_ms()));
+  }
+  Outcome o = ask_application(order, until);
+  if (!o.ok()) return o;
+  if (!guard_.wait_drained(until, [this] { return stop_waiting(); })) {
+    return {ETIMEDOUT, "the application is still between mrl_enter() and mrl_leave()"};
+  }
+  return fenced_ ? Outcome{EKEYREVOKED, "fenced while the application was asked"} : Outcome{};
+}
+
+Outcome Region::ask_application(const RecallOrder& order, Deadline until) {
+  if (!context_.events().has_callback() || closing_) return {};
+  const wire::v1::Recall& r = order.recall;
+  {
+    std::lock_guard lock(mutex_);
+    asked_recall_ = r.recall();
+    answer_ = -1;
+  }
+  Event e = event(MRL_EVENT_RECALL);
+  e.data.recall = r.recall();
+  e.data.reason = static_cast<mrl_reason>(r.reason());
+  e.data.offset = r.offset();
+  e.data.length = r.length();
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
+  e.data.deadline_ms = static_cast<std::uint32_t>(std::max<std::int64_t>(0, left));
+  e.answered = [weak = weak_from_this(), id = r.recall()](int code) {
+    auto self = weak.lock();
+    if (self && code != EINPROGRESS) self->application_answered(id, code);
+  };
+  push(std::move(e));
+  std::unique_lock lock(mutex_);
+  const bool came = answered_.wait_until(lock, until, [&] { return answer_ >= 0 || stop_waiting(); });
+  const int code = answer_;
+  asked_recall_ = 0;
+  if (closing_) return {};
+  if (fenced_) return {EKEYREVOKED, "fenced while the application was asked"};
+  if (!came) return {ETIMEDOUT, "the application has not answered the recall in time"};
+  if (code > 0) return {code, "the application refused the recall: " + std::string(std::strerror(code))};
+  return {};
+}
+
+void Region::application_answered(std::uint64_t recall, int code) {
+  std::lock_guard lock(mutex_);
+  if (asked_recall_ != recall || answer_ >= 0) return;
+  answer_ = std::max(0, code);
+  answered_.notify_all();
+}
+
+Outcome Region::complied(std::uint64_t recall) {
+  std::lock_guard lock(mutex_);
+  if (recall == 0 || asked_recall_ != recall || answer_ >= 0) {
+    return {EINVAL, "no recall " + std::to_string(recall) + " waits for an answer; perhaps its deadline has passed"};
+  }
+  answer_ = 0;
+  answered_.notify_all();
+  return {};
+}
+
+Outcome Region::merge(const Store& store, const std::vector<protocol::FileRange>& ranges) {
+  for (const wire::Frame& frame : protocol::merges(lease_, store.id, ranges)) {
+    if (fenced_) return {EKEYREVOKED, "the lease is fenced"};
+    Outcome o = context_.connection().call(frame, {}, wire::Frame::kStatus, nullptr);
+    if (o.code == ENOTCONN) return write_back_store(layout_.file, store, ranges);
+    if (!o.ok()) return o;
+  }
+  return {};
+}
+
+void Region::restored(mrl_backing now) {
+  guard_.open();
+  Event e = event(MRL_EVENT_RESTORED);
+  e.data.backing = now;
+  push(std::move(e));
+}
+
+void Region::set_file_size(std::uint64_t file_size) {
+  const std::uint64_t size = bytes_on_file(*this, file_size);
+  if (size_.exchange(size) > size) push(event(MRL_EVENT_TRIMMED));
+}
+
+Event Region::event(mrl_event_type type) const {
+  Event e;
+  e.data.type = type;
+  e.data.region = handle_;
+  e.data.offset = spec_.offset;
+  e.data.length = spec_.length;
+  e.data.size = size_;
+  e.data.backing = spec_.choice.backing;
+  e.data.lkey = lkey_;
+  e.data.rkey = rkey_;
+  e.data.generation = generation_;
+  return e;
+}
+
+void Region::push(Event e) {
+  if (!closing_) context_.events().push(std::move(e));
+}
+
+void Region::on_fenced(const std::string& why) {
+  if (fenced_.exchange(true)) return;
+  mr_now_ = nullptr;
+  guard_.revoke();
+  {
+    std::lock_guard lock(mutex_);
+    answered_.notify_all();
+  }
+  Event e = event(MRL_EVENT_FENCED);
+  e.message = why;
+  push(std::move(e));
+  lane(wire::v1::ACTION_NONE).post([self = shared_from_this()] { self->restore_mapping(); });
+}
+
+void Region::restore_mapping() {
+  std::lock_guard operation(operation_);
+  if (gone_ || !backing_) return;
+  (void)drop_mr();
+  backing_->restore();
+}
+
+void Region::on_trimmed(std::uint64_t file_size) { set_file_size(file_size); }
+
+// Frozen pages cannot be thawed by the daemon any more.
+void Region::on_disconnected() {
+  if (spec_.choice.backing != MRL_BACKING_ODP) return;  // others keep what they hold until mrl_sync or mrl_dereg
+  context_.quiet_lane().post([self = shared_from_this()] {
+    std::lock_guard operation(self->operation_);
+    if (!self->gone_ && !self->fenced_ && self->backing_) (void)self->backing_->merge_locally();
+  });
+}
+
+}  // namespace mrlease::client

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// A store: the memfd that a FREEZE or TRIM brought, standing in for a range of the file; and how it gets back into it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "client-lib/src/protocol/frames.h"
+#include "client-lib/src/util/outcome.h"
+#include "proto/fd_passing.h"
+
+namespace mrlease::client {
+
+struct Store {
+  std::uint64_t id = 0;
+  wire::Fd memfd;
+  std::uint64_t begin = 0;  // within the file; byte 0 of the memfd
+  std::uint64_t end = ~0ull;  // within the file: nothing beyond is merged (a lease may end inside a page)
+};
+
+// Have these ranges of the FILE written from the store. Blocks until they are.
+using MergeFn = std::function<Outcome(const Store& store, const std::vector<protocol::FileRange>& ranges)>;
+
+using Deadline = std::chrono::steady_clock::time_point;
+
+// Where a region lies.
+struct Layout {
+  char* base = nullptr;
+  std::uint64_t length = 0;  // whole pages
+  int file = -1;             // not owned
+  std::uint64_t file_offset = 0;
+  int protection = 0;        // of mmap(2)
+  std::uint64_t pages() const { return length / kPage; }
+};
+
+// The file's own pages at [begin, end) pages of the region, MAP_SHARED, not inherited by children. At an address of the
+// kernel's choice, or `over` the region itself.
+Outcome map_file(const Layout& layout, std::uint64_t begin, std::uint64_t end, int protection, bool over, char** out);
+// Write what differs from `from` into the file, never beyond its end: for when there is no daemon to do it.
+Outcome write_back(int file, std::uint64_t offset, const char* from, std::uint64_t length);
+// The same out of a store.
+Outcome write_back_store(int file, const Store& store, const std::vector<protocol::FileRange>& ranges);
+// What the recall says of its store.
+Outcome store_of_recall(const wire::v1::Recall& recall, wire::Fd memfd, Store* out);
+// Pages that are true, as ranges of the file; cut to what the store may hold.
+std::vector<protocol::FileRange> ranges_of(const std::vector<bool>& pages, std::uint64_t first_byte, const Store& store);
+
+}  // namespace mrlease::client

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/core/arbiter.h"
+
+#include <cerrno>
+#include <utility>
+
+#include "daemon/core/state.h"
+
+namespace mrlease::core {
+namespace {
+
+template <typename... F>
+struct Match : F... {
+  using F::operator()...;
+};
+template <typename... F>
+Match(F...) -> Match<F...>;
+
+}  // namespace
+
+void Arbiter::State::report(const FileKey& file, LeaseId lease, BreakId id, std::string what) {
+  out.push_back(effect::Report{file, lease, id, std::move(what)});
+}
+
+void Arbiter::State::refuse(RequestId request, int code, std::string message) {
+  out.push_back(effect::Refused{request, code, std::move(message)});
+}
+
+Break* Arbiter::State::find_break(BreakId id) {
+  const auto it = breaks.find(id);
+  return it == breaks.end() ? nullptr : it->second.get();
+}
+
+void Arbiter::State::expire(const Timer& timer) {
+  switch (timer.kind) {
+    case Timer::Kind::Recall:
+      return recall_expired(timer.id);
+    case Timer::Kind::Work: {
+      const WorkRecord& w = works.at(timer.id);
+      report(w.file, w.lease, w.break_id, "file work overran its deadline; the break goes on without it");
+      return work_over(timer.id, ETIMEDOUT);
+    }
+    case Timer::Kind::Fence:
+      return fence_expired(timer.id);
+    case Timer::Kind::Passing: {
+      const Break* b = find_break(timer.id);
+      if (b) report(b->ask.file, 0, timer.id, "the allowed operation is still running; its range stays revoked");
+      return;
+    }
+    case Timer::Kind::Hold:
+      if (Break* b = find_break(timer.id)) want_thaw(*b, true);
+      return;
+  }
+}
+
+// Deadlines set on the way may be due at once (a policy of 0): go on until none is.
+void Arbiter::State::advance() {
+  do {
+    while (const auto timer = timers.pop(now)) expire(*timer);
+    settle();
+  } while (timers.earliest() <= now && timers.earliest() != kNever);
+}
+
+Arbiter::Arbiter(Policy policy) : state_(std::make_unique<State>(std::move(policy))) {}
+Arbiter::~Arbiter() = default;
+
+Effects Arbiter::step(const Event& event, Time now) {
+  State& s = *state_;
+  if (now > s.now) s.now = now;
+  s.advance();
+  std::visit(Match{[&](const event::RequestLease& e) { s.request_lease(e); },
+                   [&](const event::ReleaseLease& e) { s.release(e); },
+                   [&](const event::ExtendLease& e) { s.extend(e); },
+                   [&](const event::SessionGone& e) { s.session_gone(e.session); },
+                   [&](const event::RequestBreak& e) { s.request_break(e); }, [&](const event::Thaw& e) { s.thaw(e); },
+                   [&](const event::RecallAnswered& e) { s.recall_answered(e); },
+                   [&](const event::WorkDone& e) { s.work_done(e); },
+                   [&](const event::FenceDone& e) { s.fence_done(e); },
+                   [&](const event::OperationLeft& e) { s.operation_left(e); }, [](const event::Tick&) {}},
+             event);
+  s.advance();
+  s.done.clear();
+  return std::exchange(s.out, {});
+}
+
+Time Arbiter::next_deadline() const { return state_->timers.earliest(); }
+
+const Lease* Arbiter::find(LeaseId id) const {
+  const LeaseEntry* entry = std::as_const(state_->leases).find(id);
+  return entry ? &entry->lease : nullptr;
+}
+
+std::size_t Arbiter::leases() const { return state_->leases.size(); }
+std::size_t Arbiter::breaks() const { return state_->breaks.size(); }
+void Arbiter::set_policy(Policy policy) { state_->policy = std::move(policy); }
+
+}  // namespace mrlease::core

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the start of a break to its answer: every lease that it touches gets out of the way, all at once.
+#include "daemon/core/state.h"
+
+namespace mrlease::core {
+
+void Arbiter::State::start(Break& b) {
+  activate(b, Phase::Complying);
+  plan(b);
+  b.pending = b.parts.size() + 1;  // one for this loop: parts may be done at once
+  for (std::size_t i = 0; i < b.parts.size(); ++i) begin_before(b, i);
+  if (--b.pending == 0) out_of_the_way(b);
+}
+
+void Arbiter::State::begin_before(Break& b, std::size_t part) {
+  const Duty duty = b.parts[part].row.before;
+  LeaseEntry* entry = leases.find(b.parts[part].lease);
+  if (!entry) return client_out(b, part);
+  if (b.ask.kind == BreakKind::Revoke && entry->ending != Ending::None) {
+    wait_for(*entry, b, part, Step::Ending);
+    return start_owed_flush(*entry, true);
+  }
+  if (duty.action != Action::None) {
+    if (entry->fence != Fence::None) return wait_for(*entry, b, part, Step::Fenced);
+    return recall_part(b, part, duty.action, b.ask.new_size);
+  }
+  if (duty.work != Work::None) return work_part(b, part, duty.work);
+  complied(b, part);
+}
+
+// The client has answered a recall: well.
+void Arbiter::State::recall_complied(Break& b, std::size_t part) {
+  if (b.phase == Phase::Restoring) {
+    close_part(b, part);
+    return part_done(b, part);
+  }
+  if (b.ask.kind == BreakKind::Revoke) {
+    LeaseEntry& entry = *leases.find(b.parts[part].lease);
+    wait_for(entry, b, part, Step::Ending);
+    return end_lease(entry, Ending::Revoked);
+  }
+  const Work work = b.parts[part].row.before.work;
+  if (work != Work::None) return work_part(b, part, work);
+  complied(b, part);
+}
+
+void Arbiter::State::complied(Break& b, std::size_t part) {
+  b.parts[part].step = b.parts[part].row.after.nothing() ? Step::Out : Step::Complied;
+  part_done(b, part);
+}
+
+void Arbiter::State::client_out(Break& b, std::size_t part) {
+  if (b.ask.kind == BreakKind::Sync && b.parts[part].lease != 0) {
+    // The destroyed registration has just handed its dirty pages to the file: an fsync, but of no lease.
+    b.parts[part].lease = 0;
+    return work_part(b, part, Work::Fsync);
+  }
+  close_part(b, part);
+  part_done(b, part);
+}
+
+void Arbiter::State::part_done(Break& b, std::size_t) {
+  if (--b.pending > 0) return;
+  b.phase == Phase::Complying ? out_of_the_way(b) : restored(b);
+}
+
+// No lease is there to be synced, or each is frozen: the file itself is.
+void Arbiter::State::bare_fsync(Break& b) {
+  b.parts.push_back({0, row(BreakKind::Sync, Backing::Bounce), b.ask.extent});
+  b.pending = 1;
+  work_part(b, b.parts.size() - 1, Work::Fsync);
+}
+
+void Arbiter::State::out_of_the_way(Break& b) {
+  if (b.ask.kind == BreakKind::Sync && b.parts.empty()) return bare_fsync(b);
+  if (!b.answered) {
+    b.answered = true;
+    out.push_back(effect::BreakAnswered{b.ask.id, b.answer});
+  }
+  if (b.ask.kind == BreakKind::Freeze) return b.denied ? restore(b) : hold(b);
+  if (!has_operation(b.ask.kind) || !b.has_after) {
+    detach_late(b);
+    return finish(b);
+  }
+  b.phase = Phase::Passing;
+  if (b.left) return restore(b);
+  out.push_back(effect::WatchPassing{b.ask.id});
+  timers.set({Timer::Kind::Passing, b.ask.id}, after(now, policy.passing_bound));
+}
+
+}  // namespace mrlease::core

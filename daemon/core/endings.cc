@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a lease ends: released, revoked, or its session is gone. What it owes the file is flushed first.
+#include <cerrno>
+
+#include "daemon/core/state.h"
+
+namespace mrlease::core {
+
+void Arbiter::State::release(const event::ReleaseLease& e) {
+  LeaseEntry* entry = leases.find(e.lease);
+  const std::string lease = "lease " + std::to_string(e.lease);
+  if (!entry) return refuse(e.request, ENOENT, lease + " is not known; it was released or revoked before.");
+  if (entry->lease.session != e.session) {
+    return refuse(e.request, EPERM, lease + " belongs to another session; release your own.");
+  }
+  if (entry->release) return refuse(e.request, EALREADY, lease + " is being released; wait for the answer.");
+  entry->release = e.request;
+  if (entry->ending == Ending::None) end_lease(*entry, Ending::Released);
+}
+
+void Arbiter::State::session_gone(SessionId session) {
+  drop_waiting(session);
+  for (const LeaseId id : leases.of_session(session)) {
+    LeaseEntry& entry = *leases.find(id);
+    entry.release.reset();
+    if (entry.ending == Ending::None) {
+      end_lease(entry, Ending::Gone);
+    } else {
+      entry.ending = Ending::Gone;
+    }
+  }
+  std::vector<Break*> owned;
+  for (const auto& [id, b] : breaks) {
+    if (b->ask.owner == session && session != 0) owned.push_back(b.get());
+  }
+  for (Break* b : owned) {
+    if (b->phase == Phase::Queued) {
+      finish(*b);
+    } else if (b->ask.kind == BreakKind::Freeze) {
+      want_thaw(*b, true);
+    }
+  }
+}
+
+// REQUIRES: the client's MRs are gone, so every recall of this lease has got what it wanted.
+void Arbiter::State::end_lease(LeaseEntry& entry, Ending why) {
+  entry.ending = why;
+  if (!entry.retired()) {
+    timers.cancel({Timer::Kind::Fence, entry.lease.id});
+    entry.fence = Fence::None;
+  }
+  settle_recalls(entry, Step::Fenced);
+  std::vector<PartRef> complied;
+  std::vector<PartRef> revokes;
+  for (const PartRef& ref : std::exchange(entry.waiting, {})) {
+    Break* b = find_break(ref.break_id);
+    if (!b) continue;
+    if (b->ask.kind == BreakKind::Revoke) b->parts[ref.part].step = Step::Ending;
+    (b->ask.kind == BreakKind::Revoke ? revokes : complied).push_back(ref);
+  }
+  entry.waiting = std::move(revokes);
+  const bool awaited = !entry.waiting.empty();
+  resume(complied);
+  if (entry.owed != 0) return;  // the flush after a fence is running: its end is the lease's
+  if (!entry.owes() || entry.retired()) return remove(entry, 0);
+  start_owed_flush(entry, awaited);
+}
+
+// Not while a break keeps the file still or in somebody's hands: part_closed() comes back to it. A revoke that waits
+// for it (at_once) runs at such a time only where policy lets it through a freeze.
+void Arbiter::State::start_owed_flush(LeaseEntry& entry, bool at_once) {
+  if (entry.owed != 0 || (!at_once && entry.open_after > 0)) return;
+  entry.owed = start_work({entry.lease.file, entry.lease.id, 0, 0, Work::Flush}, entry.lease.extent);
+}
+
+void Arbiter::State::owed_flush_done(LeaseEntry& entry, int code) {
+  entry.owed = 0;
+  if (entry.ending != Ending::None) return remove(entry, code);
+  resume(std::exchange(entry.waiting, {}));
+}
+
+void Arbiter::State::remove(LeaseEntry& entry, int code) {
+  const LeaseId id = entry.lease.id;
+  const FileKey file = entry.lease.file;
+  if (entry.release) {
+    out.push_back(effect::Released{*entry.release, id, entry.retired() ? EKEYREVOKED : code});
+  } else {
+    out.push_back(effect::Forget{id});
+  }
+  const std::vector<PartRef> waiting = std::move(entry.waiting);
+  owed_after.erase(id);
+  timers.cancel({Timer::Kind::Fence, id});
+  leases.erase(id);
+  resume(waiting);
+  marked.insert(file);
+}
+
+}  // namespace mrlease::core

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// Breaks of one file are served in order. A freeze that holds steps out of the line: reads and syncs run through it,
+// what would change the file follows policy.freeze_conflict.
+#include <algorithm>
+
+#include "daemon/core/extents.h"
+#include "daemon/core/state.h"
+
+namespace mrlease::core {
+namespace {
+
+bool runs_through_freeze(BreakKind kind) { return kind == BreakKind::Read || kind == BreakKind::Sync; }
+
+}  // namespace
+
+Extent Break::extent() const { return touched(ask.kind, ask.extent, ask.new_size); }
+
+void Arbiter::State::request_break(const event::RequestBreak& ask) {
+  if (find_break(ask.id)) {
+    return report(ask.file, 0, ask.id, "a break with this id is under way already; the second request is ignored");
+  }
+  auto b = std::make_unique<Break>();
+  b->ask = ask;
+  FileQueue& queue = queues[ask.file];
+  b->place = queue.breaks.insert(queue.breaks.end(), b.get());
+  breaks.emplace(ask.id, std::move(b));
+  marked.insert(ask.file);
+}
+
+void Arbiter::State::settle() {
+  while (!marked.empty()) {
+    const FileKey file = *marked.begin();
+    marked.erase(marked.begin());
+    const auto it = queues.find(file);
+    if (it == queues.end()) continue;
+    run_queue(it->second);
+    serve_waiting(file);
+    if (it->second.idle()) queues.erase(it);
+  }
+}
+
+void Arbiter::State::run_queue(FileQueue& queue) {
+  for (;;) {
+    start_thaws(queue);
+    if (!queue.active.empty()) return;
+    Break* next = nullptr;
+    bool held_up = false;
+    for (Break* b : queue.breaks) {
+      if (b->phase != Phase::Queued) continue;
+      // Behind one that waits for a thaw only those go on that no freeze stops: a backup reads on while somebody's
+      // truncate waits for its end.
+      if (held_up && !runs_through_freeze(b->ask.kind)) continue;
+      if (let_through(queue, *b)) {
+        next = b;
+        break;
+      }
+      held_up = true;
+    }
+    if (next) {
+      start(*next);
+    } else if (std::none_of(queue.frozen.begin(), queue.frozen.end(), [](Break* f) { return f->thaw_wanted; })) {
+      return;
+    }
+  }
+}
+
+bool Arbiter::State::let_through(FileQueue& queue, Break& b) {
+  if (runs_through_freeze(b.ask.kind)) return true;
+  bool through = true;
+  for (Break* freeze : queue.frozen) {
+    if (!conflicts_with(*freeze, b)) continue;
+    if (policy.freeze_conflict == FreezeConflict::Thaw) {
+      want_thaw(*freeze, true);
+      through = false;
+    } else if (policy.freeze_conflict == FreezeConflict::Wait || b.ask.kind == BreakKind::Freeze) {
+      // Two freezes of one lease are never nested: whichever thaws first would end the other's stillness.
+      through = false;
+    } else if (!b.told) {
+      b.told = true;
+      report(b.ask.file, 0, b.ask.id, std::string("a ") + name(b.ask.kind) +
+                                                " runs through a freeze, as policy allows");
+    }
+  }
+  return through;
+}
+
+bool Arbiter::State::conflicts_with(const Break& freeze, const Break& b) {
+  if (freeze.extent().overlaps(b.extent())) return true;
+  // These two concern a lease as a whole: the last flush of a revoked one writes all that it owes.
+  if (b.ask.kind != BreakKind::Freeze && b.ask.kind != BreakKind::Revoke) return false;
+  bool shares = false;
+  leases.visit(b.ask.file, b.extent(), [&](const LeaseEntry& e) { return !(shares = e.frozen_by == freeze.ask.id); });
+  return shares;
+}
+
+void Arbiter::State::activate(Break& b, Phase phase) {
+  b.phase = phase;
+  std::vector<Break*>& active = queues.at(b.ask.file).active;
+  if (std::find(active.begin(), active.end(), &b) == active.end()) active.push_back(&b);
+}
+
+void Arbiter::State::deactivate(Break& b) {
+  FileQueue& queue = queues.at(b.ask.file);
+  std::erase(queue.active, &b);
+  std::erase(queue.frozen, &b);
+}
+
+void Arbiter::State::finish(Break& b) {
+  deactivate(b);
+  b.phase = Phase::Done;
+  for (const RequestId request : std::exchange(b.thawers, {})) {
+    out.push_back(effect::Thawed{b.ask.id, request, true});  // it never held
+  }
+  out.push_back(effect::BreakDone{b.ask.id});
+  queues.at(b.ask.file).breaks.erase(b.place);
+  const auto it = breaks.find(b.ask.id);
+  done.push_back(std::move(it->second));
+  breaks.erase(it);
+  marked.insert(b.ask.file);
+}
+
+}  // namespace mrlease::core

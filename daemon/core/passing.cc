@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the answer to the end: an allowed operation may still run, or fail. Only when it has left is the file's size
+// true, and only then do leases get back what they can have.
+#include <algorithm>
+
+#include "daemon/core/state.h"
+
+namespace mrlease::core {
+
+void Arbiter::State::operation_left(const event::OperationLeft& e) {
+  Break* b = find_break(e.id);
+  if (!b || !has_operation(b->ask.kind) || b->left) return;
+  b->left = true;
+  b->size = e.file_size;
+  // Before the answer: the task was killed while it was held. The leases still go the whole way and back.
+  if (b->phase == Phase::Passing) restore(*b);
+}
+
+// on_file_end only shrinks here. A truncate that failed leaves a size that cuts nothing.
+void Arbiter::State::cut_leases(Break& b) {
+  const auto cut = [&](Lease& lease) {
+    lease.on_file_end = std::min(lease.on_file_end, std::max(b.size, lease.extent.begin));
+  };
+  if (b.ask.kind == BreakKind::Truncate) {
+    leases.visit(b.ask.file, b.extent(), [&](LeaseEntry& entry) {
+      if (entry.lease.on_file_end > b.ask.new_size) cut(entry.lease);
+      return true;
+    });
+  } else if (b.ask.kind == BreakKind::Destructive) {  // a collapse shrinks the file; what registers again must fit
+    for (const Part& part : b.parts) {
+      LeaseEntry* entry = leases.find(part.lease);
+      if (entry && part.row.after.action == Action::Reregister) cut(entry->lease);
+    }
+  }
+}
+
+void Arbiter::State::restore(Break& b) {
+  timers.cancel({Timer::Kind::Passing, b.ask.id});
+  activate(b, Phase::Restoring);
+  if (b.left) {
+    cut_leases(b);
+    FileQueue& queue = queues.at(b.ask.file);
+    for (WaitingGrant& g : queue.grants) g.size = b.size;
+    for (WaitingExtend& w : queue.extends) w.ask.file_size = b.size;
+  }
+  detach_late(b);
+  b.pending = 1;
+  for (std::size_t i = 0; i < b.parts.size(); ++i) {
+    if (b.parts[i].step != Step::Complied) continue;
+    ++b.pending;
+    begin_after(b, i);
+  }
+  if (--b.pending == 0) restored(b);
+}
+
+void Arbiter::State::begin_after(Break& b, std::size_t part) {
+  const Duty duty = b.parts[part].row.after;
+  LeaseEntry* entry = leases.find(b.parts[part].lease);
+  if (!entry || entry->retired()) return client_out(b, part);
+  if (duty.action == Action::None) return work_part(b, part, duty.work);
+  if (entry->fence != Fence::None) return wait_for(*entry, b, part, Step::Fenced);
+  recall_part(b, part, duty.action, b.size);
+}
+
+void Arbiter::State::restored(Break& b) {
+  if (b.ask.kind == BreakKind::Freeze && !b.denied) thawed(b);
+  finish(b);
+}
+
+void Arbiter::State::close_part(Break& b, std::size_t part) {
+  Part& p = b.parts[part];
+  if (p.step == Step::Out) return;
+  p.step = Step::Out;
+  LeaseEntry* entry = leases.find(p.lease);
+  if (!entry || p.row.after.nothing()) return;
+  if (entry->frozen_by == b.ask.id) entry->frozen_by = 0;
+  if (entry->open_after > 0 && --entry->open_after == 0) part_closed(*entry);
+}
+
+// No break owes the lease anything any more: what had to wait for that.
+void Arbiter::State::part_closed(LeaseEntry& entry) {
+  if (entry.ending != Ending::None && entry.owes() && !entry.retired()) return start_owed_flush(entry, true);
+  const auto it = owed_after.find(entry.lease.id);
+  if (it == owed_after.end()) return;
+  const std::vector<OwedAfter> owed = std::move(it->second);
+  owed_after.erase(it);
+  for (const OwedAfter& o : owed) owe_after(entry, o);
+}
+
+}  // namespace mrlease::core

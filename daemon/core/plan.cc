@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which leases a break touches, and what it asks of each.
+#include <algorithm>
+
+#include "daemon/core/extents.h"
+#include "daemon/core/state.h"
+
+namespace mrlease::core {
+namespace {
+
+// Empty: this lease is not asked for anything.
+Extent asked_extent(const event::RequestBreak& ask, const Lease& lease) {
+  const bool direct = lease.backing == Backing::Direct;
+  if (ask.kind == BreakKind::Revoke) return lease.extent;
+  if (ask.kind == BreakKind::Truncate) {
+    const Extent cut{std::max(page_down(ask.new_size), lease.extent.begin), lease.on_file_end};
+    if (cut.empty() || ask.new_size >= lease.on_file_end) return {0, 0};
+    if (direct) return lease.extent;  // an MR cannot lose a part
+    return lease.backing == Backing::Bounce ? Extent{cut.begin, lease.extent.end} : cut_off(lease, ask.new_size);
+  }
+  const Extent pages = pages_on_file(lease, ask.extent);
+  return ask.kind == BreakKind::Destructive && direct && !pages.empty() ? lease.extent : pages;
+}
+
+}  // namespace
+
+// Who waits for a lease, or for the rest of one, must not get it while the operation may still be running.
+bool Arbiter::State::somebody_waits(const Break& b) {
+  if (!has_operation(b.ask.kind) || b.ask.kind == BreakKind::Read) return false;
+  const FileQueue& queue = queues.at(b.ask.file);
+  return !queue.extends.empty() ||
+         std::any_of(queue.grants.begin(), queue.grants.end(),
+                     [&](const WaitingGrant& g) { return g.ask.lease.extent.overlaps(b.extent()); });
+}
+
+void Arbiter::State::plan(Break& b) {
+  b.has_after = somebody_waits(b);
+  leases.visit(b.ask.file, b.extent(), [&](LeaseEntry& entry) {
+    // Even where nothing is asked of it: the size has to be learned, and an extension must wait until it is known.
+    if (b.ask.kind == BreakKind::Truncate) b.has_after = true;
+    const Row row = row_for(b.ask.kind, entry.lease, entry.frozen_by != 0);
+    const Extent extent = asked_extent(b.ask, entry.lease);
+    if (row.nothing() || extent.empty()) return true;
+    if (!row.after.nothing()) {
+      b.has_after = true;
+      ++entry.open_after;
+    }
+    if (b.ask.kind == BreakKind::Freeze) entry.frozen_by = b.ask.id;
+    b.parts.push_back({entry.lease.id, row, extent});
+    return true;
+  });
+}
+
+}  // namespace mrlease::core

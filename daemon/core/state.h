@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inside of the arbiter. One job per .cc file:
+//   arbiter    the events and the deadlines, to whom they go
+//   file_queue which break of a file is next
+//   plan       what a break asks of which leases
+//   complying  until the answer
+//   passing    from the answer to the end
+//   freeze     holding and thawing
+//   tasks      recalls and works: sending, answers, deadlines
+//   fencing    force, and denial instead of force
+//   endings    release, revoke, a session that goes
+//   grants     new leases and growing ones
+// A handler never runs the queue itself: it marks the file, and settle() runs what is marked once the handler is
+// through. So nothing recurses from the end of one break into the start of the next, and a Break& stays valid through a handler
+// (breaks that are done are kept until the step ends).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <unordered_map>
+#include <utility>
+
+#include "daemon/core/arbiter.h"
+#include "daemon/core/break_state.h"
+#include "daemon/core/lease_table.h"
+#include "daemon/core/timers.h"
+
+namespace mrlease::core {
+
+// An outstanding recall. Of a part, or (break_id 0) of a lease alone: what remains of a break that was denied.
+struct RecallRecord {
+  LeaseId lease = 0;
+  SessionId session = 0;
+  BreakId break_id = 0;
+  std::size_t part = 0;
+  Action action = Action::None;
+  BreakKind kind = BreakKind::Revoke;
+  Extent extent;
+  std::uint64_t size = 0;
+  Action then = Action::None;  // break_id 0: what has to follow the client's answer
+  bool late = false;           // its deadline has passed and the operation was denied: no deadline any more
+};
+
+struct WorkRecord {
+  FileKey file;
+  LeaseId lease = 0;
+  BreakId break_id = 0;  // 0: the last flush of the lease
+  std::size_t part = 0;
+  Work kind = Work::None;
+};
+
+struct OwedAfter {
+  Action action;
+  BreakKind kind;
+  Extent extent;
+  std::uint64_t size;
+};
+
+struct Arbiter::State {
+  explicit State(Policy p) : policy(std::move(p)) {}
+
+  Policy policy;
+  Time now = 0;
+  Effects out;
+  LeaseTable leases;
+  Timers timers;
+  std::map<BreakId, std::unique_ptr<Break>> breaks;
+  std::vector<std::unique_ptr<Break>> done;  // this step's
+  std::map<FileKey, FileQueue> queues;       // files with a break or a waiting request
+  std::unordered_map<RecallId, RecallRecord> recalls;
+  std::unordered_map<WorkId, WorkRecord> works;
+  std::unordered_map<LeaseId, std::vector<OwedAfter>> owed_after;
+  std::set<FileKey> marked;
+  RecallId last_recall = 0;
+  WorkId last_work = 0;
+
+  // arbiter.cc
+  void advance();
+  void expire(const Timer& timer);
+  void report(const FileKey& file, LeaseId lease, BreakId id, std::string what);
+  void refuse(RequestId request, int code, std::string message);
+  Break* find_break(BreakId id);
+
+  // file_queue.cc
+  void request_break(const event::RequestBreak& ask);
+  void settle();
+  void run_queue(FileQueue& queue);
+  bool let_through(FileQueue& queue, Break& b);
+  bool conflicts_with(const Break& freeze, const Break& b);
+  void activate(Break& b, Phase phase);
+  void deactivate(Break& b);
+  void finish(Break& b);
+
+  // plan.cc
+  void plan(Break& b);
+  bool somebody_waits(const Break& b);
+
+  // complying.cc
+  void start(Break& b);
+  void begin_before(Break& b, std::size_t part);
+  void recall_complied(Break& b, std::size_t part);
+  void complied(Break& b, std::size_t part);
+  void client_out(Break& b, std::size_t part);  // its lease is gone or fenced: nothing more to ask
+  void part_done(Break& b, std::size_t part);
+  void out_of_the_way(Break& b);
+  void bare_fsync(Break& b);
+
+  // passing.cc
+  void operation_left(const event::OperationLeft& e);
+  void cut_leases(Break& b);
+  void restore(Break& b);
+  void begin_after(Break& b, std::size_t part);
+  void restored(Break& b);
+  void close_part(Break& b, std::size_t part);  // what the lease had to get afterwards is given, or void
+  void part_closed(LeaseEntry& entry);
+
+  // freeze.cc
+  void hold(Break& b);
+  void want_thaw(Break& b, bool expired);
+  void start_thaws(FileQueue& queue);
+  void thaw(const event::Thaw& e);
+  void thawed(Break& b);
+
+  // tasks.cc
+  RecallId send_recall(LeaseEntry& entry, const RecallRecord& record);
+  void recall_part(Break& b, std::size_t part, Action action, std::uint64_t size);
+  WorkId start_work(const WorkRecord& record, const Extent& extent);
+  void work_part(Break& b, std::size_t part, Work kind);
+  void forget_recall(RecallId id);
+  void recall_answered(const event::RecallAnswered& e);
+  void recall_expired(RecallId id);
+  void recall_failed(RecallId id, const std::string& why, bool answered);
+  void late_answered(const RecallRecord& record, int code);
+  void work_done(const event::WorkDone& e);
+  void work_over(WorkId id, int code);
+  void owe_after(LeaseEntry& entry, const OwedAfter& owed);
+
+  // fencing.cc
+  void fence(LeaseEntry& entry, const std::string& why);
+  void fence_expired(LeaseId id);
+  void fence_done(const event::FenceDone& e);
+  void wait_for(LeaseEntry& entry, Break& b, std::size_t part, Step step);
+  void resume(const std::vector<PartRef>& parts);
+  void settle_recalls(LeaseEntry& entry, Step waits_as);
+  void out_of_reach(LeaseEntry& entry);
+  void deny(Break& b);
+  void detach_late(Break& b);
+
+  // endings.cc
+  void release(const event::ReleaseLease& e);
+  void session_gone(SessionId session);
+  void end_lease(LeaseEntry& entry, Ending why);
+  void start_owed_flush(LeaseEntry& entry, bool at_once);
+  void owed_flush_done(LeaseEntry& entry, int code);
+  void remove(LeaseEntry& entry, int code);
+
+  // grants.cc
+  enum class Verdict { Grant, Wait, Refused };
+  void request_lease(const event::RequestLease& ask);
+  FileQueue* find_queue(const FileKey& file);
+  Verdict try_grant(const event::RequestLease& ask, std::optional<std::uint64_t> size);
+  Verdict conflicts(const Lease& lease);
+  void extend(const event::ExtendLease& ask);
+  bool try_extend(const event::ExtendLease& ask);
+  void serve_waiting(const FileKey& file);
+  void drop_waiting(SessionId session);
+};
+
+}  // namespace mrlease::core

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/guard/event_desk.h"
+
+#include <sys/fanotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "daemon/guard/classify.h"
+#include "proto/kernel_uapi.h"
+
+namespace mrlease::guard {
+namespace {
+
+// More than so many tasks are not remembered; the price is an operation reported as unheld that was let through.
+constexpr std::size_t kPassedMax = 1024;
+
+// A task that has queued its event sleeps a moment later, unless the machine is busy: then the worst is assumed.
+constexpr std::chrono::microseconds kEarlyStep{100};
+constexpr std::chrono::milliseconds kEarlyBound{50};
+
+std::optional<FdFacts> fd_facts(int tid, int fd, const std::optional<sys::FdInfo>& event_file) {
+  if (fd < 0 || !event_file) return {};
+  auto info = sys::read_fdinfo(tid, fd);
+  if (!info) return {};
+  return FdFacts{info->mount == event_file->mount && info->inode == event_file->inode, info->flags};
+}
+
+Verdict judge(const sys::FanEvent& event, const TaskView& view) {
+  EventFacts facts;
+  facts.open = event.mask & FAN_OPEN_PERM;
+  facts.has_range = event.has_range;
+  facts.offset = event.offset;
+  facts.count = event.count;
+  facts.page = ::sysconf(_SC_PAGESIZE);
+  TaskFacts task{view.stat, view.call};
+  CallFds fds;
+  if (!facts.open && trusted(task)) fds = call_fds(*task.call);
+  std::optional<sys::FdInfo> event_file;
+  if (fds.from >= 0 || fds.to >= 0) event_file = sys::read_fdinfo(0, event.fd.get());
+  return classify(facts, task, fd_facts(event.tid, fds.from, event_file), fd_facts(event.tid, fds.to, event_file));
+}
+
+std::string describe(const Verdict& verdict, int tid) {
+  std::string what = verdict.name + " by " + std::to_string(tid) + " (" + sys::read_comm(tid) + ")";
+  if (verdict.kind == core::BreakKind::Truncate) what += " to " + std::to_string(verdict.new_size) + " bytes";
+  return what;
+}
+
+// Must not leave the task waiting, whatever the kernel thinks of the errno.
+int respond(const sys::FanGroup& group, int event_fd, int deny_errno) {
+  if (!deny_errno) return group.respond(event_fd, FAN_ALLOW);
+  int error = group.respond(event_fd, FAN_DENY_ERRNO(deny_errno));
+  // EINVAL: not a pre-content group, or not one of the errnos that the kernel accepts. The task then gets EPERM.
+  return error == EINVAL ? group.respond(event_fd, FAN_DENY) : error;
+}
+
+}  // namespace
+
+// The file, if somebody may want to know of the event.
+WatchedFile* EventDesk::concerned(const sys::FanEvent& event) {
+  struct stat st;
+  if (open_ || sys::is_own_thread(event.tid) || ::fstat(event.fd.get(), &st)) return nullptr;
+  WatchedFile* file = files_->find(core::FileKey{st.st_dev, st.st_ino});
+  return file && file->needs != core::Needs{} ? file : nullptr;
+}
+
+void EventDesk::take(const sys::FanGroup* group, sys::FanEvent event) {
+  if (!event.fd) return;  // a queue overflow, which unlimited queues do not have
+  WatchedFile* file = concerned(event);
+  if (!file) {
+    group->respond(event.fd.get(), FAN_ALLOW);
+    return;
+  }
+  ledger_->came_again(file->key, event.tid);
+  TaskView view = look(event.tid);
+  if (view.call && view.call->running) {
+    auto now = Clock::now();
+    early_.push_back({group, std::move(event), now + kEarlyStep, now + kEarlyBound});
+  } else {
+    decide(group, std::move(event), file, std::move(view));
+  }
+}
+
+void EventDesk::poll(Clock::time_point now) {
+  for (std::size_t i = 0; i < early_.size();) {
+    Early& early = early_[i];
+    WatchedFile* file = concerned(early.event);
+    TaskView view = file ? look(early.event.tid) : TaskView{};
+    if (file && view.call && view.call->running && now < early.until) {
+      early.next_look = now + kEarlyStep;
+      ++i;
+      continue;
+    }
+    Early due = std::move(early);
+    early_.erase(early_.begin() + i);
+    if (file) decide(due.group, std::move(due.event), file, std::move(view));
+    else due.group->respond(due.event.fd.get(), FAN_ALLOW);
+  }
+}
+
+Clock::time_point EventDesk::next_due() const {
+  auto due = Clock::time_point::max();
+  for (const Early& early : early_) due = std::min(due, early.next_look);
+  return due;
+}
+
+void EventDesk::stand_open() {
+  open_ = true;
+  poll(Clock::now());
+}
+
+void EventDesk::decide(const sys::FanGroup* group, sys::FanEvent event, WatchedFile* file, TaskView view) {
+  auto verdict = wanted(judge(event, view), file->needs);
+  if (file->passed.size() >= kPassedMax) file->passed.clear();
+  file->passed.insert(event.tid);
+  if (!verdict) {
+    group->respond(event.fd.get(), FAN_ALLOW);
+    return;
+  }
+  ForeignOp op;
+  op.file = file->key;
+  op.kind = verdict->kind;
+  op.extent = verdict->extent;
+  op.new_size = verdict->new_size;
+  op.tid = event.tid;
+  op.what = describe(*verdict, event.tid);
+  auto held = std::make_shared<sys::Fd>(std::move(event.fd));
+  ledger_->hold(std::move(op), std::move(view), [group, held](int deny) {
+    int error = respond(*group, held->get(), deny);
+    held->reset();  // only now: the answer is matched by the number
+    return error;
+  });
+}
+
+}  // namespace mrlease::guard

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Takes permission events: answers at once what nobody needs to know, holds the rest.
+// Not thread-safe: the guard's lock is held around every call.
+#pragma once
+
+#include "daemon/guard/ledger.h"
+#include "daemon/guard/watched_files.h"
+#include "daemon/sys/fanotify.h"
+
+namespace mrlease::guard {
+
+class EventDesk {
+ public:
+  EventDesk(WatchedFiles* files, Ledger* ledger) : files_(files), ledger_(ledger) {}
+
+  // The group must outlive what is held of it.
+  void take(const sys::FanGroup* group, sys::FanEvent event);
+  void poll(Clock::time_point now);
+  Clock::time_point next_due() const;
+  // From now on everything is allowed at once.
+  void stand_open();
+  bool stands_open() const { return open_; }
+
+ private:
+  // An event can be read before its task has gone to sleep; until then the task's system call is not told.
+  struct Early {
+    const sys::FanGroup* group;
+    sys::FanEvent event;
+    Clock::time_point next_look, until;
+  };
+
+  WatchedFile* concerned(const sys::FanEvent& event);
+  void decide(const sys::FanGroup* group, sys::FanEvent event, WatchedFile* file, TaskView view);
+
+  WatchedFiles* files_;
+  Ledger* ledger_;
+  bool open_ = false;
+  std::vector<Early> early_;
+};
+
+}  // namespace mrlease::guard

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/guard/guard_core.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/fanotify.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <future>
+#include <system_error>
+
+#include "daemon/guard/lease_guard.h"
+#include "daemon/guard/seal.h"
+
+namespace mrlease::guard {
+namespace {
+
+// The dead-man timer is looked at so often at least, while something is held.
+constexpr std::chrono::milliseconds kDeadManStep{100};
+
+[[noreturn]] void refuse(int error) {
+  const char* text = "fanotify does not work here";
+  if (error == EPERM) text = "fanotify needs CAP_SYS_ADMIN: run the daemon as root, outside a user namespace";
+  if (error == ENOSYS) text = "the kernel has no fanotify: use one built with CONFIG_FANOTIFY=y";
+  if (error == EMFILE) text = "no fanotify group left: raise fs.fanotify.max_user_groups or the limit of descriptors";
+  throw std::system_error(error, std::generic_category(), text);
+}
+
+}  // namespace
+
+std::unique_ptr<Guard> Guard::create(Options options, Listener listener) {
+  return std::make_unique<GuardCore>(std::move(options), std::move(listener), true);
+}
+
+std::unique_ptr<Guard> create_lease_guard(Options options, Listener listener) {
+  return std::make_unique<GuardCore>(std::move(options), std::move(listener), false);
+}
+
+GuardCore::GuardCore(Options options, Listener listener, bool precontent_allowed)
+    : options_(std::move(options)), listener_(std::move(listener)) {
+  // File names instead of descriptors: nothing of the file is opened by this group.
+  if (int error = notices_.open(FAN_CLASS_NOTIF | FAN_REPORT_FID | FAN_REPORT_TID)) refuse(error);
+  if (precontent_allowed) start_precontent();
+  wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake_) refuse(errno);
+  heartbeat();
+  start_thread();
+}
+
+void GuardCore::start_precontent() {
+  auto engine = std::make_unique<Precontent>(&desk_);
+  int error = engine->start();
+  if (error == EINVAL || error == EOPNOTSUPP) return;  // older than 6.14: the lease guard
+  if (error) refuse(error);
+  for (const auto& root : options_.roots)
+    if (int e = engine->arm_root(root)) arming_trouble_ += "; not armed: " + root + " (" + std::strerror(e) + ")";
+  precontent_ = std::move(engine);
+}
+
+void GuardCore::start_thread() {
+  std::promise<void> started;
+  auto ready = started.get_future();
+  thread_ = std::thread([this, &started] {
+    try {
+      leases_.start_thread();
+      started.set_value();
+    } catch (...) {
+      started.set_exception(std::current_exception());
+      return;
+    }
+    run();
+  });
+  try {
+    ready.get();
+  } catch (...) {
+    thread_.join();
+    throw;
+  }
+}
+
+GuardCore::~GuardCore() {
+  disarm();
+  stop_ = true;
+  wake();
+  thread_.join();
+}
+
+void GuardCore::wake() const {
+  std::uint64_t one = 1;
+  [[maybe_unused]] ssize_t n = ::write(wake_.get(), &one, sizeof one);  // full: it is awake already
+}
+
+std::string GuardCore::describe() const {
+  std::string text = precontent_ ? "precontent (FAN_PRE_ACCESS), lease where a file system lacks it"
+                                 : "lease (the kernel has no FAN_PRE_ACCESS: 6.14 or newer has)";
+  return text + arming_trouble_;
+}
+
+Coverage GuardCore::watch(const core::FileKey& key, int fd) {
+  std::lock_guard lock(mutex_);
+  WatchedFile* file = files_.find(key);
+  if (!file) {
+    sys::Fd own(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    if (!own) return {Kind::None, std::string("none: no descriptor left to watch the file: ") + std::strerror(errno)};
+    sys::FileId id;
+    sys::file_id(own.get(), &id);  // without one, changes are found by looking at the tasks only
+    file = &files_.add(key, std::move(own), id);
+    place(file);
+  }
+  ++file->watches;
+  wake();  // new timers
+  return {file->kind, file->text};
+}
+
+// Finds the best way to hold operations on a file.
+void GuardCore::place(WatchedFile* file) {
+  int fd = file->fd.get();
+  if (auto sealed = sealed_memory(fd)) {
+    file->kind = Kind::Seal;
+    file->text = *sealed;
+    return;
+  }
+  // Changes are to be seen before anything is held: the end of an operation may follow at once.
+  int blind = notices_.mark(FAN_MARK_ADD, FAN_MODIFY, fd);
+  if (precontent_ && precontent_->watch(file) == 0) return;
+  if (!blind) blind = notices_.mark(FAN_MARK_ADD, FAN_MODIFY | FAN_OPEN | FAN_CLOSE, fd);
+  leases_.watch(file);
+  if (!blind) return;
+  file->text += "; changes cannot be seen: " + std::string(std::strerror(blind));
+  if (file->kind == Kind::Observe && !file->lease.perm_mark) file->kind = Kind::None;
+}
+
+void GuardCore::unwatch(const core::FileKey& key) {
+  std::lock_guard lock(mutex_);
+  WatchedFile* file = files_.find(key);
+  if (!file || --file->watches > 0) return;
+  notices_.mark(FAN_MARK_REMOVE, FAN_MODIFY | FAN_OPEN | FAN_CLOSE, file->fd.get());
+  if (file->kind == Kind::Precontent) precontent_->unwatch(*file);
+  else if (file->kind != Kind::Seal) leases_.unwatch(file);
+  files_.remove(file);
+}
+
+void GuardCore::publish(const core::FileKey& key, const core::Needs& needs) {
+  std::lock_guard lock(mutex_);
+  if (WatchedFile* file = files_.find(key)) file->needs = needs;
+}
+
+void GuardCore::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
+  {
+    std::lock_guard lock(inbox_mutex_);
+    inbox_.push_back({id, deny_errno, watch_leaving});
+  }
+  wake();
+}
+
+void GuardCore::heartbeat() { last_heartbeat_ = Clock::now().time_since_epoch().count(); }
+
+void GuardCore::disarm() {
+  std::lock_guard lock(mutex_);
+  desk_.stand_open();
+  ledger_.allow_all();
+  if (precontent_) precontent_->disarm();
+  leases_.disarm();
+  notices_.flush_marks(false);
+  wake();
+}
+
+void GuardCore::run() {
+  ::pthread_setname_np(::pthread_self(), "mrl-guard");
+  while (!stop_) {
+    wait_for_work();
+    {
+      std::lock_guard lock(mutex_);
+      work();
+    }
+    deliver();
+  }
+}
+
+void GuardCore::wait_for_work() {
+  std::array<pollfd, 5> fds{{{wake_.get(), POLLIN, 0},
+                             {notices_.fd(), POLLIN, 0},
+                             {leases_.signal_fd(), POLLIN, 0},
+                             {leases_.perm_fd(), POLLIN, 0},
+                             {precontent_ ? precontent_->fd() : -1, POLLIN, 0}}};
+  auto due = Clock::time_point::max();
+  {
+    std::lock_guard lock(mutex_);
+    due = std::min({ledger_.next_due(), leases_.next_due(), desk_.next_due()});
+    if (ledger_.any_held()) due = std::min(due, Clock::now() + kDeadManStep);
+  }
+  timespec timeout{}, *limit = nullptr;
+  if (due != Clock::time_point::max()) {
+    auto left = std::max<std::int64_t>(0, std::chrono::nanoseconds(due - Clock::now()).count());
+    timeout = {left / 1000000000, left % 1000000000};
+    limit = &timeout;
+  }
+  ::ppoll(fds.data(), fds.size(), limit, nullptr);
+}
+
+void GuardCore::work() {
+  std::uint64_t count;
+  [[maybe_unused]] ssize_t n = ::read(wake_.get(), &count, sizeof count);
+  std::vector<Answer> answers;
+  {
+    std::lock_guard lock(inbox_mutex_);
+    answers.swap(inbox_);
+  }
+  // A held task makes no notification: all of its older ones are queued now, and must not count for what is let go next.
+  read_notices();
+  for (const Answer& answer : answers) ledger_.answer(answer.id, answer.deny_errno, answer.watch_leaving);
+  if (precontent_) precontent_->on_readable();
+  leases_.on_signals();
+  if (leases_.perm_fd() >= 0) leases_.on_perm_readable();
+  auto now = Clock::now();
+  desk_.poll(now);
+  ledger_.poll(now);
+  leases_.poll(now);
+  check_main_loop(now);
+}
+
+void GuardCore::read_notices() {
+  std::vector<sys::FanEvent> events;
+  while (notices_.read(&events) == 0) {
+    for (const auto& event : events) on_notice(event);
+    events.clear();
+  }
+}
+
+void GuardCore::on_notice(const sys::FanEvent& event) {
+  WatchedFile* file = files_.find(event.id);
+  if (!file) return;
+  if (file->kind != Kind::Precontent) return leases_.on_notice(file, event.mask, event.tid);
+  if (!(event.mask & FAN_MODIFY) || ledger_.modified(file->key, event.tid)) return;
+  // Neither held nor let through just now: a descriptor from before the file system was armed.
+  bool matters = file->needs.write || file->needs.destructive;
+  if (!matters || file->passed.contains(event.tid) || sys::is_own_thread(event.tid)) return;
+  std::string text = "changed by " + std::to_string(event.tid) + " (" + sys::read_comm(event.tid) +
+                     ") through a descriptor from before the file system was armed";
+  outbox_.add([key = file->key, text](const Listener& listener) { listener.observed(key, text); });
+}
+
+void GuardCore::check_main_loop(Clock::time_point now) {
+  Clock::duration silent = now.time_since_epoch() - Clock::duration(last_heartbeat_.load());
+  if (failed_ || silent < options_.dead_man || !ledger_.any_held()) return;
+  failed_ = true;
+  desk_.stand_open();  // nobody would answer
+  ledger_.allow_all();
+  outbox_.add([](const Listener& listener) {
+    listener.failed("the main loop is silent: everything held was allowed; restart the daemon");
+  });
+}
+
+void GuardCore::deliver() {
+  std::vector<Outbox::Note> notes;
+  {
+    std::lock_guard lock(mutex_);
+    notes = outbox_.take();
+  }
+  for (const auto& note : notes) note(listener_);
+}
+
+}  // namespace mrlease::guard

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// One guard: its thread, its lock, and the two ways of holding, never both on one file.
+//
+// Thread-safe. mutex_ guards everything but the inbox and the atomics; the listener is called without it. answer() only
+// leaves a note, which the guard thread carries out after it has read every notification that is older.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <thread>
+
+#include "daemon/guard/lease_engine.h"
+#include "daemon/guard/precontent.h"
+
+namespace mrlease::guard {
+
+class GuardCore : public Guard {
+ public:
+  // Throws std::system_error.
+  GuardCore(Options options, Listener listener, bool precontent_allowed);
+  ~GuardCore() override;
+
+  std::string describe() const override;
+  Coverage watch(const core::FileKey& file, int fd) override;
+  void unwatch(const core::FileKey& file) override;
+  void publish(const core::FileKey& file, const core::Needs& needs) override;
+  void answer(core::BreakId id, int deny_errno, bool watch_leaving) override;
+  void heartbeat() override;
+  void disarm() override;
+
+ private:
+  struct Answer {
+    core::BreakId id;
+    int deny_errno;
+    bool watch_leaving;
+  };
+
+  void start_precontent();
+  void start_thread();
+  void run();
+  void wake() const;
+  void wait_for_work();
+  void work();  // one round, with mutex_ held
+  void read_notices();
+  void on_notice(const sys::FanEvent& event);
+  void check_main_loop(Clock::time_point now);
+  void deliver();
+  void place(WatchedFile* file);
+
+  const Options options_;
+  const Listener listener_;
+  mutable std::mutex mutex_;
+  Outbox outbox_;
+  WatchedFiles files_;
+  Ledger ledger_{&outbox_};
+  EventDesk desk_{&files_, &ledger_};
+  std::unique_ptr<Precontent> precontent_;  // where the kernel has it
+  LeaseEngine leases_{&files_, &ledger_, &desk_, &outbox_};
+  sys::FanGroup notices_;
+  std::string arming_trouble_;
+  bool failed_ = false;
+
+  std::mutex inbox_mutex_;
+  std::vector<Answer> inbox_;
+  sys::Fd wake_;
+  std::atomic<bool> stop_{false};
+  std::atomic<Clock::rep> last_heartbeat_;
+  std::thread thread_;
+};
+
+}  // namespace mrlease::guard

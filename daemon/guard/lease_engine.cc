@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/guard/lease_engine.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/fanotify.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "daemon/sys/file_lease.h"
+
+namespace mrlease::guard {
+namespace {
+
+using core::BreakKind;
+using std::chrono::milliseconds;
+
+int break_signal() { return SIGRTMIN + 3; }
+
+// After the answer the breaker should show up as FAN_OPEN or FAN_MODIFY; a failing one does not.
+constexpr milliseconds kLeaveBound{500};
+
+milliseconds retry_interval(unsigned tries) {
+  constexpr int kSteps[] = {1, 5, 20, 100, 500, 2000};
+  return milliseconds(kSteps[std::min<std::size_t>(tries, std::size(kSteps) - 1)]);
+}
+
+}  // namespace
+
+LeaseEngine::LeaseEngine(WatchedFiles* files, Ledger* ledger, EventDesk* desk, Outbox* outbox)
+    : files_(files), ledger_(ledger), desk_(desk), outbox_(outbox), break_seconds_(sys::lease_break_time()) {
+  // A kernel without permission events still has leases; watch() says what is missing.
+  perm_.open(FAN_CLASS_CONTENT | FAN_REPORT_TID);
+}
+
+void LeaseEngine::start_thread() {
+  // Directed at this thread only (F_OWNER_TID), so blocking it here is enough; SIGIO comes when the signal queue is full.
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, break_signal());
+  sigaddset(&set, SIGIO);
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals_)
+    throw std::system_error(errno, std::generic_category(), "no signalfd: raise the daemon's limit of descriptors");
+  tid_ = ::gettid();
+}
+
+void LeaseEngine::watch(WatchedFile* file) {
+  by_fd_[file->fd.get()] = file->key;
+  if (acquire(file)) {
+    file->kind = Kind::Lease;
+    file->text = "lease: holds truncate(2) and opens by others for at most " + std::to_string(break_seconds_) +
+                 " s (fs.lease-break-time); while others have it open, holds O_TRUNC opens and observes the rest";
+    return;
+  }
+  int error = errno;
+  file->lease.retry = error == EAGAIN;
+  int perm_error = mark_perm(file, true);
+  file->kind = file->lease.retry && !perm_error ? Kind::Lease : Kind::Observe;
+  file->text = file->lease.retry ? "lease: others have the file open, so until they close it "
+                                 : "observe: no lease (errno " + std::to_string(error) + "); ";
+  file->text += perm_error ? "nothing is held (errno " + std::to_string(perm_error) + "), changes are only observed"
+                           : "O_TRUNC opens are held, other changes are only observed";
+  if (file->lease.retry) schedule(file, Clock::now() + retry_interval(3));
+}
+
+void LeaseEngine::unwatch(WatchedFile* file) {
+  unschedule(file);
+  by_fd_.erase(file->fd.get());
+  mark_perm(file, false);
+  if (file->lease.phase != LeaseState::Phase::Shared) sys::drop_lease(file->fd.get());
+}
+
+int LeaseEngine::mark_perm(WatchedFile* file, bool on) {
+  if (file->lease.perm_mark == on) return 0;
+  if (!perm_) return ENOSYS;
+  int error = perm_.mark(on ? FAN_MARK_ADD : FAN_MARK_REMOVE, FAN_OPEN_PERM, file->fd.get());
+  if (!error) file->lease.perm_mark = on;
+  return error;
+}
+
+bool LeaseEngine::acquire(WatchedFile* file) {
+  errno = sys::take_write_lease(file->fd.get(), break_signal(), tid_);
+  if (errno) return false;
+  file->lease.phase = LeaseState::Phase::Held;
+  file->lease.unanswered = 0;
+  file->lease.read_reported = file->lease.truncate_reported = false;
+  return true;
+}
+
+void LeaseEngine::on_signals() {
+  signalfd_siginfo info;
+  bool all = false;
+  while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
+    auto at = by_fd_.find(info.ssi_fd);
+    if (static_cast<int>(info.ssi_signo) != break_signal()) all = true;
+    else if (at != by_fd_.end()) on_break(files_->find(at->second));
+  }
+  if (!all) return;
+  for (auto& [fd, key] : by_fd_) on_break(files_->find(key));
+}
+
+void LeaseEngine::on_break(WatchedFile* file) {
+  LeaseState& lease = file->lease;
+  if (lease.phase == LeaseState::Phase::Shared) return;
+  int type = sys::lease_type(file->fd.get());
+  if (type == F_WRLCK || type < 0) return;
+  if (lease.phase == LeaseState::Phase::Held) {
+    lease.phase = LeaseState::Phase::Breaking;
+    lease.forced = Clock::now() + std::chrono::seconds(break_seconds_);
+    schedule(file, lease.forced);
+  }
+  if (desk_->stands_open()) {
+    lease.unanswered = 0;
+  } else if (type == F_UNLCK && file->needs.truncate && !lease.truncate_reported) {
+    lease.truncate_reported = true;
+    hold(file, BreakKind::Truncate, "truncate(2) or an open for writing");
+  } else if (type == F_RDLCK && file->needs.read && !lease.read_reported) {
+    lease.read_reported = true;
+    hold(file, BreakKind::Read, "an open for reading");
+  }
+  if (lease.unanswered == 0) drop(file);
+}
+
+void LeaseEngine::hold(WatchedFile* file, BreakKind kind, const char* what) {
+  ++file->lease.unanswered;
+  ForeignOp op;
+  op.file = file->key;
+  op.kind = kind;  // Truncate: to which size, and whether at all, is not told: [0, end)
+  op.what = what;
+  ledger_->hold(std::move(op), TaskView{}, [this, key = file->key](int deny) {
+    let_go(key);
+    return deny ? ENOTSUP : 0;
+  }, kLeaveBound);
+}
+
+int LeaseEngine::let_go(const core::FileKey& key) {
+  WatchedFile* file = files_->find(key);
+  if (!file || file->lease.phase != LeaseState::Phase::Breaking) return 0;
+  if (file->lease.unanswered) --file->lease.unanswered;
+  // While a reader was held a writer may have come, whose signal is still to be read.
+  if (file->lease.unanswered == 0) on_break(file);
+  return 0;
+}
+
+// Ends the break: whoever waits goes on.
+void LeaseEngine::drop(WatchedFile* file) {
+  mark_perm(file, true);  // first, so that no O_TRUNC open slips through between
+  sys::drop_lease(file->fd.get());
+  file->lease.phase = LeaseState::Phase::Shared;
+  file->lease.tries = 0;
+  schedule(file, Clock::now() + retry_interval(2));
+}
+
+int LeaseEngine::on_perm_readable() {
+  std::vector<sys::FanEvent> events;
+  int error = perm_.read(&events);
+  for (auto& event : events) desk_->take(&perm_, std::move(event));
+  return error == EAGAIN ? 0 : error;
+}
+
+void LeaseEngine::on_notice(WatchedFile* file, std::uint64_t mask, int tid) {
+  if (sys::is_own_thread(tid)) return;
+  if (mask & FAN_OPEN) ledger_->opened(file->key, tid);
+  bool explained = (mask & FAN_MODIFY) && ledger_->modified(file->key, tid);
+  if ((mask & FAN_MODIFY) && !explained && file->needs != core::Needs{}) {
+    std::string text = "changed by " + std::to_string(tid) + " (" + sys::read_comm(tid) + ") without being held";
+    outbox_->add([key = file->key, text](const Listener& listener) { listener.observed(key, text); });
+  }
+  if ((mask & FAN_CLOSE) && file->lease.phase == LeaseState::Phase::Shared && file->lease.retry) {
+    // The notice comes shortly before the description is gone.
+    file->lease.tries = 0;
+    schedule(file, Clock::now() + retry_interval(0));
+  }
+}
+
+void LeaseEngine::poll(Clock::time_point now) {
+  while (!due_.empty() && due_.begin()->first <= now) {
+    WatchedFile* file = files_->find(due_.begin()->second);
+    due_.erase(due_.begin());
+    if (!file) continue;
+    if (file->lease.phase == LeaseState::Phase::Breaking) {
+      outbox_->add([key = file->key, s = break_seconds_](const Listener& listener) {
+        listener.observed(key, "the kernel let a held operation go on after " + std::to_string(s) +
+                                   " s (fs.lease-break-time)");
+      });
+    } else if (file->lease.phase == LeaseState::Phase::Shared && file->lease.retry && !regain(file)) {
+      schedule(file, now + retry_interval(++file->lease.tries));
+    }
+  }
+}
+
+bool LeaseEngine::regain(WatchedFile* file) {
+  bool queue = static_cast<bool>(perm_);
+  if (ledger_->busy(file->key) || (queue && perm_.readable())) return false;
+  if (!acquire(file)) return false;
+  // An open that came between asks through the queue: its event must not be read while the lease is held.
+  bool asked = queue && perm_.readable();
+  if (!asked) {
+    mark_perm(file, false);
+    asked = queue && perm_.readable();
+  }
+  if (!asked) return true;
+  sys::drop_lease(file->fd.get());
+  file->lease.phase = LeaseState::Phase::Shared;
+  mark_perm(file, true);
+  return false;
+}
+
+void LeaseEngine::schedule(WatchedFile* file, Clock::time_point at) {
+  unschedule(file);
+  file->lease.next_try = at;
+  due_.insert({at, file->key});
+}
+
+void LeaseEngine::unschedule(WatchedFile* file) { due_.erase({file->lease.next_try, file->key}); }
+
+void LeaseEngine::disarm() {
+  due_.clear();
+  for (auto& [fd, key] : by_fd_) {
+    WatchedFile* file = files_->find(key);
+    mark_perm(file, false);
+    if (file->lease.phase != LeaseState::Phase::Shared) sys::drop_lease(fd);
+    file->lease.phase = LeaseState::Phase::Shared;
+    file->lease.retry = false;
+  }
+}
+
+}  // namespace mrlease::guard

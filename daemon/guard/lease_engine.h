@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// The lease guard: F_SETLEASE holds truncate(2) and opens by others while the client's description is the only one.
+//
+//   Held ---somebody opens or truncates---> Breaking ---answered---> Shared ---the others have closed---> Held
+//
+// In Shared, FAN_OPEN_PERM holds opens with O_TRUNC, and other changes are observed. That mark is never there together
+// with the lease: the descriptor that comes with its event is an open of the file and would break our own lease.
+// A held operation goes on by itself after /proc/sys/fs/lease-break-time, and cannot be denied, only delayed.
+// Not thread-safe: the guard's lock is held around every call.
+#pragma once
+
+#include <map>
+#include <set>
+#include <utility>
+
+#include "daemon/guard/event_desk.h"
+
+namespace mrlease::guard {
+
+class LeaseEngine {
+ public:
+  LeaseEngine(WatchedFiles* files, Ledger* ledger, EventDesk* desk, Outbox* outbox);
+
+  // Blocks the break signal in the calling thread, which must be the one that reads it.
+  void start_thread();
+  void watch(WatchedFile* file);  // fills in kind and text
+  void unwatch(WatchedFile* file);
+
+  int signal_fd() const { return signals_.get(); }
+  int perm_fd() const { return perm_.fd(); }
+  void on_signals();
+  int on_perm_readable();
+  // A notification (FAN_MODIFY, FAN_OPEN, FAN_CLOSE) on a file of this guard.
+  void on_notice(WatchedFile* file, std::uint64_t mask, int tid);
+  void poll(Clock::time_point now);
+  Clock::time_point next_due() const { return due_.empty() ? Clock::time_point::max() : due_.begin()->first; }
+  void disarm();
+
+ private:
+  using Due = std::set<std::pair<Clock::time_point, core::FileKey>>;
+
+  void on_break(WatchedFile* file);
+  void hold(WatchedFile* file, core::BreakKind kind, const char* what);
+  int let_go(const core::FileKey& key);
+  void drop(WatchedFile* file);
+  bool acquire(WatchedFile* file);
+  bool regain(WatchedFile* file);
+  int mark_perm(WatchedFile* file, bool on);
+  void schedule(WatchedFile* file, Clock::time_point at);
+  void unschedule(WatchedFile* file);
+
+  WatchedFiles* files_;
+  Ledger* ledger_;
+  EventDesk* desk_;
+  Outbox* outbox_;
+  sys::FanGroup perm_;
+  sys::Fd signals_;
+  int tid_ = 0;
+  int break_seconds_ = 45;
+  Due due_;
+  std::map<int, core::FileKey> by_fd_;  // si_fd tells which lease is broken
+};
+
+}  // namespace mrlease::guard

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/guard/ledger.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+
+#include "daemon/guard/syscall_family.h"
+
+namespace mrlease::guard {
+namespace {
+
+// The upper half belongs to guards, so that a caller's own break ids never meet them.
+std::atomic<core::BreakId> next_id{core::BreakId{1} << 63};
+
+}  // namespace
+
+void Ledger::hold(ForeignOp op, TaskView view, LetGo let_go, Clock::duration bound) {
+  op.id = next_id++;
+  Entry& entry = entries_[op.id];
+  entry.op = op;
+  entry.view = std::move(view);
+  entry.let_go = std::move(let_go);
+  entry.bound = bound;
+  outbox_->add([op = std::move(op)](const Listener& listener) { listener.held(op); });
+}
+
+void Ledger::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
+  auto at = entries_.find(id);
+  if (at == entries_.end() || at->second.answered) return;
+  Entry& entry = at->second;
+  // Seen on its way to sleep: by now it sleeps, and shows the call that it is in.
+  if (entry.view.call && entry.view.call->running) entry.view = look(entry.view.tid);
+  int error = entry.let_go(deny_errno);
+  entry.let_go = {};
+  entry.answered = true;
+  if (!watch_leaving) {
+    entries_.erase(at);
+  } else if ((error == 0 && deny_errno) || error == ENOENT) {
+    leave(at, true);  // it failed, or its task was killed: nothing will happen any more
+  } else if (entry.view.tid) {
+    entry.next_look = Clock::now() + look_interval(0);
+  } else {
+    entry.until = Clock::now() + entry.bound;
+  }
+}
+
+void Ledger::allow_all() {
+  for (auto& [id, entry] : entries_)
+    if (!entry.answered) answer(id, 0, true);
+}
+
+Ledger::Entries::iterator Ledger::leave(Entries::iterator entry, bool sure) {
+  outbox_->add([id = entry->first, sure](const Listener& listener) { listener.left(id, sure); });
+  return entries_.erase(entry);
+}
+
+bool Ledger::modified(const core::FileKey& file, int tid) {
+  bool explained = false;
+  for (auto at = entries_.begin(); at != entries_.end();) {
+    const Entry& entry = at->second;
+    bool match = entry.answered && entry.op.file == file && (entry.view.tid == tid || entry.op.tid == 0);
+    explained = explained || match;
+    at = match ? leave(at, true) : std::next(at);
+  }
+  return explained;
+}
+
+void Ledger::opened(const core::FileKey& file, int tid) {
+  for (auto at = entries_.begin(); at != entries_.end();) {
+    Entry& entry = at->second;
+    if (!entry.answered || entry.op.file != file || entry.op.tid != 0 || entry.view.tid != 0) {
+      ++at;
+      continue;
+    }
+    // FAN_OPEN may come before O_TRUNC is carried out: then the end of the call is what counts.
+    TaskView view = look(tid);
+    bool inside = view.call && !view.call->running && call_shape(view.call->number).family == Family::Open;
+    if (entry.op.kind == core::BreakKind::Read || !view.stat || (view.call && !view.call->running && !inside)) {
+      at = leave(at, true);
+      continue;
+    }
+    entry.view = std::move(view);
+    entry.next_look = Clock::now() + look_interval(0);
+    ++at;
+  }
+}
+
+void Ledger::came_again(const core::FileKey& file, int tid) {
+  for (auto at = entries_.begin(); at != entries_.end();) {
+    const Entry& entry = at->second;
+    bool match = entry.answered && entry.op.tid == tid && entry.op.file == file;
+    at = match ? leave(at, true) : std::next(at);
+  }
+}
+
+void Ledger::poll(Clock::time_point now) {
+  for (auto at = entries_.begin(); at != entries_.end();) {
+    Entry& entry = at->second;
+    if (entry.answered && entry.view.tid && entry.next_look <= now) {
+      if (has_left(entry.view, look(entry.view.tid))) {
+        at = leave(at, true);
+        continue;
+      }
+      entry.next_look = now + look_interval(++entry.looks);
+    }
+    bool late = entry.until && *entry.until <= now;
+    at = late ? leave(at, false) : std::next(at);
+  }
+}
+
+Clock::time_point Ledger::next_due() const {
+  auto due = Clock::time_point::max();
+  for (const auto& [id, entry] : entries_) {
+    if (!entry.answered) continue;
+    if (entry.view.tid) due = std::min(due, entry.next_look);
+    if (entry.until) due = std::min(due, *entry.until);
+  }
+  return due;
+}
+
+bool Ledger::any_held() const {
+  return std::any_of(entries_.begin(), entries_.end(), [](const auto& e) { return !e.second.answered; });
+}
+
+bool Ledger::busy(const core::FileKey& file) const {
+  return std::any_of(entries_.begin(), entries_.end(), [&](const auto& e) { return e.second.op.file == file; });
+}
+
+}  // namespace mrlease::guard

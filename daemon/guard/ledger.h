@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every foreign operation that is held, or allowed and being watched until it is over.
+// Not thread-safe: the guard's lock is held around every call.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+
+#include "daemon/guard/guard.h"
+#include "daemon/guard/leaving.h"
+#include "daemon/guard/outbox.h"
+
+namespace mrlease::guard {
+
+class Ledger {
+ public:
+  // Lets the operation go on (0) or fail (errno). Returns 0, ENOENT when the task is gone, ENOTSUP when it could not be
+  // denied and goes on.
+  using LetGo = std::function<int(int deny_errno)>;
+
+  explicit Ledger(Outbox* outbox) : outbox_(outbox) {}
+
+  // Tells the listener. `view`: the task; tid 0: not known, then `left` is told at `bound` after the answer at the latest.
+  void hold(ForeignOp op, TaskView view, LetGo let_go, Clock::duration bound = {});
+  void answer(core::BreakId id, int deny_errno, bool watch_leaving);
+  void allow_all();
+
+  // What was seen of files and tasks. modified(): true if an operation explains it.
+  bool modified(const core::FileKey& file, int tid);
+  void opened(const core::FileKey& file, int tid);
+  // The task came with a new event on the file: what it was allowed before is over, or is covered by the new event.
+  void came_again(const core::FileKey& file, int tid);
+
+  void poll(Clock::time_point now);
+  Clock::time_point next_due() const;  // max(): never
+  bool any_held() const;
+  bool busy(const core::FileKey& file) const;
+
+ private:
+  struct Entry {
+    ForeignOp op;
+    TaskView view;
+    LetGo let_go;
+    Clock::duration bound{};
+    bool answered = false;
+    unsigned looks = 0;
+    Clock::time_point next_look{};
+    std::optional<Clock::time_point> until;
+  };
+  using Entries = std::map<core::BreakId, Entry>;
+
+  Entries::iterator leave(Entries::iterator entry, bool sure);
+
+  Outbox* outbox_;
+  Entries entries_;
+};
+
+}  // namespace mrlease::guard

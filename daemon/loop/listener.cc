@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/loop/listener.h"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
+namespace mrlease::loop {
+
+namespace {
+
+[[noreturn]] void fail(int code, const std::string& what) { throw std::system_error(code, std::generic_category(), what); }
+
+bool somebody_listens(const sockaddr_un& address) {
+  const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  const bool alive = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  ::close(fd);
+  return alive;
+}
+
+int open_socket(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) fail(ENAMETOOLONG, "the socket's path is longer than 107 bytes: " + path);
+  std::strcpy(address.sun_path, path.c_str());
+  std::error_code error;
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+  if (std::filesystem::exists(path)) {
+    if (!std::filesystem::is_socket(path)) fail(EEXIST, path + " exists and is not a socket; choose another with --socket");
+    if (somebody_listens(address)) fail(EADDRINUSE, "another mrleased serves " + path + "; stop it, or choose another with --socket");
+    ::unlink(path.c_str());
+  }
+  const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) fail(errno, "socket");
+  if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    const int code = errno;
+    ::close(fd);
+    fail(code, "cannot create the socket " + path);
+  }
+  // Anybody may connect: what a client may do is decided by the descriptors that it brings.
+  ::chmod(path.c_str(), 0666);
+  if (::listen(fd, 128) != 0) {
+    const int code = errno;
+    ::close(fd);
+    fail(code, "listen on " + path);
+  }
+  return fd;
+}
+
+}  // namespace
+
+Listener::Listener(asio::io_context& loop, std::string path, OnClient on_client)
+    : loop_(loop), path_(std::move(path)), on_client_(std::move(on_client)), socket_(loop, open_socket(path_)) {
+  accept_next();
+}
+
+Listener::~Listener() { close(); }
+
+void Listener::close() {
+  if (!socket_.is_open()) return;
+  socket_.close();
+  ::unlink(path_.c_str());
+}
+
+void Listener::accept_next() {
+  socket_.async_wait(asio::posix::stream_descriptor::wait_read, [this](const asio::error_code& error) {
+    if (error) return;
+    for (;;) {
+      const int fd = ::accept4(socket_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+      if (fd < 0) break;
+      on_client_(session::Connection::Socket(loop_, asio::generic::seq_packet_protocol(AF_UNIX, 0), fd));
+    }
+    accept_next();
+  });
+}
+
+}  // namespace mrlease::loop

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The socket that clients connect to.
+#pragma once
+
+#include <asio.hpp>
+#include <functional>
+#include <string>
+
+#include "daemon/session/connection.h"
+
+namespace mrlease::loop {
+
+// Owns the socket and its path; removes the path at the end. Throws std::system_error with a sentence: the socket is
+// taken by a daemon that lives, its directory is missing, no permission.
+class Listener {
+ public:
+  using OnClient = std::function<void(session::Connection::Socket)>;
+  Listener(asio::io_context& loop, std::string path, OnClient on_client);
+  ~Listener();
+  void close();
+
+ private:
+  void accept_next();
+
+  asio::io_context& loop_;
+  std::string path_;
+  OnClient on_client_;
+  asio::posix::stream_descriptor socket_;  // a listening socket; Asio has no acceptor for generic protocols
+};
+
+}  // namespace mrlease::loop

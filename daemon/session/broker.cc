@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sessions: their beginning, their end, and the small things that all of the broker uses.
+#include "daemon/session/broker.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <cstring>
+
+#include "daemon/session/translate.h"
+#include "daemon/sys/peer_pidfd.h"
+
+namespace mrlease::session {
+
+Broker::Broker(asio::io_context& loop, Options options, Log log)
+    : loop_(loop), options_(std::move(options)), log_(std::move(log)), arbiter_(options_.policy), timer_(loop) {}
+
+Broker::~Broker() = default;
+
+guard::Listener Broker::listener(std::function<void(std::string)> failed) {
+  guard::Listener listener;
+  listener.held = [this](guard::ForeignOp op) {
+    asio::post(loop_, [this, op = std::move(op)] {
+      log_(0, "held: " + op.what);
+      if (options_.break_something) return guard_->answer(op.id, 0, false);
+      guard_breaks_[op.id] = op.file;
+      step(core::event::RequestBreak{op.id, op.file, op.kind, op.extent, op.new_size, 0, 0});
+    });
+  };
+  listener.left = [this](core::BreakId id, bool sure) {
+    asio::post(loop_, [this, id, sure] {
+      const auto it = guard_breaks_.find(id);
+      if (it == guard_breaks_.end()) return;
+      log_(0, "left: break " + std::to_string(id) + (sure ? "" : " (not known for sure)"));
+      step(core::event::OperationLeft{id, file_size(it->second)});
+    });
+  };
+  listener.observed = [this](core::FileKey file, std::string what) {
+    asio::post(loop_, [this, file, what = std::move(what)] {
+      // Nothing was held: all that is left is to tell, and to take the file's new end over.
+      log_(2, "late: " + what);
+      if (options_.break_something || files_.count(file) == 0) return;
+      const core::BreakId id = next_api_break_++;
+      guard_breaks_[id] = file;
+      const std::uint64_t size = file_size(file);
+      step(core::event::RequestBreak{id, file, core::BreakKind::Truncate, {size, core::kToEnd}, size, 0, 0});
+    });
+  };
+  listener.failed = std::move(failed);
+  return listener;
+}
+
+core::Time Broker::now() const {
+  return static_cast<core::Time>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                     std::chrono::steady_clock::now().time_since_epoch())
+                                     .count());
+}
+
+void Broker::accept(Connection::Socket socket) {
+  ucred credentials{};
+  socklen_t length = sizeof credentials;
+  if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) return;
+  std::uint32_t of_user = 0;
+  for (const auto& [id, s] : sessions_) of_user += s->peer.uid == credentials.uid;
+  if (of_user >= options_.sessions_max) {
+    log_(2, "user " + std::to_string(credentials.uid) + " has " + std::to_string(of_user) + " sessions: refused");
+    return;  // the socket closes
+  }
+  auto session = std::make_unique<Session>();
+  session->id = next_session_++;
+  session->peer = {credentials.pid, credentials.uid, credentials.gid};
+  session->connection = std::make_shared<Connection>(std::move(socket));
+  const int pidfd = sys::pidfd_of_peer(session->connection->native_handle(), credentials.pid);
+  if (pidfd >= 0) session->pidfd = fence::SharedFd(pidfd);
+  const core::SessionId id = session->id;
+  Session& s = *(sessions_[id] = std::move(session));
+  s.connection->start([this, id](wire::Frame f, std::vector<wire::Fd> fds) { on_frame(id, std::move(f), std::move(fds)); },
+                      [this, id](std::string why) { session_closed(id, why); });
+  watch_exit(s);
+}
+
+// A forked child may hold the socket open: the end of the process is seen on its pidfd.
+void Broker::watch_exit(Session& s) {
+  const int copy = s.pidfd ? ::fcntl(s.pidfd.get(), F_DUPFD_CLOEXEC, 0) : -1;
+  if (copy < 0) return;
+  s.exit_watch = std::make_shared<asio::posix::stream_descriptor>(loop_, copy);
+  s.exit_watch->async_wait(asio::posix::stream_descriptor::wait_read,
+                           [this, id = s.id, keep = s.exit_watch](const asio::error_code& error) {
+                             if (!error) session_closed(id, "the process has ended");
+                           });
+}
+
+// First the device access ends, then what was owed is merged, then everything is freed: design.md section 4.
+void Broker::session_closed(core::SessionId id, const std::string& why) {
+  Session* s = find_session(id);
+  if (s == nullptr || s->gone) return;
+  s->gone = true;
+  s->connection->close();
+  if (s->exit_watch) s->exit_watch->close();
+  log_(s->leases.empty() ? 0 : 1, "session " + std::to_string(id) + " (" + s->program + "): " + why);
+  auto left = std::make_shared<std::size_t>(1);
+  const auto one_less = [this, id, left] {
+    if (--*left == 0) session_ended(id);
+  };
+  for (const core::LeaseId lease_id : s->leases) {
+    auto lease = find_lease(lease_id);
+    if (!lease) continue;
+    ++*left;
+    fence_lease(lease, false, [this, lease, one_less](bool) { rescue_stores(lease, one_less); });
+  }
+  one_less();
+}
+
+void Broker::session_ended(core::SessionId id) {
+  step(core::event::SessionGone{id});
+  for (auto it = requests_.begin(); it != requests_.end();)
+    it = it->second.session == id ? requests_.erase(it) : std::next(it);
+  sessions_.erase(id);
+}
+
+void Broker::stop(std::function<void()> done) {
+  if (stopping_) return;
+  stopping_ = true;
+  auto left = std::make_shared<std::size_t>(1);
+  const auto finish = [this, done = std::move(done)] {
+    for (auto& [id, s] : sessions_) s->connection->close();
+    done();
+  };
+  const auto one_less = [left, finish] {
+    if (--*left == 0) finish();
+  };
+  // Clients go on using their bounce pages; nobody writes them to the file any more after this.
+  for (const auto& [id, lease] : leases_) {
+    if (!lease->bounce || !lease->write) continue;
+    ++*left;
+    in_worker([bounce = lease->bounce] { bounce->flush(); }, one_less);
+  }
+  timer_.expires_after(std::chrono::milliseconds(options_.policy.work_deadline));
+  timer_.async_wait([left, finish](const asio::error_code& error) {
+    if (!error && *left != 0) finish();
+  });
+  one_less();
+}
+
+Session* Broker::find_session(core::SessionId id) {
+  const auto it = sessions_.find(id);
+  return it == sessions_.end() ? nullptr : it->second.get();
+}
+
+std::shared_ptr<LeaseHold> Broker::find_lease(core::LeaseId id) {
+  const auto it = leases_.find(id);
+  return it == leases_.end() ? nullptr : it->second;
+}
+
+std::shared_ptr<LeaseHold> Broker::own_lease(Session& s, core::LeaseId id, core::RequestId request) {
+  auto lease = find_lease(id);
+  if (lease && lease->session == s.id) return lease;
+  reply_status(s.id, request, ENOENT, "no lease " + std::to_string(id) + " of this session");
+  return nullptr;
+}
+
+void Broker::reply(Session& s, core::RequestId request, wire::Frame frame, std::vector<std::shared_ptr<wire::Fd>> fds) {
+  if (s.gone) return;
+  frame.set_id(s.next_frame++);
+  frame.set_reply_to(request);
+  s.connection->send(frame, std::move(fds));
+}
+
+void Broker::reply_status(core::SessionId session, core::RequestId request, int code, std::string message) {
+  Session* s = find_session(session);
+  if (s == nullptr) return;
+  wire::Frame frame;
+  frame.mutable_status()->set_code(code);
+  if (code != 0) frame.mutable_status()->set_message(message.empty() ? std::strerror(code) : message);
+  reply(*s, request, std::move(frame));
+}
+
+void Broker::notice(LeaseHold& lease, wire::v1::Notice::Kind kind, std::uint64_t size, std::string message) {
+  Session* s = find_session(lease.session);
+  if (s == nullptr) return;
+  wire::Frame frame;
+  auto* body = frame.mutable_notice();
+  body->set_lease(lease.id);
+  body->set_kind(kind);
+  body->set_size(size);
+  body->set_message(std::move(message));
+  reply(*s, 0, std::move(frame));
+}
+
+core::RequestId Broker::new_request(core::SessionId session, core::RequestId frame_id, core::LeaseId lease) {
+  const core::RequestId id = next_request_++;
+  requests_[id] = {session, frame_id, lease};
+  return id;
+}
+
+// Only of files that hold a lease: their descriptor was checked, so that fstat cannot block.
+std::uint64_t Broker::file_size(const core::FileKey& file) {
+  const auto it = files_.find(file);
+  struct stat st {};
+  if (it == files_.end() || ::fstat(it->second.fd.get(), &st) != 0) return 0;
+  return static_cast<std::uint64_t>(st.st_size);
+}
+
+std::uint64_t Broker::charged(uid_t uid) const {
+  std::uint64_t n = 0;
+  for (const auto& [id, s] : sessions_)
+    if (s->peer.uid == uid) n += s->leases.size();
+  return n;
+}
+
+void Broker::drop_lease(core::LeaseId id) {
+  const auto it = leases_.find(id);
+  if (it == leases_.end()) return;
+  const auto lease = it->second;
+  leases_.erase(it);
+  if (Session* s = find_session(lease->session)) s->leases.erase(id);
+  const auto file = files_.find(lease->file);
+  if (file == files_.end()) return;
+  FileEntry& entry = file->second;
+  if (--entry.leases == 0) {
+    guard_->unwatch(lease->file);
+    files_.erase(file);
+    return;
+  }
+  if (entry.fd_owner != id) return;
+  // The guard's descriptor goes with its client: hand it another's.
+  for (const auto& [other_id, other] : leases_) {
+    if (other->file != lease->file) continue;
+    guard_->unwatch(lease->file);
+    entry.fd = other->fd;
+    entry.fd_owner = other_id;
+    entry.coverage = guard_->watch(lease->file, entry.fd.get());
+    guard_->publish(lease->file, entry.published);
+    return;
+  }
+}
+
+}  // namespace mrlease::session

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// The broker carries events from clients, guards, workers and the timer to the arbiter, and its effects back to them.
+#pragma once
+
+#include <asio.hpp>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+
+#include "daemon/core/arbiter.h"
+#include "daemon/guard/guard.h"
+#include "daemon/session/options.h"
+#include "daemon/session/session.h"
+#include "daemon/session/worker_pool.h"
+
+namespace mrlease::session {
+
+// Lives in the loop's thread; only held(), left() and observed() may be called from others (they post).
+class Broker {
+ public:
+  using Log = std::function<void(int level, std::string line)>;  // level: 0 debug, 1 info, 2 warning, 3 error
+  Broker(asio::io_context& loop, Options options, Log log);
+  ~Broker();
+
+  // The guard calls these; it is attached once, before the first session.
+  guard::Listener listener(std::function<void(std::string)> failed);
+  void attach(guard::Guard* guard) { guard_ = guard; }
+  // A new client. Refused (closed) when the user has too many.
+  void accept(Connection::Socket socket);
+  // For shutdown: what RDMA wrote is brought to the files (bounded by the work deadline), clients are let go, then `done`.
+  void stop(std::function<void()> done);
+
+ private:
+  struct FileEntry {
+    int leases = 0;
+    core::LeaseId fd_owner = 0;  // whose descriptor the guard has
+    fence::SharedFd fd;
+    guard::Coverage coverage;
+    core::Needs published;
+  };
+  // An API request that ends with a break.
+  struct ApiBreak {
+    core::SessionId session = 0;
+    core::RequestId request = 0;
+    core::BreakKind kind = core::BreakKind::Sync;
+    core::FileKey file;
+    fence::SharedFd fd;
+    std::uint64_t unsettled = 0;
+  };
+  // A frame that the arbiter will answer; lease: of a Register.
+  struct PendingRequest { core::SessionId session = 0; core::RequestId request = 0; core::LeaseId lease = 0; };
+  struct OutRecall { core::LeaseId lease = 0; core::Action action = core::Action::None; std::uint64_t store = 0; };
+
+  // --- requests.cc: frames of clients ---
+  void on_frame(core::SessionId id, wire::Frame frame, std::vector<wire::Fd> fds);
+  void on_hello(Session& s, const wire::Frame& f);
+  void on_add_device(Session& s, const wire::Frame& f, wire::Fd fd);
+  void on_add_userfaultfd(Session& s, const wire::Frame& f, wire::Fd fd);
+  void on_add_mr(Session& s, const wire::Frame& f);
+  void on_remove_mr(Session& s, const wire::Frame& f);
+  void on_register(Session& s, const wire::Frame& f, wire::Fd fd);
+  void on_release(Session& s, const wire::Frame& f);
+  void on_extend(Session& s, const wire::Frame& f);
+  void on_merge(Session& s, const wire::Frame& f);
+  void on_recall_done(Session& s, const wire::Frame& f);
+  void on_file_break(Session& s, const wire::Frame& f, wire::Fd fd, core::BreakKind kind);
+  void on_thaw(Session& s, const wire::Frame& f);
+
+  // --- effects.cc: what the arbiter wants ---
+  void step(core::Event event);
+  void apply(const core::effect::Granted& e);
+  void apply(const core::effect::Refused& e);
+  void apply(const core::effect::Released& e);
+  void apply(const core::effect::Extended& e);
+  void apply(const core::effect::Recall& e);
+  void apply(const core::effect::StartWork& e);
+  void apply(const core::effect::StartFence& e);
+  void apply(const core::effect::BreakAnswered& e);
+  void apply(const core::effect::WatchPassing& e);
+  void apply(const core::effect::BreakDone& e);
+  void apply(const core::effect::Thawed& e);
+  void apply(const core::effect::Fenced& e);
+  void apply(const core::effect::Forget& e);
+  void apply(const core::effect::Report& e);
+  void handle(const core::Event& event);
+  void collect_touched(const core::Event& event, const core::Effects& effects);
+  void publish(const core::FileKey& file);
+  void arm_timer();
+  core::Time now() const;
+
+  // --- works.cc: workers and fences ---
+  void grant_bounce(LeaseHold& lease);
+  void send_granted(const LeaseHold& lease);
+  void send_recall(const core::effect::Recall& e, LeaseHold& lease, const Store* store);
+  void make_store(const core::effect::Recall& e, const std::shared_ptr<LeaseHold>& lease);
+  void work_done(const core::effect::StartWork& e, const store::Bounce::Result& result);
+  void resume_bounce(const std::shared_ptr<LeaseHold>& lease);
+  void fence_lease(const std::shared_ptr<LeaseHold>& lease, bool kill, std::function<void(bool)> done);
+  void rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::function<void()> done);
+  // work runs in a worker, then in the loop.
+  void in_worker(std::function<void()> work, std::function<void()> then);
+
+  // --- broker.cc: sessions and the rest ---
+  void session_closed(core::SessionId id, const std::string& why);
+  void session_ended(core::SessionId id);
+  void watch_exit(Session& s);
+  void reply(Session& s, core::RequestId request, wire::Frame frame, std::vector<std::shared_ptr<wire::Fd>> fds = {});
+  void reply_status(core::SessionId session, core::RequestId request, int code, std::string message);
+  void notice(LeaseHold& lease, wire::v1::Notice::Kind kind, std::uint64_t size, std::string message);
+  Session* find_session(core::SessionId id);
+  std::shared_ptr<LeaseHold> find_lease(core::LeaseId id);
+  std::shared_ptr<LeaseHold> own_lease(Session& s, core::LeaseId id, core::RequestId request);
+  std::uint64_t file_size(const core::FileKey& file);
+  void drop_lease(core::LeaseId id);
+  std::uint64_t charged(uid_t uid) const;
+  core::RequestId new_request(core::SessionId session, core::RequestId frame_id, core::LeaseId lease = 0);
+
+  asio::io_context& loop_;
+  Options options_;
+  Log log_;
+  guard::Guard* guard_ = nullptr;
+  core::Arbiter arbiter_;
+  WorkerPool workers_;
+  asio::steady_timer timer_;
+  std::unordered_map<core::SessionId, std::unique_ptr<Session>> sessions_;
+  std::unordered_map<core::LeaseId, std::shared_ptr<LeaseHold>> leases_;
+  std::map<core::FileKey, FileEntry> files_;
+  std::unordered_map<core::BreakId, ApiBreak> api_breaks_;
+  std::unordered_map<core::BreakId, core::FileKey> guard_breaks_;
+  std::unordered_map<core::RequestId, PendingRequest> requests_;  // every request that the arbiter will answer
+  std::unordered_map<core::RecallId, OutRecall> recalls_;
+  std::deque<core::Event> events_;    // events that effects have caused, while stepping_
+  bool stepping_ = false;
+  std::set<core::BreakId> passing_;   // in the effects of the step being applied
+  std::set<core::FileKey> touched_;
+  core::SessionId next_session_ = 1;
+  core::LeaseId next_lease_ = 1;
+  core::RequestId next_request_ = 1;
+  std::uint64_t next_store_ = 1;
+  std::uint64_t next_api_break_ = 1;
+  bool stopping_ = false;
+};
+
+}  // namespace mrlease::session

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/session/connection.h"
+
+#include <cerrno>
+#include <cstring>
+
+namespace mrlease::session {
+
+namespace {
+// Frames taken from one client before the others get a turn.
+constexpr int kBatch = 64;
+}  // namespace
+
+Connection::Connection(Socket socket) : socket_(std::move(socket)) { socket_.non_blocking(true); }
+
+void Connection::start(OnFrame on_frame, OnClosed on_closed) {
+  on_frame_ = std::move(on_frame);
+  on_closed_ = std::move(on_closed);
+  wait_readable();
+}
+
+void Connection::wait_readable() {
+  if (closed_) return;
+  socket_.async_wait(Socket::wait_read, [self = shared_from_this()](const asio::error_code& error) {
+    if (self->closed_) return;
+    if (error) return self->fail(error.message());
+    self->read_some();
+  });
+}
+
+void Connection::read_some() {
+  for (int i = 0; i < kBatch && !closed_; i++) {
+    wire::Packet packet;
+    const int code = wire::recv_packet(socket_.native_handle(), &packet);
+    if (code == EAGAIN) break;
+    if (code != 0) return fail(code == ECONNRESET ? "the client has closed" : std::strerror(code));
+    wire::Frame frame;
+    std::string error;
+    if (!wire::decode(packet.bytes, packet.fds.size(), &frame, &error)) return fail("bad frame: " + error);
+    on_frame_(std::move(frame), std::move(packet.fds));
+  }
+  wait_readable();
+}
+
+void Connection::send(const wire::Frame& frame, std::vector<std::shared_ptr<wire::Fd>> fds) {
+  if (closed_) return;
+  // A client that does not read is cut off rather than served from our memory without bound.
+  if (out_.size() >= kQueueMax) return fail("the client does not read its messages");
+  out_.push_back({wire::encode(frame), std::move(fds)});
+  if (!waiting_write_) flush();
+}
+
+void Connection::flush() {
+  while (!out_.empty() && !closed_) {
+    std::vector<int> fds;
+    for (const auto& fd : out_.front().fds) fds.push_back(fd->get());
+    const int code = wire::send_packet(socket_.native_handle(), out_.front().bytes, fds);
+    if (code == EAGAIN || code == ENOBUFS) {
+      waiting_write_ = true;
+      socket_.async_wait(Socket::wait_write, [self = shared_from_this()](const asio::error_code& error) {
+        self->waiting_write_ = false;
+        if (self->closed_) return;
+        if (error) return self->fail(error.message());
+        self->flush();
+      });
+      return;
+    }
+    if (code != 0) return fail(std::strerror(code));
+    out_.pop_front();
+  }
+}
+
+void Connection::fail(std::string why) {
+  if (closed_) return;
+  close();
+  // From the loop, not from within a caller that holds the session.
+  asio::post(socket_.get_executor(), [self = shared_from_this(), why = std::move(why)] {
+    if (self->on_closed_) self->on_closed_(why);
+    self->on_closed_ = nullptr;
+    self->on_frame_ = nullptr;
+  });
+}
+
+void Connection::close() {
+  if (closed_) return;
+  closed_ = true;
+  out_.clear();
+  asio::error_code ignored;
+  socket_.close(ignored);
+}
+
+}  // namespace mrlease::session

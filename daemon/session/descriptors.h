@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a client passes is not trusted: each descriptor is identified before any call on it that could block or lie.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "daemon/core/types.h"
+
+namespace mrlease::session {
+
+struct Verdict {
+  int code = 0;  // 0 or errno
+  std::string message;
+};
+
+struct FileFacts {
+  core::FileKey key;
+  std::uint64_t size = 0;
+  bool writable = false;
+  std::string filesystem;
+};
+
+// A regular file, open for reading (and for writing when `write`), not O_APPEND or O_PATH, on a file system whose calls
+// do not depend on a client's user space or on a network (FUSE, NFS: refused by /proc/self/mountinfo before any call).
+Verdict check_file(int fd, bool write, FileFacts* facts);
+// A descriptor of a uverbs device: a character device whose number /sys/class/infiniband_verbs knows.
+Verdict check_uverbs(int fd, std::string* device);
+// A userfaultfd. Recognised by its link in /proc/self/fd.
+Verdict check_userfaultfd(int fd);
+
+}  // namespace mrlease::session

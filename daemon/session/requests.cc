@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+// Frames of clients: each is checked, answered or handed to the arbiter.
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/stat.h>
+
+#include <cstring>
+
+#include "daemon/session/broker.h"
+#include "daemon/session/descriptors.h"
+#include "daemon/session/translate.h"
+
+namespace mrlease::session {
+
+namespace v1 = wire::v1;
+using wire::Frame;
+
+namespace {
+
+// Whether a user is in a group: by its primary group or by the group's list.
+bool in_group(const Peer& peer, const std::string& group) {
+  const struct group* g = ::getgrnam(group.c_str());
+  if (g == nullptr) return false;
+  if (g->gr_gid == peer.gid) return true;
+  const struct passwd* user = ::getpwuid(peer.uid);
+  for (char** m = g->gr_mem; user != nullptr && *m != nullptr; m++)
+    if (std::strcmp(*m, user->pw_name) == 0) return true;
+  return false;
+}
+
+fence::SharedFd share(wire::Fd& fd) { return fence::SharedFd(fd.release()); }
+
+}  // namespace
+
+void Broker::on_frame(core::SessionId id, Frame f, std::vector<wire::Fd> fds) {
+  Session* found = find_session(id);
+  if (found == nullptr || found->gone) return;
+  Session& s = *found;
+  if (!s.greeted && !f.has_hello()) return reply_status(id, f.id(), EPROTO, "the first frame must be Hello");
+  wire::Fd fd = fds.empty() ? wire::Fd() : std::move(fds[0]);
+  switch (f.body_case()) {
+    case Frame::kHello: return on_hello(s, f);
+    case Frame::kAddDevice: return on_add_device(s, f, std::move(fd));
+    case Frame::kAddUserfaultfd: return on_add_userfaultfd(s, f, std::move(fd));
+    case Frame::kRegister: return on_register(s, f, std::move(fd));
+    case Frame::kAddMr: return on_add_mr(s, f);
+    case Frame::kRemoveMr: return on_remove_mr(s, f);
+    case Frame::kRelease: return on_release(s, f);
+    case Frame::kExtend: return on_extend(s, f);
+    case Frame::kMerge: return on_merge(s, f);
+    case Frame::kRecallDone: return on_recall_done(s, f);
+    case Frame::kSyncFile: return on_file_break(s, f, std::move(fd), core::BreakKind::Sync);
+    case Frame::kFreezeFile: return on_file_break(s, f, std::move(fd), core::BreakKind::Freeze);
+    case Frame::kThawFile: return on_thaw(s, f);
+    default: return reply_status(id, f.id(), EPROTO, "a frame that only the daemon sends");
+  }
+}
+
+void Broker::on_hello(Session& s, const Frame& f) {
+  const std::uint32_t version = wire::negotiate(f.hello().version_min(), f.hello().version_max());
+  if (version == 0)
+    return reply_status(s.id, f.id(), EPROTO,
+                        "this daemon speaks versions " + std::to_string(wire::kVersionMin) + " to " +
+                            std::to_string(wire::kVersionMax) + ": update the library or the daemon");
+  s.greeted = true;
+  s.program = f.hello().program().substr(0, 64) + "[" + std::to_string(s.peer.pid) + "]";
+  Frame answer;
+  v1::Welcome& w = *answer.mutable_welcome();
+  w.set_version(version);
+  w.set_recall_deadline_ms(static_cast<std::uint32_t>(options_.policy.recall_deadline));
+  // The application's share: what is left is for the library's own steps.
+  w.set_callback_deadline_ms(static_cast<std::uint32_t>(options_.policy.recall_deadline * 3 / 4));
+  w.set_leases_max(options_.leases_max);
+  std::vector<std::shared_ptr<wire::Fd>> fds;
+  const std::string& policy = options_.userfaultfd;
+  if (policy == "never" || (policy != "always" && !in_group(s.peer, policy))) {
+    w.set_userfaultfd_reason(policy == "never" ? "the daemon's policy gives userfaultfd to nobody"
+                                               : "the user is not in group " + policy);
+  } else if (wire::Fd device(::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC)); device) {
+    w.set_userfaultfd(true);
+    fds.push_back(std::make_shared<wire::Fd>(std::move(device)));
+  } else {
+    w.set_userfaultfd_reason(std::string("/dev/userfaultfd: ") + std::strerror(errno));
+  }
+  reply(s, f.id(), std::move(answer), std::move(fds));
+}
+
+void Broker::on_add_device(Session& s, const Frame& f, wire::Fd fd) {
+  Device device;
+  const Verdict verdict = check_uverbs(fd.get(), &device.name);
+  if (verdict.code != 0) return reply_status(s.id, f.id(), verdict.code, verdict.message);
+  if (s.devices.size() >= 64) return reply_status(s.id, f.id(), EMFILE, "64 devices of one session are the limit");
+  device.driver_id = f.add_device().driver_id();
+  device.uverbs = share(fd);
+  s.devices[s.next_device] = std::move(device);
+  Frame answer;
+  answer.mutable_device_added()->set_device(s.next_device++);
+  reply(s, f.id(), std::move(answer));
+}
+
+void Broker::on_add_userfaultfd(Session& s, const Frame& f, wire::Fd fd) {
+  const Verdict verdict = check_userfaultfd(fd.get());
+  if (verdict.code == 0) s.userfaultfd = share(fd);
+  reply_status(s.id, f.id(), verdict.code, verdict.message);
+}
+
+void Broker::on_register(Session& s, const Frame& f, wire::Fd fd) {
+  const v1::Register& r = f.register_();
+  FileFacts facts;
+  const Verdict verdict = check_file(fd.get(), r.write(), &facts);
+  if (verdict.code != 0) return reply_status(s.id, f.id(), verdict.code, verdict.message);
+  const auto backing = to_core(r.backing());
+  const auto extent = to_core(r.range());
+  if (!backing) return reply_status(s.id, f.id(), EINVAL, "register: backing: not one that can be leased");
+  if (!extent || r.range().length() == 0) return reply_status(s.id, f.id(), EINVAL, "register: range: empty, or beyond 2^64");
+  if (extent->begin % store::kPage != 0) return reply_status(s.id, f.id(), EINVAL, "register: range.offset: not a multiple of 4096");
+  if (extent->end > facts.size)
+    return reply_status(s.id, f.id(), ERANGE,
+                        "the range ends at " + std::to_string(extent->end) + ", the file at " + std::to_string(facts.size));
+  if (charged(s.peer.uid) >= options_.leases_max)
+    return reply_status(s.id, f.id(), EDQUOT, "the user has " + std::to_string(options_.leases_max) + " leases, the limit");
+
+  auto lease = std::make_shared<LeaseHold>();
+  lease->id = next_lease_++;
+  lease->session = s.id;
+  lease->request = f.id();
+  lease->file = facts.key;
+  lease->extent = *extent;
+  lease->backing = *backing;
+  lease->write = r.write();
+  lease->fd = share(fd);
+  lease->size_told = extent->end;
+  FileEntry& entry = files_[facts.key];
+  if (entry.leases++ == 0) {
+    entry.fd = lease->fd;
+    entry.fd_owner = lease->id;
+    entry.coverage = guard_->watch(facts.key, entry.fd.get());
+  }
+  if (entry.coverage.kind == guard::Kind::Precontent) lease->truncates = store::Truncates::Held;
+  leases_[lease->id] = lease;
+  s.leases.insert(lease->id);
+  core::Lease wanted{lease->id, s.id, facts.key, *extent, extent->end, *backing, r.write(), r.share()};
+  step(core::event::RequestLease{new_request(s.id, f.id(), lease->id), wanted});
+}
+
+void Broker::on_add_mr(Session& s, const Frame& f) {
+  const v1::AddMr& a = f.add_mr();
+  const auto lease = own_lease(s, a.lease(), f.id());
+  if (!lease) return;
+  const auto device = s.devices.find(a.device());
+  if (device == s.devices.end()) return reply_status(s.id, f.id(), ENODEV, "add_mr: device: not one of this session");
+  if (lease->fencing) return reply_status(s.id, f.id(), EKEYREVOKED, "the lease was fenced meanwhile");
+  if (lease->mrs.size() >= 256) return reply_status(s.id, f.id(), EMFILE, "256 MRs of one lease are the limit");
+  lease->mrs.push_back({a.device(), fence::Mr{device->second.uverbs, device->second.driver_id, a.handle(), a.lkey(),
+                                               a.rkey(), a.address(), a.length()}});
+  reply_status(s.id, f.id(), 0, {});
+}
+
+void Broker::on_remove_mr(Session& s, const Frame& f) {
+  const v1::RemoveMr& r = f.remove_mr();
+  const auto lease = own_lease(s, r.lease(), f.id());
+  if (!lease) return;
+  if (lease->fencing) return reply_status(s.id, f.id(), EKEYREVOKED, "the lease is fenced: the daemon has destroyed the MR");
+  for (auto it = lease->mrs.begin(); it != lease->mrs.end(); ++it) {
+    if (it->device != r.device() || it->mr.handle != r.handle()) continue;
+    lease->mrs.erase(it);
+    return reply_status(s.id, f.id(), 0, {});
+  }
+  reply_status(s.id, f.id(), ENOENT, "no such MR on the lease");
+}
+
+void Broker::on_release(Session& s, const Frame& f) {
+  const auto lease = own_lease(s, f.release().lease(), f.id());
+  if (!lease) return;
+  if (!lease->mrs.empty() && !lease->fencing) return reply_status(s.id, f.id(), EBUSY, "the lease still has MRs: remove them first");
+  // A frozen part comes to the file before the lease goes.
+  const auto request = new_request(s.id, f.id());
+  rescue_stores(lease, [this, request, id = lease->id, session = s.id] {
+    step(core::event::ReleaseLease{request, id, session});
+  });
+}
+
+void Broker::on_extend(Session& s, const Frame& f) {
+  const auto lease = own_lease(s, f.extend().lease(), f.id());
+  if (!lease) return;
+  if (lease->fencing) return reply_status(s.id, f.id(), EKEYREVOKED, "the lease is fenced");
+  step(core::event::ExtendLease{new_request(s.id, f.id()), lease->id, s.id, file_size(lease->file)});
+}
+
+void Broker::on_merge(Session& s, const Frame& f) {
+  const v1::Merge& m = f.merge();
+  const auto lease = own_lease(s, m.lease(), f.id());
+  if (!lease) return;
+  if (lease->fencing) return reply_status(s.id, f.id(), EKEYREVOKED, "the lease is fenced: the daemon has merged the store");
+  if (!lease->write) return reply_status(s.id, f.id(), EACCES, "merge: the lease is for reading");
+  const Store* store = nullptr;
+  for (const Store& candidate : lease->stores)
+    if (candidate.id == m.store()) store = &candidate;
+  if (store == nullptr) return reply_status(s.id, f.id(), ENOENT, "merge: store: not one of the lease");
+  for (const auto& range : m.ranges()) {
+    const auto extent = to_core(range);
+    if (!extent || range.length() == 0 || extent->begin < store->extent.begin || extent->end > store->extent.end)
+      return reply_status(s.id, f.id(), ERANGE, "merge: ranges: outside of the store");
+  }
+  auto code = std::make_shared<int>(0);
+  in_worker(
+      [code, lease, memfd = store->memfd, begin = store->extent.begin, m] {
+        std::lock_guard lock(lease->file_mutex);
+        for (const auto& range : m.ranges()) {
+          if (lease->fencing) {
+            *code = EKEYREVOKED;
+            return;
+          }
+          const std::uint64_t end = std::min(range.offset() + range.length(), lease->extent.end);
+          if (range.offset() >= end) continue;
+          *code = store::merge_pages(memfd.get(), begin, lease->fd.get(), range.offset(), end - range.offset(),
+                                     lease->truncates);
+          if (*code != 0) return;
+        }
+      },
+      [this, code, session = s.id, request = f.id()] {
+        reply_status(session, request, *code, *code == 0 ? "" : std::string("writing to the file: ") + std::strerror(*code));
+      });
+}
+
+void Broker::on_recall_done(Session& s, const Frame& f) {
+  const v1::RecallDone& r = f.recall_done();
+  if (r.code() != 0) log_(2, s.program + " refuses a recall: " + r.message().substr(0, 200));
+  const auto it = recalls_.find(r.recall());
+  if (it != recalls_.end()) {
+    const auto lease = find_lease(it->second.lease);
+    if (!lease || lease->session != s.id) return;  // not this client's to answer
+    const bool ends_store = it->second.action == core::Action::Thaw || it->second.action == core::Action::Settle;
+    // A fenced lease's stores are in the hands of rescue_stores().
+    if (ends_store && r.code() == 0 && !lease->fencing)
+      std::erase_if(lease->stores, [&](const Store& store) { return store.id == it->second.store; });
+    recalls_.erase(it);
+  }
+  step(core::event::RecallAnswered{r.recall(), s.id, r.code()});
+}
+
+// Sync and Freeze: whoever has the descriptor may ask; a freeze holds others up, so it needs the right to write.
+void Broker::on_file_break(Session& s, const Frame& f, wire::Fd fd, core::BreakKind kind) {
+  const bool freeze = kind == core::BreakKind::Freeze;
+  const auto extent = to_core(freeze ? f.freeze_file().range() : f.sync_file().range());
+  FileFacts facts;
+  const Verdict verdict = check_file(fd.get(), freeze, &facts);
+  if (verdict.code != 0) return reply_status(s.id, f.id(), verdict.code, verdict.message);
+  if (!extent) return reply_status(s.id, f.id(), EINVAL, "range: beyond 2^64");
+  if (freeze && s.freezes.size() >= 1024) return reply_status(s.id, f.id(), EDQUOT, "1024 freezes of one session are the limit");
+  const core::BreakId id = next_api_break_++;
+  api_breaks_[id] = ApiBreak{s.id, f.id(), kind, facts.key, share(fd), 0};
+  if (freeze) s.freezes.insert(id);
+  step(core::event::RequestBreak{id, facts.key, kind, *extent, 0, freeze ? f.freeze_file().hold_ms() : 0, s.id});
+}
+
+void Broker::on_thaw(Session& s, const Frame& f) {
+  const core::BreakId id = f.thaw_file().freeze();
+  if (s.freezes.erase(id) == 0) return reply_status(s.id, f.id(), ETIMEDOUT, "the freeze is over: its hold had passed");
+  step(core::event::Thaw{id, new_request(s.id, f.id())});
+}
+
+}  // namespace mrlease::session

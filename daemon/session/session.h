@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the daemon holds of one client and of each of its leases. Data; the broker acts on it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "daemon/core/events.h"
+#include "daemon/fence/fence.h"
+#include "daemon/session/connection.h"
+#include "daemon/store/file_work.h"
+
+namespace mrlease::session {
+
+struct Peer {
+  pid_t pid = 0;
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+
+struct Device {
+  fence::SharedFd uverbs;
+  std::uint32_t driver_id = 0;
+  std::string name;
+};
+
+// A memfd that is, or may be, mapped over a part of a lease's range in the client.
+struct Store {
+  std::uint64_t id = 0;
+  core::Extent extent;  // of the file
+  fence::SharedFd memfd;
+  bool trim = false;    // made for a Trim: goes with its Settle. Else for a Freeze: goes with its Thaw
+};
+
+struct LeaseMr {
+  std::uint32_t device = 0;
+  fence::Mr mr;
+};
+
+// Everything the daemon holds for a lease. The bounce pages and stores are shared with workers.
+struct LeaseHold {
+  core::LeaseId id = 0;
+  core::SessionId session = 0;
+  core::RequestId request = 0;  // the frame that asked for it
+  core::FileKey file;
+  core::Extent extent;
+  core::Backing backing = core::Backing::Bounce;
+  bool write = false;
+  fence::SharedFd fd;
+  store::Truncates truncates = store::Truncates::Possible;  // Held: the guard holds them all
+  std::shared_ptr<store::Bounce> bounce;
+  std::vector<LeaseMr> mrs;
+  std::vector<Store> stores;
+  std::uint64_t size_told = 0;  // the end on the file, as the client knows it
+  std::atomic<bool> fencing = false;  // from the start of a fence: no MR is added or handed back, no merge begins
+  bool destroyed = false;             // the fence is through
+  std::mutex file_mutex;              // workers that write a store to the file, one at a time
+};
+
+struct Session {
+  core::SessionId id = 0;
+  Peer peer;
+  std::string program;
+  std::shared_ptr<Connection> connection;
+  std::shared_ptr<asio::posix::stream_descriptor> exit_watch;  // on pidfd
+  fence::SharedFd pidfd;
+  fence::SharedFd userfaultfd;
+  bool greeted = false;
+  bool gone = false;
+  std::map<std::uint32_t, Device> devices;
+  std::uint32_t next_device = 1;
+  std::set<core::LeaseId> leases;
+  std::set<core::BreakId> freezes;
+  std::uint64_t next_frame = 1;
+};
+
+}  // namespace mrlease::session

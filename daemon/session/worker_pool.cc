@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/session/worker_pool.h"
+
+#include <thread>
+
+namespace mrlease::session {
+
+struct WorkerPool::State {
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::deque<std::function<void()>> tasks;
+  int threads = 0, idle = 0, threads_max = 0;
+  bool stop = false;
+};
+
+WorkerPool::WorkerPool(int threads_max) : state_(std::make_shared<State>()) { state_->threads_max = threads_max; }
+
+WorkerPool::~WorkerPool() {
+  std::lock_guard lock(state_->mutex);
+  state_->stop = true;
+  state_->wake.notify_all();
+}
+
+void WorkerPool::run(std::function<void()> task) {
+  std::lock_guard lock(state_->mutex);
+  state_->tasks.push_back(std::move(task));
+  if (state_->idle >= static_cast<int>(state_->tasks.size()) || state_->threads >= state_->threads_max) {
+    state_->wake.notify_one();
+    return;
+  }
+  state_->threads++;
+  std::thread([state = state_] {
+    std::unique_lock inner(state->mutex);
+    for (;;) {
+      state->idle++;
+      state->wake.wait(inner, [&] { return state->stop || !state->tasks.empty(); });
+      state->idle--;
+      if (state->stop) return;
+      auto next = std::move(state->tasks.front());
+      state->tasks.pop_front();
+      inner.unlock();
+      next();
+      next = nullptr;
+      inner.lock();
+    }
+  }).detach();
+}
+
+}  // namespace mrlease::session

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Threads for what may block: file work. A thread that hangs in a file system is left behind and others take over, up to
+// a limit.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+namespace mrlease::session {
+
+// Thread-safe. The threads are detached and share the state, so that one that never returns cannot hold up the exit.
+class WorkerPool {
+ public:
+  explicit WorkerPool(int threads_max = 64);
+  ~WorkerPool();
+  void run(std::function<void()> task);
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace mrlease::session

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+// Three contents of each page matter: OURS in the memfd, which the device changes at any moment; THEIRS in the file; and
+// the BASE, what both were when they last agreed, of which only a hash is kept. Ours differs from the base: to be
+// written. Theirs does: to be taken over. Both: a conflict, ours wins. Every decision is made on a copy of our page, so
+// that what is hashed is what is written. All three are looked at up to the lease's END ON THE FILE only; what lies
+// beyond it in the last page counts as zeros.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <system_error>
+#include <thread>
+
+#include "daemon/store/file_work.h"
+#include "daemon/store/inside_writer.h"
+#include "daemon/store/page_hash.h"
+#include "daemon/store/page_io.h"
+
+namespace mrlease::store {
+namespace {
+
+using Pages = std::vector<std::uint64_t>;  // ascending page numbers within the lease
+constexpr std::uint64_t kBatchPages = kBatch / kPage;
+
+std::uint64_t pages_of(std::uint64_t bytes) { return (bytes + kPage - 1) / kPage; }
+
+std::system_error failure(int code, const char* what) { return {code, std::generic_category(), what}; }
+
+}  // namespace
+
+struct Bounce::Impl {
+  Impl(fence::SharedFd f, std::uint64_t o, std::uint64_t l, Truncates truncates);
+  ~Impl();
+
+  void open();  // throws std::system_error
+
+  // ---- a batch of pages ----
+  struct Batch {
+    std::uint64_t first = 0, count = 0;  // pages
+    std::uint64_t end_on_file = 0;       // bytes of the lease, when the batch was copied
+  };
+  int copy_ours(std::uint64_t first, Batch* batch);
+  int end_now(std::uint64_t* end) const;
+  PageHash hash_ours(const Batch& b, std::uint64_t page) const { return hash_page(ours + (page - b.first) * kPage); }
+
+  // ---- flush ----
+  void flush_batch(const Batch& batch, const Pages* only, Result* result, Pages* written);
+  void write_run(const Batch& batch, std::uint64_t begin, std::uint64_t end, const PageHash* fresh, Result* result,
+                 Pages* written);
+  Pages flush_pages(const Pages* only, Result* result);
+
+  // ---- what else happens to the file ----
+  void merge_batch(const Batch& batch, Result* result);
+  int take_over(const char* theirs_page, const char* ours_page, std::uint64_t page) const;
+  int move_end(std::uint64_t file_end);
+  int take_stretch(std::uint64_t begin, std::uint64_t end, bool begin_clean);
+
+  void fail(Result* result, int code, std::uint64_t page, const char* verb) const;
+
+  std::mutex mutex;
+  const fence::SharedFd file;
+  const std::uint64_t offset, length;
+  InsideWriter writer;            // under mutex
+  int memfd = -1;
+  int aside = -1;                 // a memfd of one batch, ours alone: what the file is written from
+  std::uint64_t end = 0;          // under mutex: bytes of the lease that are on the file
+  std::vector<PageHash> base;     // under mutex: one for each page
+  char* ours = nullptr;           // under mutex: a batch of our pages, aside's mapping
+  std::vector<char> theirs_data;  // under mutex: a batch of the file's
+  char* const theirs;
+};
+
+Bounce::Impl::Impl(fence::SharedFd f, std::uint64_t o, std::uint64_t l, Truncates truncates)
+    : file(std::move(f)),
+      offset(o),
+      length(l),
+      writer(file.get(), o, l, truncates),
+      theirs_data(kBatch),
+      theirs(theirs_data.data()) {}
+
+Bounce::Impl::~Impl() {
+  if (ours != nullptr) ::munmap(ours, kBatch);
+  if (aside >= 0) ::close(aside);
+  if (memfd >= 0) ::close(memfd);
+}
+
+void Bounce::Impl::open() {
+  memfd = create_store("mrlease-bounce", length);
+  aside = create_store("mrlease-aside", kBatch);
+  void* p = ::mmap(nullptr, kBatch, PROT_READ | PROT_WRITE, MAP_SHARED, aside, 0);
+  if (p == MAP_FAILED) throw failure(errno, "cannot map the memory to copy pages aside");
+  ours = static_cast<char*>(p);
+  base.assign(pages_of(length), kDirty);
+  std::uint64_t size = 0;
+  int code = file_size(file.get(), &size);
+  if (code == 0) code = move_end(size);  // from nothing: takes all that is there
+  if (code != 0) throw failure(code, "cannot fill the bounce pages from the file");
+}
+
+void Bounce::Impl::fail(Result* result, int code, std::uint64_t page, const char* verb) const {
+  if (result->code != 0) return;  // the first one tells
+  result->code = code;
+  result->text = std::string("cannot ") + verb + " the file at offset " + std::to_string(offset + page * kPage) + ": " +
+                 std::strerror(code) + "; nothing is forgotten, the next flush tries again";
+}
+
+// The lease's end on the file as it is now: a truncate may have come that nobody has told us yet.
+int Bounce::Impl::end_now(std::uint64_t* now) const {
+  std::uint64_t size = 0;
+  if (const int code = file_size(file.get(), &size); code != 0) return code;
+  *now = size <= offset ? 0 : std::min(end, size - offset);
+  return 0;
+}
+
+int Bounce::Impl::copy_ours(std::uint64_t first, Batch* batch) {
+  batch->first = first;
+  if (const int code = end_now(&batch->end_on_file); code != 0) return code;
+  const std::uint64_t begin = first * kPage;
+  const std::uint64_t bytes = batch->end_on_file <= begin ? 0 : std::min<std::uint64_t>(kBatch, batch->end_on_file - begin);
+  batch->count = pages_of(bytes);
+  // pread, not a mapping: a page that the client has punched out, or bad memory, is then an errno and not a SIGBUS.
+  if (const int code = read_zero_filled(memfd, ours, bytes, begin); code != 0) return code;
+  std::memset(ours + bytes, 0, batch->count * kPage - bytes);
+  return 0;
+}
+
+// Writes pages [begin, end) of the batch. The bases are kept only after full success.
+void Bounce::Impl::write_run(const Batch& batch, std::uint64_t begin, std::uint64_t run_end, const PageHash* fresh,
+                             Result* result, Pages* written) {
+  std::uint64_t now = 0;
+  if (const int code = end_now(&now); code != 0) return fail(result, code, begin, "stat");
+  const std::uint64_t from = begin * kPage;
+  const std::uint64_t to = std::min(run_end * kPage, std::min(now, batch.end_on_file));
+  if (to <= from) return;  // cut off since
+  const std::uint64_t in_aside = from - batch.first * kPage;
+  std::uint64_t done = 0;
+  const int code = writer.write({aside, in_aside, ours + in_aside}, offset + from, to - from, &done);
+  for (std::uint64_t page = begin; page < run_end; page++) {
+    const bool whole = from + done >= std::min((page + 1) * kPage, batch.end_on_file);
+    if (!whole) break;
+    base[page] = fresh[page - batch.first];
+    written->push_back(page);
+    result->pages_written++;
+  }
+  if (code != 0) fail(result, code, begin + done / kPage, "write");
+}
+
+void Bounce::Impl::flush_batch(const Batch& batch, const Pages* only, Result* result, Pages* written) {
+  PageHash fresh[kBatchPages];
+  const std::uint64_t batch_end = batch.first + batch.count;
+  std::uint64_t run = batch_end;  // where the run of changed pages begins; batch_end: none
+  for (std::uint64_t page = batch.first; page < batch_end; page++) {
+    const bool wanted = only == nullptr || std::binary_search(only->begin(), only->end(), page);
+    bool changed = false;
+    if (wanted) {
+      fresh[page - batch.first] = hash_ours(batch, page);
+      changed = fresh[page - batch.first] != base[page];
+    }
+    if (changed && run == batch_end) run = page;
+    if (!changed && run != batch_end) {
+      write_run(batch, run, page, fresh, result, written);
+      run = batch_end;
+    }
+  }
+  if (run != batch_end) write_run(batch, run, batch_end, fresh, result, written);
+}
+
+// Returns the pages that were written. An error does not end it: what can be saved is saved.
+Pages Bounce::Impl::flush_pages(const Pages* only, Result* result) {
+  Pages written;
+  std::uint64_t page = 0;
+  for (std::size_t i = 0;; page += kBatchPages) {
+    if (only != nullptr) {
+      while (i < only->size() && (*only)[i] < page) i++;
+      if (i == only->size()) break;
+      page = (*only)[i];
+    }
+    Batch batch;
+    if (const int code = copy_ours(page, &batch); code != 0) {
+      fail(result, code, page, "copy a page for");
+      break;
+    }
+    if (batch.count == 0) break;
+    flush_batch(batch, only, result, &written);
+  }
+  if (!written.empty()) writer.touch();
+  return written;
+}
+
+// Our page becomes theirs where the two differ; a byte that the device writes meanwhile elsewhere in the page stays.
+int Bounce::Impl::take_over(const char* theirs_page, const char* ours_page, std::uint64_t page) const {
+  for (std::uint64_t at = 0; at < kPage;) {
+    std::uint64_t to = at;
+    while (to < kPage && theirs_page[to] != ours_page[to]) to++;
+    if (to > at) {
+      std::size_t done = 0;
+      const int code = write_all(memfd, theirs_page + at, to - at, page * kPage + at, &done);
+      if (code != 0) return code;
+    }
+    at = to + 1;
+  }
+  return 0;
+}
+
+void Bounce::Impl::merge_batch(const Batch& batch, Result* result) {
+  const std::uint64_t begin = batch.first * kPage;
+  const std::uint64_t bytes = std::min(batch.count * kPage, batch.end_on_file - begin);
+  if (const int code = read_zero_filled(file.get(), theirs, bytes, offset + begin); code != 0) {
+    return fail(result, code, batch.first, "read");
+  }
+  std::memset(theirs + bytes, 0, batch.count * kPage - bytes);
+  for (std::uint64_t i = 0; i < batch.count; i++) {
+    const std::uint64_t page = batch.first + i;
+    const PageHash in_file = hash_page(theirs + i * kPage), here = hash_ours(batch, page);
+    if (in_file == base[page]) continue;
+    if (in_file == here) {
+      base[page] = here;
+    } else if (here != base[page]) {
+      result->conflicts++;
+    } else if (const int code = take_over(theirs + i * kPage, ours + i * kPage, page); code != 0) {
+      return fail(result, code, page, "take over a page of");
+    } else {
+      base[page] = in_file;
+    }
+  }
+}
+
+// Takes file content for bytes [begin, end) of the lease, within one batch that starts at begin's page.
+int Bounce::Impl::take_stretch(std::uint64_t begin, std::uint64_t stretch_end, bool begin_clean) {
+  const std::uint64_t first = begin / kPage, bytes = stretch_end - begin, lead = begin % kPage;
+  char* buffer = theirs;
+  // The part of the first page that was on the file before stays ours.
+  if (const int code = read_zero_filled(memfd, buffer, lead, first * kPage); code != 0) return code;
+  if (const int code = read_zero_filled(file.get(), buffer + lead, bytes, offset + begin); code != 0) return code;
+  const std::uint64_t count = pages_of(lead + bytes);
+  std::memset(buffer + lead + bytes, 0, count * kPage - lead - bytes);
+  std::size_t done = 0;
+  if (const int code = write_all(memfd, buffer + lead, bytes, begin, &done); code != 0) return code;
+  for (std::uint64_t i = 0; i < count; i++) base[first + i] = i > 0 || begin_clean ? hash_page(buffer + i * kPage) : kDirty;
+  return 0;
+}
+
+// Moves the lease's end on the file. The page that the old end cuts, and the one that the new end cuts, get a base for
+// what is on the file of them now; a page of which something was still to be written stays so.
+int Bounce::Impl::move_end(std::uint64_t file_end) {
+  const std::uint64_t to = file_end <= offset ? 0 : std::min(length, file_end - offset);
+  if (to == end) return 0;
+  const std::uint64_t cut = std::min(end, to) / kPage;
+  bool clean = true;
+  if (cut * kPage < end) {
+    const std::uint64_t bytes = std::min(kPage, end - cut * kPage);
+    const int code = read_zero_filled(memfd, ours, bytes, cut * kPage);
+    if (code != 0 && to > end) return code;  // a trim always succeeds: what we cannot look at counts as changed
+    std::memset(ours + bytes, 0, kPage - bytes);
+    clean = code == 0 && hash_page(ours) == base[cut];
+  }
+  if (to < end) {
+    end = to;
+    if (to % kPage == 0) return 0;
+    std::memset(ours + to % kPage, 0, kPage - to % kPage);
+    base[cut] = clean ? hash_page(ours) : kDirty;
+    return 0;
+  }
+  while (end < to) {
+    const std::uint64_t stop = std::min(to, end / kPage * kPage + kBatch);
+    if (const int code = take_stretch(end, stop, clean); code != 0) return code;
+    end = stop;
+    clean = true;
+  }
+  return 0;
+}
+
+Bounce::Bounce(fence::SharedFd file, std::uint64_t offset, std::uint64_t length, Truncates truncates)
+    : impl_(std::make_unique<Impl>(std::move(file), offset, length, truncates)) {
+  Impl& i = *impl_;
+  if (offset % kPage != 0 || length == 0) throw failure(EINVAL, "a bounce lease starts on a page and is not empty");
+  const int flags = ::fcntl(i.file.get(), F_GETFL);
+  if (flags < 0) throw failure(errno, "cannot use the descriptor of the file");
+  if ((flags & O_APPEND) != 0) throw failure(EINVAL, "open the file without O_APPEND: it would append every page");
+  if ((flags & O_ACCMODE) == O_WRONLY) throw failure(EACCES, "open the file for reading too: bounce pages start from it");
+  i.open();
+}
+
+Bounce::~Bounce() = default;
+
+int Bounce::memfd() const { return impl_->memfd; }
+
+Bounce::Result Bounce::flush() {
+  std::lock_guard lock(impl_->mutex);
+  Result result;
+  impl_->flush_pages(nullptr, &result);
+  return result;
+}
+
+Bounce::Result Bounce::flush_settled(int rounds, int settle_ms) {
+  std::lock_guard lock(impl_->mutex);
+  Result result;
+  Pages moving = impl_->flush_pages(nullptr, &result);
+  for (int round = 0; round < rounds && !moving.empty(); round++) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(settle_ms));
+    const Pages last = std::move(moving);
+    moving = impl_->flush_pages(&last, &result);
+  }
+  result.unsettled = moving.size();
+  return result;
+}
+
+void Bounce::trim(std::uint64_t file_size) {
+  std::lock_guard lock(impl_->mutex);
+  if (file_size < impl_->offset + impl_->end) impl_->move_end(file_size);
+}
+
+Bounce::Result Bounce::extend(std::uint64_t file_size) {
+  std::lock_guard lock(impl_->mutex);
+  Result result;
+  if (file_size <= impl_->offset + impl_->end) return result;
+  const int code = impl_->move_end(file_size);
+  if (code != 0) impl_->fail(&result, code, impl_->end / kPage, "take back");
+  return result;
+}
+
+Bounce::Result Bounce::merge_from_file() {
+  std::lock_guard lock(impl_->mutex);
+  Result result;
+  for (std::uint64_t page = 0;; page += kBatchPages) {
+    Impl::Batch batch;
+    const int code = impl_->copy_ours(page, &batch);
+    if (code != 0) impl_->fail(&result, code, page, "copy a page for");
+    if (code != 0 || batch.count == 0) return result;
+    impl_->merge_batch(batch, &result);
+  }
+}
+
+}  // namespace mrlease::store

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stores (memfds, page for page as in the file) to and from the file.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <vector>
+
+#include "daemon/store/file_work.h"
+#include "daemon/store/inside_writer.h"
+#include "daemon/store/page_io.h"
+
+namespace mrlease::store {
+namespace {
+
+// How many of [begin, begin + length) are inside the file now. 0 or errno.
+int inside_file(int file, std::uint64_t begin, std::uint64_t length, std::uint64_t* inside) {
+  std::uint64_t size = 0;
+  if (const int code = file_size(file, &size); code != 0) return code;
+  *inside = size <= begin ? 0 : std::min(length, size - begin);
+  return 0;
+}
+
+// Where the next data of a store begins and ends, within [at, end). False: there is none. Never on the client's file:
+// it moves the file position.
+bool next_data(int fd, std::uint64_t at, std::uint64_t end, std::uint64_t* begin, std::uint64_t* data_end) {
+  const off_t data = ::lseek(fd, static_cast<off_t>(at), SEEK_DATA);
+  if (data < 0 && errno == ENXIO) return false;
+  *begin = data < 0 ? at : static_cast<std::uint64_t>(data);  // holes cannot be told: all is data
+  if (*begin >= end) return false;
+  const off_t hole = data < 0 ? -1 : ::lseek(fd, data, SEEK_HOLE);
+  *data_end = hole < 0 ? end : std::min(end, static_cast<std::uint64_t>(hole));
+  return true;
+}
+
+// A store on its way back into the file: [begin, end) of the file, through windows that bound what is mapped at a time.
+constexpr std::uint64_t kWindow = 64 << 20;
+
+// Writes those pages of [offset, offset + length) of the file that differ in ours and theirs, runs of them at once.
+// 0 or errno (the first).
+int write_differing(const char* ours, const char* theirs, std::uint64_t length, int store, std::uint64_t store_begin,
+                    InsideWriter* writer, std::uint64_t offset, std::uint64_t* pages) {
+  int first_error = 0;
+  for (std::uint64_t at = 0; at < length;) {
+    std::uint64_t end = at;
+    while (end < length && std::memcmp(ours + end, theirs + end, std::min(kPage, length - end)) != 0) {
+      end = std::min(length, end + kPage);
+    }
+    if (end > at) {
+      std::uint64_t written = 0;
+      const int code = writer->write({store, offset + at - store_begin}, offset + at, end - at, &written);
+      if (code != 0 && first_error == 0) first_error = code;
+      *pages += (written + kPage - 1) / kPage;
+    }
+    at = std::max(end, at + kPage);
+  }
+  return first_error;
+}
+
+// Compares and writes [begin, end) of the file, all of it data in the store. 0 or errno (the first).
+int merge_data(int store, std::uint64_t store_begin, int file, std::uint64_t begin, std::uint64_t end,
+               std::vector<char>* buffer, std::uint64_t* pages, Truncates truncates) {
+  InsideWriter writer(file, begin, end - begin, truncates);
+  int first_error = 0;
+  for (std::uint64_t at = begin; at < end; at += kBatch) {
+    std::uint64_t inside = 0;
+    int code = inside_file(file, at, std::min<std::uint64_t>(kBatch, end - at), &inside);
+    if (code == 0 && inside == 0) break;
+    char* ours = buffer->data();
+    char* theirs = buffer->data() + kBatch;
+    if (code == 0) code = read_zero_filled(store, ours, inside, at - store_begin);
+    if (code == 0) code = read_zero_filled(file, theirs, inside, at);
+    if (code == 0) code = write_differing(ours, theirs, inside, store, store_begin, &writer, at, pages);
+    if (code != 0 && first_error == 0) first_error = code;  // go on: what can be saved is saved
+  }
+  if (*pages > 0) writer.touch();
+  return first_error;
+}
+
+}  // namespace
+
+int merge_pages(int store, std::uint64_t store_begin, int file, std::uint64_t begin, std::uint64_t length,
+                Truncates truncates) {
+  if (begin < store_begin) return EINVAL;
+  std::uint64_t inside = 0;
+  if (const int code = inside_file(file, begin, length, &inside); code != 0) return code;
+  for (std::uint64_t at = 0; at < inside; at += kWindow) {
+    const std::uint64_t n = std::min(kWindow, inside - at);
+    InsideWriter writer(file, begin + at, n, truncates);
+    std::uint64_t written = 0;
+    const int code = writer.write({store, begin + at - store_begin}, begin + at, n, &written);
+    if (at == 0 && written > 0) writer.touch();
+    if (code != 0) return code;
+    if (written < n) return 0;  // cut off since: those pages are orphans
+  }
+  return 0;
+}
+
+int merge_all(int store, std::uint64_t store_begin, std::uint64_t store_length, int file, std::uint64_t* pages,
+              Truncates truncates) {
+  *pages = 0;
+  if (store_begin % kPage != 0) return EINVAL;
+  int first_error = 0;
+  std::vector<char> buffer(2 * kBatch);
+  std::uint64_t begin = 0, end = 0;
+  for (std::uint64_t at = 0; at < store_length && next_data(store, at, store_length, &begin, &end); at = end) {
+    begin &= ~(kPage - 1);
+    end = std::min(end, begin + kWindow);
+    const int code = merge_data(store, store_begin, file, store_begin + begin, store_begin + end, &buffer, pages, truncates);
+    if (code != 0 && first_error == 0) first_error = code;
+  }
+  return first_error;
+}
+
+int create_store(const char* name, std::uint64_t length) {
+  const int fd = ::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (fd < 0) throw std::system_error(errno, std::generic_category(), "memfd_create");
+  const std::uint64_t rounded = (length + kPage - 1) & ~(kPage - 1);
+  const bool sized = ::ftruncate(fd, static_cast<off_t>(rounded)) == 0;
+  // A client that could shrink it would make whoever maps it die of SIGBUS.
+  if (!sized || ::fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    const int code = errno;
+    ::close(fd);
+    throw std::system_error(code, std::generic_category(), sized ? "cannot seal a memfd" : "cannot size a memfd");
+  }
+  return fd;
+}
+
+int fill(int store, std::uint64_t store_begin, std::uint64_t store_length, int file) {
+  std::vector<char> buffer(kBatch);
+  std::uint64_t inside = 0;
+  if (const int code = inside_file(file, store_begin, store_length, &inside); code != 0) return code;
+  for (std::uint64_t at = 0; at < inside; at += kBatch) {
+    const std::size_t n = std::min<std::uint64_t>(kBatch, inside - at);
+    if (const int code = read_zero_filled(file, buffer.data(), n, store_begin + at); code != 0) return code;
+    // A sparse file gives a sparse store. Not by SEEK_DATA: that would move the file position that the client shares.
+    if (buffer[0] == 0 && std::memcmp(buffer.data(), buffer.data() + 1, n - 1) == 0) continue;
+    std::size_t written = 0;
+    if (const int code = write_all(store, buffer.data(), n, at, &written); code != 0) return code;
+  }
+  return 0;
+}
+
+}  // namespace mrlease::store

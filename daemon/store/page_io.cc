@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/store/page_io.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace mrlease::store {
+
+int read_zero_filled(int fd, char* buffer, std::size_t length, std::uint64_t offset) {
+  std::size_t at = 0;
+  while (at < length) {
+    const ssize_t n = ::pread(fd, buffer + at, length - at, static_cast<off_t>(offset + at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    if (n == 0) break;
+    at += static_cast<std::size_t>(n);
+  }
+  std::memset(buffer + at, 0, length - at);
+  return 0;
+}
+
+int write_all(int fd, const char* buffer, std::size_t length, std::uint64_t offset, std::size_t* written) {
+  *written = 0;
+  while (*written < length) {
+    const ssize_t n = ::pwrite(fd, buffer + *written, length - *written, static_cast<off_t>(offset + *written));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    if (n == 0) return EIO;  // cannot be on a file; never spin
+    *written += static_cast<std::size_t>(n);
+  }
+  return 0;
+}
+
+int file_size(int fd, std::uint64_t* size) {
+  struct stat s;
+  if (::fstat(fd, &s) != 0) return errno;
+  *size = static_cast<std::uint64_t>(s.st_size);
+  return 0;
+}
+
+}  // namespace mrlease::store

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/sys/file_lease.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <fstream>
+
+namespace mrlease::sys {
+
+int take_write_lease(int fd, int signal, int tid) {
+  // In this order: F_UNLCK forgets owner and signal, and a break right after F_SETLEASE must find both in place.
+  f_owner_ex owner{F_OWNER_TID, tid};
+  if (::fcntl(fd, F_SETOWN_EX, &owner) || ::fcntl(fd, F_SETSIG, signal)) return errno;
+  if (::fcntl(fd, F_SETLEASE, F_WRLCK) == 0) return 0;
+  int error = errno;
+  // The description is the client's: leave no owner and no signal behind.
+  owner = {F_OWNER_TID, 0};
+  ::fcntl(fd, F_SETSIG, 0);
+  ::fcntl(fd, F_SETOWN_EX, &owner);
+  return error;
+}
+
+int drop_lease(int fd) { return ::fcntl(fd, F_SETLEASE, F_UNLCK) ? errno : 0; }
+
+int lease_type(int fd) { return ::fcntl(fd, F_GETLEASE); }
+
+int lease_break_time() {
+  std::ifstream in("/proc/sys/fs/lease-break-time");
+  int seconds = 0;
+  return in >> seconds ? seconds : 45;
+}
+
+}  // namespace mrlease::sys

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// fcntl(2) leases: F_SETLEASE, and the signal that tells of a break.
+#pragma once
+
+namespace mrlease::sys {
+
+// Takes F_WRLCK on the description; a break sends `signal`, with si_fd = fd, to the thread `tid` alone. 0, or errno
+// (EAGAIN: somebody else has the file open).
+int take_write_lease(int fd, int signal, int tid);
+// Gives it up; a waiting breaker goes on. 0 or errno.
+int drop_lease(int fd);
+// F_WRLCK: held. While a breaker waits: what the lease must become, F_RDLCK (a reader) or F_UNLCK. F_UNLCK also when
+// there is none. -1: errno.
+int lease_type(int fd);
+// Seconds until the kernel breaks a lease by force (/proc/sys/fs/lease-break-time); 45 when it cannot be read.
+int lease_break_time();
+
+}  // namespace mrlease::sys

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bounce leases end to end: what a device would write into the memfd reaches the file when it must, and no earlier.
+#include <poll.h>
+
+#include <cstring>
+
+#include "tests/integration/daemon/fixture.h"
+
+namespace mrlease::test {
+
+class BounceTest : public DaemonTest {
+ protected:
+  char* map(const Message& granted) {
+    memfd = granted.fds.at(0).get();
+    return static_cast<char*>(::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0));
+  }
+  int memfd = -1;
+};
+
+TEST_F(BounceTest, IsFilledFromTheFileAndFlushedForAForeignReader) {
+  start();
+  const Message granted = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
+  char* pages = map(granted);
+  EXPECT_EQ(pages[0], 'a');
+  EXPECT_EQ(pages[kSize - 1], 'a');
+  std::memset(pages + 4096, 'R', 100);
+  Child reader([p = path] {
+    char c = 0;
+    const int f = ::open(p.c_str(), O_RDONLY);
+    return f >= 0 && ::pread(f, &c, 1, 4096) == 1 ? c : 1;
+  });
+  EXPECT_EQ(reader.wait(), 'R');
+}
+
+TEST_F(BounceTest, TruncateIsAllowedWithoutTheClientAndTold) {
+  start();
+  const Message granted = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
+  char* pages = map(granted);
+  std::memset(pages, 'R', kSize);
+  EXPECT_EQ(truncate_by_other(8192)->wait(), 0);
+  const auto notice = client->next();
+  ASSERT_TRUE(notice && notice->frame.has_notice());
+  EXPECT_EQ(notice->frame.notice().kind(), v1::Notice::TRIMMED);
+  EXPECT_EQ(notice->frame.notice().size(), 8192u);
+  EXPECT_EQ(size(), 8192u);
+  EXPECT_EQ(truncate_by_other(kSize)->wait(), 0);
+  // What was cut off stays away until it is asked for, also when everything is flushed.
+  wire::Frame sync;
+  sync.mutable_sync_file();
+  EXPECT_EQ(status(client->call(std::move(sync), {fd.get()})).code(), 0);
+  EXPECT_EQ(byte_at(0), 'R');
+  EXPECT_EQ(byte_at(8192), '\0');
+  EXPECT_EQ(byte_at(kSize - 1), '\0');
+  wire::Frame extend;
+  extend.mutable_extend()->set_lease(granted.frame.granted().lease());
+  const Message extended = client->call(std::move(extend));
+  ASSERT_TRUE(extended.frame.has_extended()) << status(extended).message();
+  EXPECT_EQ(extended.frame.extended().file_size(), kSize);
+  EXPECT_EQ(pages[8192], '\0');
+  pages[8192] = 'S';
+  EXPECT_EQ(status(release(granted.frame.granted().lease())).code(), 0);
+  EXPECT_EQ(byte_at(8192), 'S');
+}
+
+TEST_F(BounceTest, AClientThatDiesLosesNothing) {
+  start();
+  int ready[2];
+  ASSERT_EQ(::pipe(ready), 0);
+  Child dying([&] {
+    WireClient own(daemon->socket());
+    const int f = ::open(path.c_str(), O_RDWR);
+    const Message granted = own.lease(f, v1::BACKING_BOUNCE, 0, kSize);
+    char* pages = static_cast<char*>(::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, granted.fds[0].get(), 0));
+    std::memset(pages + 4096, 'D', 4096);
+    const pid_t forked = ::fork();
+    if (forked == 0) {  // a forked child holds the socket and everything else open
+      ::pause();
+      return 0;
+    }
+    if (::write(ready[1], &forked, sizeof forked) != sizeof forked) return 1;
+    ::pause();
+    return 0;
+  });
+  pid_t forked = 0;
+  ASSERT_EQ(::read(ready[0], &forked, sizeof forked), static_cast<ssize_t>(sizeof forked));
+  dying.kill(SIGKILL);
+  EXPECT_EQ(dying.wait(), 128 + SIGKILL);
+  // The lease is gone when another can have the range for itself.
+  for (int i = 0;; i++) {
+    ASSERT_LT(i, 1000);
+    try {
+      const Message granted = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
+      EXPECT_EQ(map(granted)[4096], 'D');
+      break;
+    } catch (const std::runtime_error&) {
+      ::poll(nullptr, 0, 5);  // asking again is the only way to learn it
+    }
+  }
+  EXPECT_EQ(byte_at(4096), 'D');
+  EXPECT_EQ(::kill(forked, SIGKILL), 0);
+}
+
+TEST_F(BounceTest, AForeignWriteIsTakenOverAndSurvivesTheNextFlush) {
+  start();
+  const Message granted = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
+  char* pages = map(granted);
+  Child writer([p = path] {
+    const int f = ::open(p.c_str(), O_RDWR);
+    return ::pwrite(f, "FOREIGN", 7, 3 * 4096) == 7 ? 0 : errno;
+  });
+  EXPECT_EQ(writer.wait(), 0);
+  pages[0] = 'R';
+  wire::Frame sync;
+  sync.mutable_sync_file();
+  EXPECT_EQ(status(client->call(std::move(sync), {fd.get()})).code(), 0);
+  EXPECT_EQ(byte_at(0), 'R');
+  EXPECT_EQ(byte_at(3 * 4096), 'F');
+  EXPECT_EQ(std::string(pages + 3 * 4096, 7), "FOREIGN");
+}
+
+TEST_F(BounceTest, WhatIsOwedIsWrittenWhenTheDaemonIsStopped) {
+  start();
+  const Message granted = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
+  map(granted)[5] = 'Z';
+  EXPECT_EQ(daemon->stop(SIGTERM), 0);
+  EXPECT_EQ(byte_at(5), 'Z');
+}
+
+}  // namespace mrlease::test

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// The real daemon over a real file, with a client that speaks the wire by hand.
+#pragma once
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <string>
+
+#include "tests/support/daemon_process.h"
+#include "tests/support/wire_client.h"
+
+namespace mrlease::test {
+
+namespace v1 = wire::v1;
+inline constexpr std::size_t kSize = 16 * 4096;
+
+class DaemonTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+    directory = std::make_unique<TestDirectory>();
+  }
+  void start(std::vector<std::string> options = {}) {
+    daemon = std::make_unique<DaemonProcess>(*directory, std::move(options));
+    path = directory->file("data", kSize);
+    fd = wire::Fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    client = std::make_unique<WireClient>(daemon->socket());
+  }
+  std::uint64_t size() const {
+    struct stat st {};
+    ::fstat(fd.get(), &st);
+    return static_cast<std::uint64_t>(st.st_size);
+  }
+  char byte_at(off_t at) const {
+    char c = 0;
+    return ::pread(fd.get(), &c, 1, at) == 1 ? c : '?';
+  }
+  static v1::Status status(const Message& m) { return m.frame.status(); }
+  Message release(std::uint64_t lease) {
+    wire::Frame f;
+    f.mutable_release()->set_lease(lease);
+    return client->call(std::move(f));
+  }
+  // Truncates by path, as nobody, in a process of its own.
+  std::unique_ptr<Child> truncate_by_other(off_t to) {
+    return std::make_unique<Child>([p = path, to] { return ::truncate(p.c_str(), to) == 0 ? 0 : errno; });
+  }
+
+  std::unique_ptr<TestDirectory> directory;
+  std::unique_ptr<DaemonProcess> daemon;
+  std::unique_ptr<WireClient> client;
+  std::string path;
+  wire::Fd fd;
+};
+
+}  // namespace mrlease::test

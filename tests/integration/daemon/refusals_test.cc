@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bad input is refused with the reason, and changes nothing.
+#include <sys/socket.h>
+
+#include "tests/integration/daemon/fixture.h"
+
+namespace mrlease::test {
+
+class RefusalsTest : public DaemonTest {
+ protected:
+  v1::Status ask(int file, std::uint64_t offset, std::uint64_t length, bool write = true, v1::Backing backing = v1::BACKING_BOUNCE) {
+    wire::Frame f;
+    auto* r = f.mutable_register_();
+    r->mutable_range()->set_offset(offset);
+    r->mutable_range()->set_length(length);
+    r->set_backing(backing);
+    r->set_write(write);
+    return status(client->call(std::move(f), {file}));
+  }
+};
+
+TEST_F(RefusalsTest, RegisterNamesWhatIsWrong) {
+  start();
+  EXPECT_EQ(ask(fd.get(), 0, kSize + 1).code(), ERANGE);
+  EXPECT_EQ(ask(fd.get(), 0, 0).code(), EINVAL);
+  EXPECT_EQ(ask(fd.get(), 100, 4096).code(), EINVAL);
+  EXPECT_EQ(ask(fd.get(), 4096, ~0ull).code(), EINVAL);
+  EXPECT_EQ(ask(fd.get(), 0, 4096, true, v1::BACKING_AUTO).code(), EINVAL);
+  const wire::Fd reader(::open(path.c_str(), O_RDONLY));
+  EXPECT_EQ(ask(reader.get(), 0, 4096).code(), EACCES);
+  const wire::Fd append(::open(path.c_str(), O_RDWR | O_APPEND));
+  EXPECT_EQ(ask(append.get(), 0, 4096).code(), EINVAL);
+  const wire::Fd directory_fd(::open(directory->path().c_str(), O_RDONLY));
+  EXPECT_EQ(ask(directory_fd.get(), 0, 4096, false).code(), EISDIR);
+  const wire::Fd null(::open("/dev/null", O_RDWR));
+  EXPECT_EQ(ask(null.get(), 0, 4096).code(), ENOTSUP);
+  const wire::Fd by_path(::open(path.c_str(), O_PATH));
+  EXPECT_EQ(ask(by_path.get(), 0, 4096).code(), EBADF);
+  const v1::Status s = ask(fd.get(), 0, kSize + 1);
+  EXPECT_NE(s.message().find(std::to_string(kSize)), std::string::npos) << s.message();
+}
+
+TEST_F(RefusalsTest, WriteLeasesThatOverlapNeedBothToShare) {
+  start();
+  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, 8192);
+  WireClient other(daemon->socket());
+  EXPECT_THROW(other.lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 4096, 4096), std::runtime_error);
+  EXPECT_NO_THROW(other.lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 8192, 4096, true, true));
+  EXPECT_NO_THROW(client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 8192, 4096, true, true));
+}
+
+TEST_F(RefusalsTest, ADeviceDescriptorIsIdentifiedByItsNumber) {
+  start();
+  wire::Frame f;
+  f.mutable_add_device()->set_name("fake");
+  const wire::Fd null(::open("/dev/null", O_RDWR));
+  EXPECT_EQ(status(client->call(f, {null.get()})).code(), ENODEV);
+  EXPECT_EQ(status(client->call(f, {fd.get()})).code(), EBADF);
+  wire::Frame u;
+  u.mutable_add_userfaultfd();
+  EXPECT_EQ(status(client->call(u, {fd.get()})).code(), EBADF);
+}
+
+TEST_F(RefusalsTest, AnothersLeaseCannotBeTouched) {
+  start();
+  const std::uint64_t id = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize).frame.granted().lease();
+  WireClient other(daemon->socket());
+  wire::Frame f;
+  f.mutable_release()->set_lease(id);
+  EXPECT_EQ(status(other.call(std::move(f))).code(), ENOENT);
+}
+
+TEST_F(RefusalsTest, VersionsThatDoNotMeetAreTold) {
+  start();
+  WireClient other(daemon->socket(), false);
+  wire::Frame f;
+  f.mutable_hello()->set_version_min(77);
+  f.mutable_hello()->set_version_max(78);
+  const v1::Status s = status(other.call(std::move(f)));
+  EXPECT_EQ(s.code(), EPROTO);
+  EXPECT_NE(s.message().find("versions 1 to 1"), std::string::npos) << s.message();
+  wire::Frame early;
+  early.mutable_release()->set_lease(1);
+  EXPECT_EQ(status(other.call(std::move(early))).code(), EPROTO);
+}
+
+TEST_F(RefusalsTest, GarbageEndsTheConnectionAndNothingElse) {
+  start();
+  WireClient other(daemon->socket());
+  ASSERT_EQ(wire::send_packet(other.native_handle(), "\xff\xff\xff garbage", {}), 0);
+  EXPECT_FALSE(other.next());
+  EXPECT_NO_THROW(client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize));
+}
+
+}  // namespace mrlease::test

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Starting: mistakes are told in a sentence, and nothing is taken from a daemon that serves.
+#include <sys/wait.h>
+
+#include <fstream>
+
+#include "tests/integration/daemon/fixture.h"
+
+namespace mrlease::test {
+
+class StartupTest : public DaemonTest {
+ protected:
+  // Starts a second daemon with these options; its log.
+  std::string refused(std::vector<std::string> options) {
+    try {
+      DaemonProcess second(*directory, std::move(options));
+    } catch (const std::runtime_error& e) {
+      return e.what();
+    }
+    return "it started";
+  }
+};
+
+TEST_F(StartupTest, ASocketThatIsTakenIsLeftAlone) {
+  start();
+  const pid_t other = ::fork();
+  if (other == 0) {
+    const int log = ::open(directory->path("second.log").c_str(), O_WRONLY | O_CREAT, 0644);
+    ::dup2(log, 2);
+    ::execl(MRLEASED_BINARY, MRLEASED_BINARY, "--socket", daemon->socket().c_str(), nullptr);
+    ::_exit(127);
+  }
+  int status = 0;
+  ::waitpid(other, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  std::ifstream in(directory->path("second.log"));
+  std::string text((std::istreambuf_iterator<char>(in)), {});
+  EXPECT_NE(text.find("another mrleased serves"), std::string::npos) << text;
+  EXPECT_NO_THROW(client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize));
+}
+
+TEST_F(StartupTest, DeadlinesMustNest) {
+  const std::string log = refused({"--recall-deadline-ms", "100", "--fence-deadline-ms", "200"});
+  EXPECT_NE(log.find("fence-deadline-ms (200 ms) must be shorter than recall-deadline-ms (100 ms)"), std::string::npos) << log;
+}
+
+TEST_F(StartupTest, UnknownConfigurationIsRefused) {
+  std::ofstream(directory->path("mrleased.toml")) << "recall-deadline-ms = 1000\nrecal-deadline = 5\n";
+  const std::string log = refused({"--config", directory->path("mrleased.toml")});
+  EXPECT_NE(log.find("recal-deadline"), std::string::npos) << log;
+}
+
+TEST_F(StartupTest, AnUnprivilegedDaemonSaysWhatItNeeds) {
+  Child nobody([&] {
+    const int log = ::open(directory->path("nobody.log").c_str(), O_WRONLY | O_CREAT, 0644);
+    ::dup2(log, 2);
+    ::execl(MRLEASED_BINARY, MRLEASED_BINARY, "--socket", directory->path("nobody.sock").c_str(), nullptr);
+    return 127;
+  });
+  EXPECT_EQ(nobody.wait(), 1);
+  std::ifstream in(directory->path("nobody.log"));
+  std::string text((std::istreambuf_iterator<char>(in)), {});
+  EXPECT_NE(text.find("CAP_SYS_ADMIN"), std::string::npos) << text;
+}
+
+}  // namespace mrlease::test

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// The lease guard against the real kernel, on every version.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <memory>
+
+#include "daemon/guard/lease_guard.h"
+#include "tests/integration/guard/foreign.h"
+#include "tests/integration/guard/recorder.h"
+#include "tests/integration/guard/scratch.h"
+
+namespace mrlease::guard::test {
+namespace {
+
+using core::BreakKind;
+
+class LeaseTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+    key = file.key();
+    guard = create_lease_guard({}, recorder.listener());
+    fd = file.open();
+    Coverage coverage = guard->watch(key, fd.get());
+    ASSERT_EQ(coverage.kind, Kind::Lease) << coverage.text;
+    ASSERT_EQ(::fcntl(fd.get(), F_GETLEASE), F_WRLCK);
+    guard->publish(key, core::Needs{true, true, true, true});
+  }
+  // The lease comes back by itself; nothing tells of it.
+  bool leased_again() {
+    auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (::fcntl(fd.get(), F_GETLEASE) != F_WRLCK) {
+      if (std::chrono::steady_clock::now() > end) return false;
+      ::poll(nullptr, 0, 5);
+    }
+    return true;
+  }
+  void allow(const ForeignOp& op) {
+    guard->answer(op.id, 0, true);
+    EXPECT_TRUE(recorder.wait_left(op.id));
+  }
+
+  Scratch file;
+  core::FileKey key;
+  Recorder recorder;
+  std::unique_ptr<Guard> guard;
+  sys::Fd fd;
+};
+
+TEST_F(LeaseTest, HoldsTruncateAndGetsTheLeaseBack) {
+  for (std::uint64_t size : {kFileSize / 2, kFileSize / 4}) {
+    Foreign child({[this, size] { return outcome(::truncate(file.path(), size)); }});
+    auto before = file.size();
+    child.next();
+    auto op = recorder.wait_held();
+    ASSERT_TRUE(op);
+    EXPECT_EQ(op->kind, BreakKind::Truncate);
+    EXPECT_EQ(op->new_size, 0u);
+    EXPECT_EQ(op->tid, 0);
+    EXPECT_FALSE(child.done());
+    EXPECT_EQ(file.size(), before);
+    guard->answer(op->id, 0, true);
+    EXPECT_EQ(recorder.wait_left(op->id), true);
+    EXPECT_EQ(child.result(), 0);
+    EXPECT_EQ(file.size(), size);
+    ASSERT_TRUE(leased_again());
+  }
+}
+
+TEST_F(LeaseTest, HoldsAReaderAndAMapping) {
+  void* map = ::mmap(nullptr, kFileSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);  // as clients have it
+  ASSERT_NE(map, MAP_FAILED);
+  Foreign child({[this] { return outcome(::open(file.path(), O_RDONLY)); }});
+  child.next();
+  auto op = recorder.wait_held();
+  ASSERT_TRUE(op);
+  EXPECT_EQ(op->kind, BreakKind::Read);
+  EXPECT_FALSE(child.done());
+  guard->answer(op->id, 0, true);
+  EXPECT_EQ(recorder.wait_left(op->id), true);
+  EXPECT_EQ(child.result(), 0);
+  ::munmap(map, kFileSize);
+}
+
+TEST_F(LeaseTest, WhatIsNotNeededPassesAtOnce) {
+  guard->publish(key, core::Needs{.truncate = true});
+  Foreign child({[this] {
+    int opened = ::open(file.path(), O_RDONLY);
+    return opened < 0 ? errno : outcome(::close(opened));
+  }});
+  child.next();
+  EXPECT_EQ(child.result(), 0);
+  EXPECT_EQ(recorder.held_now(), 0u);
+  EXPECT_TRUE(leased_again());
+}
+
+TEST_F(LeaseTest, SharedStateHoldsTruncatingOpensAndObservesTheRest) {
+  int opened = -1;
+  Foreign holder({[&] { return outcome(opened = ::open(file.path(), O_RDWR)); },
+                  [&] { return outcome(::pwrite(opened, "y", 1, 0)); }, [&] { return outcome(::close(opened)); }});
+  holder.next();
+  auto op = recorder.wait_held();
+  ASSERT_TRUE(op);
+  EXPECT_EQ(op->kind, BreakKind::Truncate);  // a writer that opens cannot be told from truncate(2)
+  allow(*op);
+  ASSERT_EQ(holder.result(), 0);
+
+  Foreign cutter({[this] { return outcome(::open(file.path(), O_WRONLY | O_TRUNC)); },
+                  [this] {
+                    int again = ::open(file.path(), O_WRONLY | O_TRUNC);
+                    return again < 0 ? errno : outcome(::close(again));
+                  }});
+  cutter.next();
+  op = recorder.wait_held();
+  ASSERT_TRUE(op);
+  EXPECT_EQ(op->kind, BreakKind::Truncate);
+  EXPECT_EQ(op->tid, cutter.pid());
+  EXPECT_EQ(file.size(), kFileSize);
+  guard->answer(op->id, EPERM, true);
+  EXPECT_EQ(cutter.result(), EPERM);
+
+  cutter.next();
+  op = recorder.wait_held();
+  ASSERT_TRUE(op);
+  guard->answer(op->id, 0, true);
+  EXPECT_EQ(recorder.wait_left(op->id), true);
+  EXPECT_EQ(cutter.result(), 0);
+  EXPECT_EQ(file.size(), 0u);
+
+  holder.next();
+  EXPECT_EQ(holder.result(), 0);
+  auto seen = recorder.wait_observed();
+  ASSERT_TRUE(seen);
+  EXPECT_NE(seen->find(std::to_string(holder.pid())), std::string::npos) << *seen;
+
+  holder.next();
+  EXPECT_EQ(holder.result(), 0);
+  EXPECT_TRUE(leased_again());
+  Foreign child({[this] { return outcome(::truncate(file.path(), 0)); }});
+  child.next();
+  EXPECT_TRUE(recorder.wait_held());
+}
+
+TEST_F(LeaseTest, AWriterBehindAHeldReaderIsHeldToo) {
+  Foreign reader({[this] { return outcome(::open(file.path(), O_RDONLY)); }});
+  Foreign cutter({[this] { return outcome(::truncate(file.path(), 0)); }});
+  reader.next();
+  auto read = recorder.wait_held();
+  ASSERT_TRUE(read);
+  cutter.next();
+  auto cut = recorder.wait_held();
+  ASSERT_TRUE(cut);
+  EXPECT_EQ(cut->kind, BreakKind::Truncate);
+  guard->answer(read->id, 0, false);
+  EXPECT_FALSE(cutter.done());
+  EXPECT_EQ(file.size(), kFileSize);
+  guard->answer(cut->id, 0, false);
+  EXPECT_EQ(cutter.result(), 0);
+  EXPECT_EQ(reader.result(), 0);
+}
+
+TEST_F(LeaseTest, UnwatchAndTheGuardsEndLeaveNoLease) {
+  guard->unwatch(key);
+  EXPECT_EQ(::fcntl(fd.get(), F_GETLEASE), F_UNLCK);
+  ASSERT_EQ(guard->watch(key, fd.get()).kind, Kind::Lease);
+  EXPECT_EQ(::fcntl(fd.get(), F_GETLEASE), F_WRLCK);
+  guard.reset();
+  EXPECT_EQ(::fcntl(fd.get(), F_GETLEASE), F_UNLCK);
+}
+
+TEST_F(LeaseTest, AFileThatOthersHaveOpenIsTakenWhenTheyClose) {
+  guard->unwatch(key);
+  sys::Fd other = file.open();
+  Coverage coverage = guard->watch(key, fd.get());
+  EXPECT_EQ(coverage.kind, Kind::Lease);
+  EXPECT_NE(coverage.text.find("others have the file open"), std::string::npos) << coverage.text;
+  EXPECT_EQ(::fcntl(fd.get(), F_GETLEASE), F_UNLCK);
+  other.reset();
+  EXPECT_TRUE(leased_again());
+}
+
+}  // namespace
+}  // namespace mrlease::guard::test

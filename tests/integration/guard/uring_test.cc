@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// An io_uring worker shows the system call that its parent sat in when it was made: here read(2), while it punches.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/falloc.h>
+#include <linux/io_uring.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "tests/integration/guard/precontent_fixture.h"
+
+namespace mrlease::guard::test {
+namespace {
+
+constexpr unsigned kLength = 32768;
+char buffer[kLength];
+
+// The least of io_uring that can hand requests to workers. Results are not waited for.
+class Ring {
+ public:
+  bool open() {
+    io_uring_params params{};
+    fd_ = ::syscall(SYS_io_uring_setup, 8, &params);
+    if (fd_ < 0) return false;
+    sq_ = static_cast<char*>(::mmap(nullptr, params.sq_off.array + params.sq_entries * sizeof(unsigned),
+                                    PROT_READ | PROT_WRITE, MAP_SHARED, fd_, IORING_OFF_SQ_RING));
+    entries_ = static_cast<io_uring_sqe*>(::mmap(nullptr, params.sq_entries * sizeof(io_uring_sqe),
+                                                 PROT_READ | PROT_WRITE, MAP_SHARED, fd_, IORING_OFF_SQES));
+    offsets_ = params.sq_off;
+    return sq_ != MAP_FAILED && entries_ != MAP_FAILED;
+  }
+  io_uring_sqe* add(int opcode, int fd) {
+    io_uring_sqe* entry = &entries_[count_];
+    std::memset(entry, 0, sizeof *entry);
+    entry->opcode = opcode;
+    entry->fd = fd;
+    entry->flags = IOSQE_ASYNC;
+    reinterpret_cast<unsigned*>(sq_ + offsets_.array)[count_] = count_;
+    ++count_;
+    return entry;
+  }
+  bool submit() {
+    __atomic_store_n(reinterpret_cast<unsigned*>(sq_ + offsets_.tail), count_, __ATOMIC_RELEASE);
+    return ::syscall(SYS_io_uring_enter, fd_, count_, 0, 0, nullptr, 0) == static_cast<long>(count_);
+  }
+
+ private:
+  int fd_ = -1;
+  unsigned count_ = 0;
+  char* sq_ = nullptr;
+  io_uring_sqe* entries_ = nullptr;
+  io_sqring_offsets offsets_{};
+};
+
+class UringTest : public PrecontentTest {
+ protected:
+  // In the child: the first worker is kept busy by a FIFO that nobody writes to, so that more workers are made later,
+  // while the main thread sits in read(2); then `add` puts the request that matters.
+  int trap(void (*add)(Ring*, int fd)) {
+    int opened = ::open(file.path(), O_RDWR), block[2];
+    Ring ring;
+    if (opened < 0 || ::pipe(block) || !ring.open()) return errno;
+    for (int i = 0; i < 2; ++i) {
+      io_uring_sqe* wait = ring.add(IORING_OP_OPENAT, AT_FDCWD);
+      wait->addr = reinterpret_cast<std::uint64_t>(fifo.c_str());
+      wait->open_flags = O_RDONLY;
+    }
+    add(&ring, opened);
+    if (!ring.submit()) return errno;
+    char byte;
+    return outcome(::read(block[0], &byte, 1));
+  }
+  void before_guard() override {
+    fifo = file.dir() + "/fifo";
+    ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+    ASSERT_EQ(::chmod(fifo.c_str(), 0666), 0);
+  }
+  void TearDown() override { ::unlink(fifo.c_str()); }
+  std::string fifo;
+};
+
+TEST_F(UringTest, APunchBehindReadIsHeldAsDestructive) {
+  Foreign child({[this] {
+    return trap([](Ring* ring, int opened) {
+      io_uring_sqe* punch = ring->add(IORING_OP_FALLOCATE, opened);
+      punch->addr = kLength;
+      punch->len = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    });
+  }});
+  auto blocks = file.blocks();
+  child.next();
+  auto op = recorder.wait_held();
+  ASSERT_TRUE(op);
+  EXPECT_EQ(op->kind, core::BreakKind::Destructive) << op->what;
+  EXPECT_EQ(op->extent, core::Extent{});
+  EXPECT_NE(op->tid, child.pid());
+  EXPECT_EQ(file.blocks(), blocks);
+  guard->answer(op->id, 0, true);
+  EXPECT_EQ(recorder.wait_left(op->id), true);
+  EXPECT_LT(file.blocks(), blocks);
+}
+
+TEST_F(UringTest, AWorkerThatHasFinishedIsSeenToBeIdle) {
+  Foreign child({[this] {
+    return trap([](Ring* ring, int opened) {  // a read: no FAN_MODIFY follows
+      io_uring_sqe* read = ring->add(IORING_OP_READ, opened);
+      read->addr = reinterpret_cast<std::uint64_t>(buffer);
+      read->len = kLength;
+    });
+  }});
+  child.next();
+  auto op = recorder.wait_held();
+  ASSERT_TRUE(op);
+  EXPECT_EQ(op->kind, core::BreakKind::Destructive) << op->what;
+  guard->answer(op->id, 0, true);
+  EXPECT_EQ(recorder.wait_left(op->id), true);
+}
+
+}  // namespace
+}  // namespace mrlease::guard::test

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// The C functions and the C++ wrapper over a real socket.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "mrlease/mrlease.hpp"
+#include "tests/unit/client/fake_verbs.h"
+#include "tests/unit/client/scripted_daemon.h"
+
+namespace mrlease::client {
+namespace {
+using wire::Frame;
+
+class ApiTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    path_ = ::testing::TempDir() + "/mrlease-api-" + std::to_string(::getpid());
+    listener_ = wire::Fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path_.copy(address.sun_path, sizeof address.sun_path - 1);
+    ::unlink(path_.c_str());
+    ASSERT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    ASSERT_EQ(::listen(listener_.get(), 1), 0);
+    acceptor_ = std::thread([this] {
+      const int fd = ::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC);
+      if (fd < 0) return;
+      daemon_ = std::make_unique<ScriptedDaemon>(wire::Fd(fd), version_);
+    });
+    file_ = wire::Fd(::memfd_create("file", MFD_CLOEXEC));
+    ASSERT_EQ(::ftruncate(file_.get(), 65536), 0);
+  }
+  void TearDown() override {
+    ::shutdown(listener_.get(), SHUT_RDWR);
+    acceptor_.join();
+    ::unlink(path_.c_str());
+  }
+  mrl_open_options options() const {
+    mrl_open_options o{};
+    o.struct_size = sizeof o;
+    o.socket_path = path_.c_str();
+    return o;
+  }
+
+  std::string path_;
+  wire::Fd listener_, file_;
+  std::thread acceptor_;
+  std::uint32_t version_ = 1;
+  std::unique_ptr<ScriptedDaemon> daemon_;
+  FakeDevice device_;
+};
+
+TEST_F(ApiTest, OpenRegisterCloseInC) {
+  mrl_ctx* ctx = nullptr;
+  const mrl_open_options o = options();
+  ASSERT_EQ(mrl_open(&o, &ctx), 0) << mrl_last_error();
+  mrl_reg_options reg{};
+  reg.struct_size = sizeof reg;
+  reg.backing = MRL_BACKING_BOUNCE;
+  mrl_region* region = nullptr;
+  ASSERT_EQ(mrl_reg_file(ctx, &device_.pd, file_.get(), 0, 8192, IBV_ACCESS_REMOTE_WRITE, &reg, &region), 0)
+      << mrl_last_error();
+  EXPECT_EQ(mrl_length(region), 8192u);
+  EXPECT_EQ(mrl_mr(region)->addr, mrl_addr(region));
+  EXPECT_EQ(mrl_rkey(region), mrl_mr(region)->rkey);
+  EXPECT_EQ(mrl_enter(region), 0);
+  mrl_leave(region);
+  mrl_info info{};
+  EXPECT_EQ(mrl_get_info(region, &info), EINVAL) << "no struct_size";
+  info.struct_size = sizeof info;
+  ASSERT_EQ(mrl_get_info(region, &info), 0);
+  EXPECT_EQ(info.backing, MRL_BACKING_BOUNCE);
+  EXPECT_STREQ(info.guard, "none");
+  // What is still registered is deregistered.
+  EXPECT_EQ(mrl_close(ctx), 0) << mrl_last_error();
+  EXPECT_EQ(FakeDevice::live, 0);
+  acceptor_.join();
+  EXPECT_EQ(daemon_->count(Frame::kRelease), 1);
+  acceptor_ = std::thread([] {});
+}
+
+TEST_F(ApiTest, TheErrorIsOfThisThread) {
+  mrl_ctx* ctx = nullptr;
+  EXPECT_EQ(mrl_open(nullptr, nullptr), EINVAL);
+  const std::string mine = mrl_last_error();
+  EXPECT_EQ(mine, "ctx is NULL");
+  std::thread([] { EXPECT_STREQ(mrl_last_error(), ""); }).join();
+  mrl_open_options o = options();
+  o.socket_path = "/nonexistent/mrleased.sock";
+  EXPECT_EQ(mrl_open(&o, &ctx), ENOENT);
+  EXPECT_NE(std::string(mrl_last_error()).find("/nonexistent/mrleased.sock"), std::string::npos);
+  o.flags = 8;
+  EXPECT_EQ(mrl_open(&o, &ctx), EINVAL);
+  o = {};
+  EXPECT_EQ(mrl_open(&o, &ctx), EINVAL) << "no struct_size";
+}
+
+TEST_F(ApiTest, AnotherVersionIsRefused) {
+  version_ = 9;
+  mrl_ctx* ctx = nullptr;
+  const mrl_open_options o = options();
+  EXPECT_EQ(mrl_open(&o, &ctx), EPROTO);
+  EXPECT_NE(std::string(mrl_last_error()).find("version 9"), std::string::npos) << mrl_last_error();
+}
+
+TEST_F(ApiTest, BadArgumentsNeverReachTheDaemon) {
+  mrl_ctx* ctx = nullptr;
+  const mrl_open_options o = options();
+  ASSERT_EQ(mrl_open(&o, &ctx), 0);
+  mrl_region* region = nullptr;
+  EXPECT_EQ(mrl_reg_file(ctx, &device_.pd, file_.get(), 1, 4096, 0, nullptr, &region), EINVAL);
+  EXPECT_EQ(mrl_reg_file(ctx, &device_.pd, file_.get(), 0, 65537, 0, nullptr, &region), ERANGE);
+  EXPECT_EQ(mrl_reg_file(ctx, &device_.pd, -1, 0, 4096, 0, nullptr, &region), EBADF);
+  EXPECT_EQ(mrl_reg_file(ctx, nullptr, file_.get(), 0, 4096, 0, nullptr, &region), EINVAL);
+  EXPECT_EQ(mrl_reg_file(ctx, &device_.pd, file_.get(), 0, 4096, 1 << 30, nullptr, &region), EINVAL);
+  mrl_freeze* freeze = nullptr;
+  EXPECT_EQ(mrl_file_freeze(ctx, file_.get(), 0, 0, 0, &freeze, nullptr), EINVAL);
+  EXPECT_EQ(mrl_file_sync(ctx, -1, 0, 0), EBADF);
+  EXPECT_EQ(region, nullptr);
+  EXPECT_EQ(mrl_close(ctx), 0);
+  acceptor_.join();
+  acceptor_ = std::thread([] {});
+  EXPECT_EQ(daemon_->count(Frame::kRegister) + daemon_->count(Frame::kFreezeFile) + daemon_->count(Frame::kSyncFile), 0);
+}
+
+TEST_F(ApiTest, TheWrapperOwnsAndThrows) {
+  mrlease::Context context([](const mrlease::Event&) { return 0; }, path_);
+  mrlease::RegOptions bounce;
+  bounce.backing = MRL_BACKING_BOUNCE;
+  mrlease::Region region = context.reg_file(&device_.pd, file_.get(), 0, 4096, IBV_ACCESS_REMOTE_WRITE, bounce);
+  mrlease::Region moved = std::move(region);
+  EXPECT_FALSE(region);
+  EXPECT_EQ(moved.length(), 4096u);
+  EXPECT_TRUE(mrlease::Posting::try_enter(moved).has_value());
+  try {
+    (void)context.reg_file(&device_.pd, file_.get(), 100, 4096, 0);
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const std::system_error& e) {
+    EXPECT_EQ(e.code().value(), EINVAL);
+    EXPECT_NE(std::string(e.what()).find("offset 100"), std::string::npos) << e.what();
+  }
+  moved.sync(0);
+  moved.dereg();
+  EXPECT_EQ(FakeDevice::live, 0);
+  context.sync_file(file_.get());
+  context.close();
+}
+
+TEST_F(ApiTest, DeregisteringInACallbackIsRefused) {
+  std::atomic<int> code{0};
+  mrlease::Region region;
+  mrlease::Context context(
+      [&](const mrlease::Event& e) {
+        if (e.type == MRL_EVENT_TRIMMED) code = mrl_dereg(e.region);
+        return 0;
+      },
+      path_, true);
+  mrlease::RegOptions bounce;
+  bounce.backing = MRL_BACKING_BOUNCE;
+  region = context.reg_file(&device_.pd, file_.get(), 0, 8192, IBV_ACCESS_REMOTE_WRITE, bounce);
+  acceptor_.join();
+  acceptor_ = std::thread([] {});
+  daemon_->notice(wire::v1::Notice::TRIMMED, 1, 4096);
+  pollfd ready{context.fd(), POLLIN, 0};
+  ASSERT_EQ(::poll(&ready, 1, 20000), 1);
+  context.dispatch();
+  EXPECT_EQ(code, EDEADLK);
+  EXPECT_EQ(region.info().size, 4096u);
+  region.dereg();
+}
+
+}  // namespace
+}  // namespace mrlease::client

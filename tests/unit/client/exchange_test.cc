@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: Apache-2.0
+// The transparent exchange without RDMA: CPU threads that store into the region stand in for the device.
+#include "client-lib/src/uffd/exchange.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <future>
+#include <random>
+#include <thread>
+
+#include "client-lib/src/region/posting_guard.h"
+#include "client-lib/src/util/lane.h"
+
+namespace mrlease::client {
+namespace {
+using Clock = std::chrono::steady_clock;
+using Kind = Segment::Kind;
+
+// The daemon's part: it writes from the store to the file, in a thread of its own.
+class ScriptedDaemon {
+ public:
+  explicit ScriptedDaemon(int file) : file_(file) {}
+  Outcome merge(const Store& store, const std::vector<protocol::FileRange>& ranges) {
+    std::promise<Outcome> done;
+    lane_.post([&] { done.set_value(write(store, ranges)); });
+    return done.get_future().get();
+  }
+  std::function<void(int nth)> during;  // runs inside each merge, behind its work
+  std::atomic<int> fail{0};  // errno for the next merges
+  std::atomic<int> fail_after{-1};  // that many merges go well first
+  std::atomic<int> merges{0};
+
+ private:
+  Outcome write(const Store& store, const std::vector<protocol::FileRange>& ranges) {
+    merges++;
+    if (fail_after >= 0 && fail_after-- == 0) return {ENOSPC, "scripted"};
+    if (fail != 0) return {fail, "scripted"};
+    struct stat now {};
+    ::fstat(file_, &now);
+    char page[kPage];
+    for (const auto& r : ranges) {
+      for (std::uint64_t o = r.offset; o < r.offset + r.length; o += kPage) {
+        if (o >= static_cast<std::uint64_t>(now.st_size)) continue;
+        const std::uint64_t n = std::min(kPage, static_cast<std::uint64_t>(now.st_size) - o);
+        if (::pread(store.memfd.get(), page, n, static_cast<off_t>(o - store.begin)) < 0) return from_errno("pread");
+        if (::pwrite(file_, page, n, static_cast<off_t>(o)) != static_cast<ssize_t>(n)) return from_errno("pwrite");
+      }
+    }
+    if (during) during(merges);
+    return {};
+  }
+  const int file_;
+  Lane lane_;
+};
+
+constexpr std::uint64_t kPages = 512, kFileOffset = 2 * kPage;
+
+struct Rig {
+  Rig() {
+    std::string path = ::testing::TempDir() + "/mrlease-exchange-XXXXXX";
+    file = wire::Fd(::mkostemp(path.data(), O_CLOEXEC));
+    ::unlink(path.c_str());
+    std::string content(kFileOffset + kPages * kPage, 'a');
+    if (::pwrite(file.get(), content.data(), content.size(), 0) != static_cast<ssize_t>(content.size())) std::abort();
+    layout.length = kPages * kPage;
+    layout.file = file.get();
+    layout.file_offset = kFileOffset;
+    layout.protection = PROT_READ | PROT_WRITE;
+    if (!map_file(layout, 0, kPages, layout.protection, false, &layout.base).ok()) std::abort();
+    daemon = std::make_unique<ScriptedDaemon>(file.get());
+  }
+  ~Rig() {
+    exchange.reset();
+    resolver.reset();
+    ::munmap(layout.base, layout.length);
+  }
+  // What userfaultfd says; a machine that grants none skips on exactly that.
+  Outcome start(std::uint32_t budget_ms = 200) {
+    Userfaultfd made;
+    Outcome o = Userfaultfd::open(-1, &made);
+    if (!o.ok()) return o;
+    resolver = std::make_unique<Resolver>(std::move(made));
+    exchange = std::make_unique<Exchange>(
+        *resolver, pagemap, layout, [this](const Store& s, const auto& r) { return daemon->merge(s, r); }, budget_ms);
+    return exchange->start();
+  }
+  Store store(std::uint64_t id, std::uint64_t begin, std::uint64_t length) {
+    Store s{id, wire::Fd(::memfd_create("store", MFD_CLOEXEC)), begin, begin + length};
+    if (::ftruncate(s.memfd.get(), static_cast<off_t>(length)) != 0) std::abort();
+    return s;
+  }
+  Outcome freeze(std::uint64_t id, std::uint64_t offset = kFileOffset, std::uint64_t length = kPages * kPage) {
+    return exchange->freeze(store(id, offset, length), offset, length);
+  }
+  std::string content() const {
+    struct stat now {};
+    ::fstat(file.get(), &now);
+    std::string all(static_cast<std::size_t>(now.st_size), 0);
+    if (::pread(file.get(), all.data(), all.size(), 0) != now.st_size) std::abort();
+    return all;
+  }
+  char& at(std::uint64_t page, std::uint64_t inside = 0) { return layout.base[page * kPage + inside]; }
+  char in_file(std::uint64_t page, std::uint64_t inside = 0) const {
+    char c = 0;
+    (void)!::pread(file.get(), &c, 1, static_cast<off_t>(kFileOffset + page * kPage + inside));
+    return c;
+  }
+
+  wire::Fd file;
+  Layout layout;
+  Pagemap pagemap;
+  std::unique_ptr<ScriptedDaemon> daemon;
+  std::unique_ptr<Resolver> resolver;
+  std::unique_ptr<Exchange> exchange;
+};
+
+Deadline soon() { return Clock::now() + std::chrono::seconds(30); }
+
+// Threads that store, each into words of its own, and know what they stored last.
+class Writers {
+ public:
+  explicit Writers(Rig& rig) : rig_(rig) {
+    for (int t = 0; t < kThreads; t++) threads_.emplace_back([this, t] { run(t); });
+  }
+  ~Writers() {
+    stop_ = true;
+    guard_.open();
+    for (auto& t : threads_) t.join();
+  }
+  std::uint64_t stores() const { return stores_; }
+  void wait_for_stores(std::uint64_t more) const {
+    const std::uint64_t until = stores_ + more;
+    while (stores_ < until) std::this_thread::yield();
+  }
+  // With all of them outside: how many words are not in the file as they were stored last.
+  std::uint64_t lost() {
+    guard_.close();
+    if (!guard_.wait_drained(soon(), [] { return false; })) return ~0ull;
+    std::uint64_t wrong = 0;
+    const std::string all = rig_.content();
+    for (int t = 0; t < kThreads; t++) {
+      for (std::uint64_t p = 0; p < kPages; p++) {
+        std::uint64_t there;
+        std::memcpy(&there, all.data() + kFileOffset + p * kPage + word(t), 8);
+        if (last_[t][p] != 0 && there != last_[t][p]) wrong++;
+      }
+    }
+    guard_.open();
+    return wrong;
+  }
+
+ private:
+  static constexpr int kThreads = 2;
+  static std::uint64_t word(int t) { return 64 * static_cast<std::uint64_t>(t + 1); }
+  void run(int t) {
+    std::mt19937 random(static_cast<unsigned>(t) + 1);
+    for (std::uint64_t n = 1; !stop_;) {
+      if (guard_.enter() != 0) {
+        std::this_thread::yield();
+        continue;
+      }
+      const std::uint64_t p = random() % kPages;
+      std::memcpy(rig_.layout.base + p * kPage + word(t), &n, 8);
+      last_[t][p] = n++;
+      guard_.leave();
+      stores_++;
+    }
+  }
+  Rig& rig_;
+  PostingGuard guard_;
+  std::array<std::array<std::uint64_t, kPages>, kThreads> last_{};
+  std::atomic<bool> stop_{false};
+  std::atomic<std::uint64_t> stores_{0};
+  std::vector<std::thread> threads_;
+};
+
+struct CycleResult {
+  int moved = 0;  // cycles in which the file changed while frozen
+  std::uint64_t lost = 0;
+  std::string failed;
+};
+CycleResult cycles(Rig& rig, int count, const std::function<void()>& meanwhile = [] {}) {
+  CycleResult result;
+  Writers writers(rig);
+  for (int i = 0; i < count && result.failed.empty(); i++) {
+    const auto id = static_cast<std::uint64_t>(i + 1);
+    writers.wait_for_stores(200);
+    Outcome o = rig.freeze(id);
+    if (!o.ok()) result.failed = "freeze: " + o.text;
+    const std::string before = rig.content();
+    writers.wait_for_stores(200);
+    meanwhile();
+    if (rig.content() != before) result.moved++;
+    o = rig.exchange->thaw(id, soon());
+    if (!o.ok()) result.failed = "thaw: " + o.text;
+    result.lost += writers.lost();
+  }
+  return result;
+}
+
+#define START_OR_SKIP(rig)                                                                            \
+  {                                                                                                   \
+    const Outcome started = (rig).start();                                                            \
+    if (started.code == EPERM || started.code == EINVAL) GTEST_SKIP() << started.text;                \
+    ASSERT_TRUE(started.ok()) << started.text;                                                        \
+  }
+
+TEST(Exchange, HundredFreezesUnderStoringThreadsLoseNothing) {
+  Rig rig;
+  START_OR_SKIP(rig);
+  const CycleResult r = cycles(rig, 100);
+  EXPECT_EQ(r.failed, "");
+  EXPECT_EQ(r.moved, 0);
+  EXPECT_EQ(r.lost, 0u);
+  EXPECT_GT(rig.exchange->stats().pages_merged, 0u);
+  EXPECT_GT(rig.exchange->stats().stall_us_max, 0u);
+  EXPECT_EQ(rig.exchange->stats().freezes, 100u);
+}
+
+int in_child(const std::function<int()>& body) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(body());
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+// mlockall(MCL_FUTURE) fills new mappings: with zeros, if they are made carelessly.
+TEST(Exchange, UnderMlockallNothingIsFilledWithZeros) {
+  {
+    Rig probe;
+    START_OR_SKIP(probe);
+  }
+  const int code = in_child([] {
+    if (::mlockall(MCL_CURRENT | MCL_FUTURE) != 0) return errno == ENOMEM || errno == EPERM ? 77 : 1;
+    Rig rig;
+    if (!rig.start().ok()) return 2;
+    if (!rig.freeze(1).ok()) return 3;
+    for (std::uint64_t p = 0; p < kPages; p++) {
+      if (rig.at(p) != 'a') return 4;  // the device would read zeros
+    }
+    rig.at(5) = 'x';
+    if (!rig.exchange->thaw(1, soon()).ok()) return 5;
+    for (std::uint64_t p = 0; p < kPages; p++) {
+      if (rig.in_file(p) != (p == 5 ? 'x' : 'a')) return 6;
+    }
+    const CycleResult r = cycles(rig, 5);
+    return r.failed.empty() && r.moved == 0 && r.lost == 0 ? 0 : 7;
+  });
+  if (code == 77) GTEST_SKIP() << "mlockall is not allowed here";
+  EXPECT_EQ(code, 0);
+}
+
+TEST(Exchange, ForkingMeanwhileLosesNothing) {
+  Rig rig;
+  START_OR_SKIP(rig);
+  const CycleResult r = cycles(rig, 20, [&] {
+    EXPECT_EQ(in_child([&rig] {
+                unsigned char resident;
+                // MADV_DONTFORK: the child has nothing there.
+                return ::mincore(rig.layout.base, kPage, &resident) == -1 && errno == ENOMEM ? 0 : 1;
+              }),
+              0);
+  });
+  EXPECT_EQ(r.failed, "");
+  EXPECT_EQ(r.moved, 0);
+  EXPECT_EQ(r.lost, 0u);
+}
+
+TEST(Exchange, OnlyWhatWasWrittenIsMerged) {
+  Rig rig;
+  START_OR_SKIP(rig);
+  ASSERT_TRUE(rig.freeze(1).ok());
+  int sum = 0;
+  for (std::uint64_t p = 0; p < kPages; p++) sum += rig.at(p);
+  EXPECT_EQ(sum, static_cast<int>(kPages) * 'a');
+  rig.at(9) = 'z';
+  ASSERT_TRUE(rig.exchange->thaw(1, soon()).ok());
+  EXPECT_EQ(rig.exchange->stats().pages_merged, 1u);
+  EXPECT_EQ(rig.in_file(9), 'z');
+  EXPECT_EQ(rig.exchange->segments().all().size(), 1u);
+}
+
+TEST(Exchange, FreezeOfAPartTouchesOnlyThatPart) {
+  Rig rig;
+  START_OR_SKIP(rig);
+  ASSERT_TRUE(rig.freeze(1, kFileOffset + 10 * kPage, 5 * kPage).ok());
+  rig.at(9) = rig.at(10) = rig.at(14) = rig.at(15) = 'n';
+  EXPECT_EQ(rig.in_file(9), 'n');
+  EXPECT_EQ(rig.in_file(10), 'a');
+  EXPECT_EQ(rig.in_file(14), 'a');
+  EXPECT_EQ(rig.in_file(15), 'n');
+  ASSERT_TRUE(rig.exchange->thaw(1, soon()).ok());
+  EXPECT_EQ(rig.in_file(10), 'n');
+  EXPECT_EQ(rig.in_file(14), 'n');
+}
+
+// A merge that fails, in a round and behind the gate: the device goes on with the store, and a later thaw has it all.
+TEST(Exchange, FailedMergesKeepEverything) {
+  for (int good = 0; good < 3; good++) {
+    Rig rig;
+    START_OR_SKIP(rig);
+    Writers writers(rig);
+    ASSERT_TRUE(rig.freeze(1).ok());
+    writers.wait_for_stores(500);
+    rig.daemon->fail_after = good;
+    const Outcome thawed = rig.exchange->thaw(1, soon());
+    writers.wait_for_stores(500);
+    if (!thawed.ok()) {
+      EXPECT_EQ(thawed.code, ENOSPC);
+      rig.daemon->fail_after = -1;
+      const Outcome again = rig.exchange->thaw(1, soon());
+      ASSERT_TRUE(again.ok()) << again.text;
+    }
+    EXPECT_EQ(writers.lost(), 0u);
+  }
+}
+
+// The device writes while the round's merge runs, so that the gate has something to merge; that fails. The gate is undone,
+// the device goes on with the store, and the next thaw has it all.
+TEST(Exchange, MergeThatFailsBehindTheGateIsMergedLater) {
+  Rig rig;
+  START_OR_SKIP(rig);
+  ASSERT_TRUE(rig.freeze(1).ok());
+  for (std::uint64_t p = 0; p < 3; p++) rig.at(p) = 'g';
+  rig.daemon->during = [&](int nth) {
+    if (nth == 1) rig.at(1) = 'h';
+  };
+  rig.daemon->fail_after = 1;
+  EXPECT_EQ(rig.exchange->thaw(1, soon()).code, ENOSPC);
+  EXPECT_EQ(rig.daemon->merges, 2);
+  EXPECT_EQ(rig.at(1), 'h');
+  rig.at(2) = 'i';
+  EXPECT_EQ(rig.in_file(1), 'g');
+  EXPECT_EQ(rig.in_file(2), 'g') << "still frozen";
+  ASSERT_TRUE(rig.exchange->thaw(1, soon()).ok());
+  EXPECT_EQ(rig.in_file(0), 'g');
+  EXPECT_EQ(rig.in_file(1), 'h');
+  EXPECT_EQ(rig.in_file(2), 'i');
+}
+
+// A slow file: as long as the last merge would stall the peer too long, there are more rounds.
+TEST(Exchange, ALongStallIsNotStarted) {
+  Rig rig;
+  {
+    const Outcome started = rig.start(2);
+    if (started.code == EPERM || started.code == EINVAL) GTEST_SKIP() << started.text;
+    ASSERT_TRUE(started.ok());
+  }
+  ASSERT_TRUE(rig.freeze(1).ok());
+  for (std::uint64_t p = 0; p < 10; p++) rig.at(p) = 'g';
+  // Ten pages are few, but each round takes 10 ms and so predicts more than half of the budget of 2 ms.
+  rig.daemon->during = [&](int nth) {
+    if (nth < 5) rig.at(static_cast<std::uint64_t>(nth)) = 'h';
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));  // the work that is scripted, not a wait for anything
+  };
+  ASSERT_TRUE(rig.exchange->thaw(1, soon()).ok());
+  EXPECT_GE(rig.daemon->merges, 5);
+  EXPECT_LT(rig.exchange->stats().stall_us_max, 10000u) << "the gate had nothing to merge";
+  EXPECT_EQ(rig.in_file(4), 'h');
+}
+
+TEST(Exchange, TruncateBelowTheRegionLeavesOrphansAndGrowthTakesThemBack) {
+  Rig rig;
+  START_OR_SKIP(rig);
+  const std::uint64_t cut = 100, new_size = kFileOffset + cut * kPage - 1000, tail = kFileOffset + 99 * kPage;
+  rig.at(300) = 'k';
+  ASSERT_TRUE(rig.freeze(1, tail, (kPages - 99) * kPage).ok());
+  EXPECT_EQ(rig.at(300), 'k');  // the file still has it
+  ASSERT_EQ(::ftruncate(rig.file.get(), static_cast<off_t>(new_size)), 0);
+  rig.at(99, 10) = 'b';
+  rig.at(200) = 'o';
+  EXPECT_EQ(rig.at(400), 0) << "the file is short: zeros";
+  ASSERT_TRUE(rig.exchange->settle(1, new_size, soon()).ok());
+  EXPECT_EQ(rig.in_file(99, 10), 'b');
+  EXPECT_EQ(rig.at(200), 'o');
+  EXPECT_EQ(rig.at(450), 0);
+  const auto& all = rig.exchange->segments().all();
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[1], (Segment{cut, kPages, Kind::Orphan, 1}));
+  ASSERT_EQ(::ftruncate(rig.file.get(), static_cast<off_t>(kFileOffset + kPages * kPage)), 0);
+  ASSERT_TRUE(rig.exchange->extend(kFileOffset + kPages * kPage).ok());
+  EXPECT_EQ(rig.at(200), 0) << "what was written to an orphan is dropped";
+  rig.at(200) = 'f';
+  EXPECT_EQ(rig.in_file(200), 'f');
+  EXPECT_EQ(rig.exchange->segments().all().size(), 1u);
+}
+
+TEST(Exchange, PreservedOrphansKeepWhatTheFileHad) {
+  Rig rig;
+  START_OR_SKIP(rig);
+  ASSERT_TRUE(rig.freeze(1).ok());
+  rig.at(50) = 'w';
+  ASSERT_TRUE(rig.exchange->prefill(1, soon()).ok());
+  ASSERT_EQ(::ftruncate(rig.file.get(), 0), 0);
+  ASSERT_TRUE(rig.exchange->settle(1, 0, soon()).ok());
+  EXPECT_EQ(rig.at(50), 'w');
+  EXPECT_EQ(rig.at(50, 1), 'a');
+  EXPECT_EQ(rig.at(kPages - 1), 'a');
+}
+
+TEST(Exchange, TruncateThatFailedIsThawed) {
+  Rig rig;
+  START_OR_SKIP(rig);
+  ASSERT_TRUE(rig.freeze(1, kFileOffset + 8 * kPage, (kPages - 8) * kPage).ok());
+  rig.at(77) = 't';
+  ASSERT_TRUE(rig.exchange->settle(1, kFileOffset + kPages * kPage, soon()).ok());
+  EXPECT_EQ(rig.in_file(77), 't');
+  EXPECT_EQ(rig.exchange->segments().all().size(), 1u);
+}
+
+TEST(Exchange, TrimOverAFreezeTakesOverItsPages) {
+  Rig rig;
+  START_OR_SKIP(rig);
+  ASSERT_TRUE(rig.freeze(1).ok());
+  rig.at(10) = 'p';
+  rig.at(20) = 'q';
+  ASSERT_TRUE(rig.freeze(2, kFileOffset + 16 * kPage, (kPages - 16) * kPage).ok());
+  EXPECT_EQ(rig.at(20), 'q');
+  rig.at(21) = 'r';
+  EXPECT_EQ(rig.in_file(20), 'a');
+  ASSERT_TRUE(rig.exchange->settle(2, kFileOffset + kPages * kPage, soon()).ok());
+  EXPECT_EQ(rig.in_file(20), 'q');
+  EXPECT_EQ(rig.in_file(21), 'r');
+  EXPECT_EQ(rig.in_file(10), 'a') << "still frozen";
+  ASSERT_TRUE(rig.exchange->thaw(1, soon()).ok());
+  EXPECT_EQ(rig.in_file(10), 'p');
+}
+
+// What a fenced region must survive: pages poisoned by the daemon, its merges refused, somebody waiting.
+TEST(Exchange, RestoreAfterAFenceMakesTheMappingUsable) {
+  Rig rig;
+  START_OR_SKIP(rig);
+  ASSERT_TRUE(rig.freeze(1).ok());
+  rig.at(3) = 'c';
+  ASSERT_EQ(rig.resolver->userfaultfd().poison(reinterpret_cast<std::uint64_t>(&rig.at(7))), 0);
+  rig.daemon->fail = EKEYREVOKED;
+  EXPECT_EQ(rig.exchange->thaw(1, soon()).code, EKEYREVOKED);
+  ASSERT_TRUE(rig.exchange->restore().ok());
+  EXPECT_EQ(rig.at(7), 'a');
+  rig.at(7) = 'd';
+  EXPECT_EQ(rig.in_file(7), 'd');
+}
+
+// Two holders of one store in one process (two regions of the same file range): they agree on every page.
+TEST(Exchange, TwoHoldersOfOneStoreAgree) {
+  Rig rig;
+  START_OR_SKIP(rig);
+  Layout second = rig.layout;
+  ASSERT_TRUE(map_file(second, 0, kPages, second.protection, false, &second.base).ok());
+  {
+    Exchange other(*rig.resolver, rig.pagemap, second,
+                   [&](const Store& s, const auto& r) { return rig.daemon->merge(s, r); }, 200);
+    ASSERT_TRUE(other.start().ok());
+    Store mine = rig.store(1, kFileOffset, kPages * kPage);
+    Store its{1, wire::Fd(::dup(mine.memfd.get())), kFileOffset};
+    ASSERT_TRUE(rig.exchange->freeze(std::move(mine), kFileOffset, kPages * kPage).ok());
+    rig.at(4) = 'm';
+    ASSERT_TRUE(other.freeze(std::move(its), kFileOffset, kPages * kPage).ok());
+    EXPECT_EQ(second.base[4 * kPage], 'm');
+    second.base[5 * kPage] = 'i';
+    EXPECT_EQ(rig.at(5), 'i');
+    EXPECT_EQ(rig.in_file(4), 'a');
+    ASSERT_TRUE(rig.exchange->thaw(1, soon()).ok());
+    ASSERT_TRUE(other.thaw(1, soon()).ok());
+    EXPECT_EQ(rig.in_file(4), 'm');
+    EXPECT_EQ(rig.in_file(5), 'i');
+  }
+  ::munmap(second.base, second.length);
+}
+
+}  // namespace
+}  // namespace mrlease::client

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/unit/client/fake_verbs.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace mrlease::client {
+
+std::atomic<int> FakeDevice::live{0}, FakeDevice::deregistered{0}, FakeDevice::fail_with{0};
+
+FakeDevice::FakeDevice() {
+  std::strcpy(device.name, "fake0");
+  context.device = &device;
+  context.cmd_fd = ::eventfd(0, EFD_CLOEXEC);
+  pd.context = &context;
+  live = deregistered = fail_with = 0;
+}
+FakeDevice::~FakeDevice() { ::close(context.cmd_fd); }
+
+}  // namespace mrlease::client
+
+using mrlease::client::FakeDevice;
+
+extern "C" {
+
+#undef ibv_reg_mr
+ibv_mr* ibv_reg_mr(ibv_pd* pd, void* address, size_t length, int) {
+  static std::atomic<std::uint32_t> next{100};
+  if (const int code = FakeDevice::fail_with.exchange(0); code != 0) {
+    errno = code;
+    return nullptr;
+  }
+  auto* mr = new ibv_mr{};
+  mr->context = pd->context;
+  mr->pd = pd;
+  mr->addr = address;
+  mr->length = length;
+  mr->handle = next++;
+  mr->lkey = mr->handle * 2;
+  mr->rkey = mr->handle * 2 + 1;
+  FakeDevice::live++;
+  return mr;
+}
+
+int ibv_dereg_mr(ibv_mr* mr) {
+  delete mr;
+  FakeDevice::live--;
+  FakeDevice::deregistered++;
+  return 0;
+}
+
+const char* ibv_get_device_name(ibv_device* device) { return device->name; }
+__be64 ibv_get_device_guid(ibv_device*) { return 42; }
+
+}  // extern "C"

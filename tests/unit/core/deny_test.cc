@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+// Policy Deny: the foreign operation gets EBUSY, and whoever had complied gets back what it gave.
+#include "tests/unit/core/harness.h"
+
+namespace mrlease::core {
+namespace {
+
+Policy deny() {
+  Policy p;
+  p.on_timeout = OnTimeout::Deny;
+  return p;
+}
+
+struct Deny : testing::Test, Harness {
+  Deny() : Harness(deny()) {}
+  const Policy p = deny();
+};
+
+TEST_F(Deny, WhoHadCompliedIsRestoredAndTheLateOneAfterItsAnswer) {
+  grant(1, Backing::Direct);
+  grant(2, Backing::OdpTransparent);
+  truncate(7, kPg);
+  const auto recalls = got<effect::Recall>();
+  answer(recalls[0]);
+  wait(p.recall_deadline);
+  EXPECT_TRUE(answered(7, EBUSY));
+  EXPECT_EQ(only<effect::WatchPassing>().id, 7u);
+  EXPECT_TRUE(none<effect::StartFence>());
+  left(7, kSize);
+  const auto back = only<effect::Recall>();
+  EXPECT_EQ(back.lease, 1u);
+  EXPECT_EQ(back.action, Action::Reregister);
+  answer(back);
+  EXPECT_TRUE(over(7));
+  EXPECT_EQ(arbiter.find(2)->on_file_end, kSize);
+
+  wait(5000);
+  EXPECT_TRUE(last.empty());
+  answer(recalls[1]);
+  const auto settle = only<effect::Recall>();
+  EXPECT_EQ(settle.lease, 2u);
+  EXPECT_EQ(settle.action, Action::Settle);
+  EXPECT_EQ(settle.size, kSize);
+  EXPECT_EQ(settle.extent, recalls[1].extent);
+  answer(settle);
+  EXPECT_EQ(arbiter.next_deadline(), kNever);
+  EXPECT_EQ(ever<effect::BreakAnswered>().size(), 1u);
+}
+
+TEST_F(Deny, AnAnswerBetweenDenialAndLeavingIsRestoredWithTheRest) {
+  grant(1, Backing::Direct);
+  truncate(7, kPg);
+  const auto r = only<effect::Recall>();
+  wait(p.recall_deadline);
+  ASSERT_TRUE(answered(7, EBUSY));
+  answer(r);
+  EXPECT_TRUE(last.empty());
+  left(7, kSize);
+  EXPECT_EQ(only<effect::Recall>().action, Action::Reregister);
+  answer(only<effect::Recall>());
+  EXPECT_TRUE(over(7));
+}
+
+TEST_F(Deny, ARefusalDeniesAndIsOwedNothing) {
+  grant(1, Backing::Direct);
+  truncate(7, kPg);
+  answer(only<effect::Recall>(), EIO);
+  EXPECT_TRUE(answered(7, EBUSY));
+  left(7, kSize);
+  EXPECT_TRUE(over(7));
+  EXPECT_TRUE(none<effect::Recall>());
+  EXPECT_TRUE(ever<effect::StartFence>().empty());
+}
+
+TEST_F(Deny, WhatFollowsALateAnswerIsForcedAfterAll) {
+  grant(1, Backing::Direct);
+  truncate(7, kPg);
+  const auto r = only<effect::Recall>();
+  wait(p.recall_deadline);
+  left(7, kSize);
+  ASSERT_TRUE(over(7));
+  answer(r);
+  ASSERT_EQ(only<effect::Recall>().action, Action::Reregister);
+  wait(p.recall_deadline);
+  EXPECT_EQ(only<effect::StartFence>().lease, 1u);
+}
+
+TEST_F(Deny, ALateAnswerWaitsForTheNextBreakThatHasTheLease) {
+  grant(1, Backing::Direct);
+  truncate(7, kPg);
+  const auto late = only<effect::Recall>();
+  wait(p.recall_deadline);
+  left(7, kSize);
+  ask(8, BreakKind::Destructive);
+  const auto quiesce = only<effect::Recall>();
+  answer(late);
+  EXPECT_TRUE(none<effect::Recall>()) << "registering again now would put the device back under break 8";
+  answer(quiesce);
+  EXPECT_TRUE(answered(8));
+  EXPECT_TRUE(none<effect::Recall>());
+  left(8, kSize);
+  answer(only<effect::Recall>());
+  EXPECT_TRUE(over(8));
+  EXPECT_EQ(only<effect::Recall>().action, Action::Reregister);
+}
+
+TEST_F(Deny, AFreezeIsUndoneWithoutAnOperation) {
+  grant(1, Backing::OdpTransparent);
+  grant(2, Backing::OdpTransparent);
+  ask(7, BreakKind::Freeze, {}, 0, 9);
+  const auto recalls = got<effect::Recall>();
+  answer(recalls[0]);
+  step(event::Thaw{7, 70});
+  wait(p.recall_deadline);
+  EXPECT_TRUE(answered(7, EBUSY));
+  EXPECT_TRUE(none<effect::WatchPassing>());
+  const auto thaw = only<effect::Recall>();
+  EXPECT_EQ(thaw.lease, 1u);
+  EXPECT_EQ(thaw.action, Action::Thaw);
+  answer(thaw);
+  EXPECT_TRUE(over(7));
+  EXPECT_EQ(only<effect::Thawed>().request, 70u);
+  EXPECT_TRUE(only<effect::Thawed>().expired);
+  answer(recalls[1]);
+  EXPECT_EQ(only<effect::Recall>().action, Action::Thaw);
+}
+
+TEST_F(Deny, ARevokeIsDeniedAndALateReleaseStillEndsTheLease) {
+  grant(1, Backing::Bounce);
+  ask(7, BreakKind::Revoke);
+  const auto r = only<effect::Recall>();
+  wait(p.recall_deadline);
+  EXPECT_TRUE(answered(7, EBUSY));
+  EXPECT_TRUE(over(7));
+  answer(r);
+  work_done(only<effect::StartWork>());
+  EXPECT_EQ(only<effect::Forget>().lease, 1u);
+}
+
+TEST_F(Deny, ALateReleaseDoesNotWriteIntoAFileFrozenMeanwhile) {
+  grant(1, Backing::Bounce);
+  ask(7, BreakKind::Revoke);
+  const auto r = only<effect::Recall>();
+  wait(p.recall_deadline);
+  ask(8, BreakKind::Freeze);
+  work_done(only<effect::StartWork>());
+  answer(r);
+  EXPECT_TRUE(last.empty());
+  step(event::Thaw{8, 80});
+  work_done(only<effect::StartWork>());
+  EXPECT_EQ(only<effect::StartWork>().kind, Work::Flush);
+}
+
+TEST_F(Deny, WhatIsOwedToALateOneEndsWithItsLease) {
+  grant(1, Backing::Direct);
+  truncate(7, kPg);
+  const auto first = only<effect::Recall>();
+  wait(p.recall_deadline);
+  left(7, kSize);
+  ASSERT_TRUE(over(7));
+  ask(8, BreakKind::Destructive);
+  answer(first);  // its re-registration waits for break 8
+  wait(p.recall_deadline);
+  ASSERT_TRUE(answered(8, EBUSY));
+  step(event::SessionGone{1});
+  EXPECT_EQ(only<effect::Forget>().lease, 1u);
+  EXPECT_TRUE(none<effect::Recall>());
+  left(8, kSize);
+  EXPECT_EQ(arbiter.next_deadline(), kNever);
+}
+
+TEST_F(Deny, ASyncIsDenied) {
+  grant(1, Backing::Direct);
+  ask(7, BreakKind::Sync);
+  const auto r = only<effect::Recall>();
+  wait(p.recall_deadline);
+  EXPECT_TRUE(answered(7, EBUSY));
+  EXPECT_TRUE(over(7));
+  answer(r);
+  EXPECT_TRUE(last.empty());
+}
+
+TEST_F(Deny, BounceWorkIsResumed) {
+  grant(1, Backing::Direct);
+  grant(2, Backing::Bounce);
+  truncate(7, kPg);
+  work_done(only<effect::StartWork>());
+  wait(p.recall_deadline);
+  EXPECT_TRUE(answered(7, EBUSY));
+  left(7, kSize);
+  EXPECT_EQ(only<effect::StartWork>().kind, Work::ResumeFlush);
+}
+
+TEST_F(Deny, ALeaseThatGoesWhileLateIsForgotten) {
+  grant(1, Backing::Direct);
+  truncate(7, kPg);
+  const auto r = only<effect::Recall>();
+  wait(p.recall_deadline);
+  step(event::SessionGone{1});
+  EXPECT_EQ(only<effect::Forget>().lease, 1u);
+  left(7, kSize);
+  EXPECT_TRUE(over(7));
+  answer(r);
+  EXPECT_EQ(got<effect::Report>().size(), 1u);
+}
+
+}  // namespace
+}  // namespace mrlease::core

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Allowed is not finished.
+#include "tests/unit/core/harness.h"
+
+namespace mrlease::core {
+namespace {
+
+struct Passing : testing::Test, Harness {
+  // A truncate to `size` that has been allowed.
+  void allow(std::uint64_t size) {
+    truncate(7, size);
+    for (const auto& r : got<effect::Recall>()) answer(r);
+    ASSERT_TRUE(answered(7));
+    ASSERT_EQ(only<effect::WatchPassing>().id, 7u);
+  }
+};
+
+TEST_F(Passing, TheSizeFoundAfterwardsIsWhatTheClientIsTold) {
+  grant(1, Backing::Direct);
+  allow(4 * kPg);
+  left(7, 3 * kPg);
+  const auto r = only<effect::Recall>();
+  EXPECT_EQ(r.action, Action::Reregister);
+  EXPECT_EQ(r.size, 3 * kPg);
+  EXPECT_EQ(arbiter.find(1)->on_file_end, 3 * kPg);
+  EXPECT_FALSE(over(7));
+  answer(r);
+  EXPECT_TRUE(over(7));
+}
+
+TEST_F(Passing, AFailedOperationCutsNothing) {
+  grant(1, Backing::OdpTransparent);
+  allow(4 * kPg);
+  left(7, 20 * kPg);
+  EXPECT_EQ(only<effect::Recall>().action, Action::Settle);
+  EXPECT_EQ(only<effect::Recall>().size, 20 * kPg);
+  EXPECT_EQ(arbiter.find(1)->on_file_end, kSize);
+}
+
+TEST_F(Passing, ALeaseBeyondTheEndKeepsNothing) {
+  grant(1, Backing::Bounce, {8 * kPg, kSize});
+  truncate(7, 0);
+  work_done(only<effect::StartWork>());
+  left(7, 0);
+  EXPECT_EQ(arbiter.find(1)->on_file_end, 8 * kPg);
+  work_done(only<effect::StartWork>());
+  truncate(8, 0);  // nothing of it is on the file any more
+  EXPECT_TRUE(none<effect::StartWork>());
+  EXPECT_TRUE(answered(8));
+}
+
+TEST_F(Passing, AnOverrunIsReportedOnceAndTheRangeStaysRevoked) {
+  grant(1, Backing::Direct);
+  allow(0);
+  EXPECT_EQ(arbiter.next_deadline(), now + Policy{}.passing_bound);
+  wait(Policy{}.passing_bound - 1);
+  EXPECT_TRUE(none<effect::Report>());
+  wait(1);
+  EXPECT_EQ(got<effect::Report>().size(), 1u);
+  wait(1'000'000);
+  EXPECT_TRUE(last.empty());
+  EXPECT_EQ(arbiter.next_deadline(), kNever);
+  ask(8, BreakKind::Destructive);  // still behind it
+  EXPECT_TRUE(last.empty());
+  left(7, 0);
+  EXPECT_EQ(only<effect::Recall>().action, Action::Reregister);
+}
+
+TEST_F(Passing, ATaskKilledWhileItWasHeldStillGetsOneAnswer) {
+  grant(1, Backing::Direct);
+  truncate(7, 0);
+  const auto recall = only<effect::Recall>();
+  left(7, kSize);
+  EXPECT_TRUE(last.empty());
+  answer(recall);
+  EXPECT_TRUE(answered(7));
+  EXPECT_TRUE(none<effect::WatchPassing>());
+  EXPECT_EQ(only<effect::Recall>().action, Action::Reregister);
+  EXPECT_EQ(only<effect::Recall>().size, kSize);
+}
+
+TEST_F(Passing, ACollapseShrinksWhatADirectLeaseRegistersAgain) {
+  grant(1, Backing::Direct);
+  ask(7, BreakKind::Destructive, {0, kPg});
+  answer(only<effect::Recall>());
+  left(7, 15 * kPg);
+  EXPECT_EQ(only<effect::Recall>().size, 15 * kPg);
+  EXPECT_EQ(arbiter.find(1)->on_file_end, 15 * kPg);
+}
+
+TEST_F(Passing, LeavingIsHeardOnce) {
+  grant(1, Backing::Direct);
+  allow(0);
+  left(7, 0);
+  const auto r = only<effect::Recall>();
+  left(7, 0);
+  EXPECT_TRUE(last.empty());
+  answer(r);
+  EXPECT_TRUE(over(7));
+  left(7, 0);
+  EXPECT_TRUE(last.empty());
+}
+
+TEST_F(Passing, WorkThatFailsIsReportedAndTheBreakGoesOn) {
+  grant(1, Backing::Bounce);
+  ask(7, BreakKind::Write, {0, kPg});
+  work_done(only<effect::StartWork>(), EIO);
+  EXPECT_EQ(got<effect::Report>().size(), 1u);
+  EXPECT_TRUE(answered(7));
+}
+
+TEST_F(Passing, WorkThatOverrunsIsReportedAndTheBreakGoesOn) {
+  grant(1, Backing::Bounce);
+  truncate(7, 0);
+  const auto hold = only<effect::StartWork>();
+  wait(Policy{}.work_deadline);
+  EXPECT_EQ(got<effect::Report>().size(), 1u);
+  EXPECT_TRUE(answered(7));
+  work_done(hold);
+  EXPECT_TRUE(last.empty());
+  left(7, 0);
+  wait(Policy{}.work_deadline);
+  EXPECT_TRUE(over(7));
+}
+
+}  // namespace
+}  // namespace mrlease::core

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/guard/ledger.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace mrlease::guard {
+namespace {
+
+class LedgerTest : public testing::Test {
+ protected:
+  LedgerTest() {
+    listener.held = [this](ForeignOp op) { held.push_back(op); };
+    listener.left = [this](core::BreakId id, bool sure) { left.emplace_back(id, sure); };
+  }
+  void tell() {
+    for (auto& note : outbox.take()) note(listener);
+  }
+  core::BreakId hold(int tid, int result = 0) {
+    ForeignOp op;
+    op.file = file;
+    op.tid = tid;
+    TaskView view = tid ? look(tid) : TaskView{};
+    ledger.hold(op, view, [this, result](int deny) { answers.push_back(deny); return result; }, bound);
+    tell();
+    return held.back().id;
+  }
+  const core::FileKey file{1, 2}, other{1, 3};
+  const Clock::duration bound = std::chrono::milliseconds(500);
+  Listener listener;
+  Outbox outbox;
+  Ledger ledger{&outbox};
+  std::vector<ForeignOp> held;
+  std::vector<std::pair<core::BreakId, bool>> left;
+  std::vector<int> answers;
+};
+
+TEST_F(LedgerTest, AnswersOnceAndForgetsWhatNobodyWatches) {
+  auto id = hold(::gettid());
+  EXPECT_TRUE(ledger.any_held());
+  ledger.answer(id, 0, false);
+  ledger.answer(id, EBUSY, false);
+  tell();
+  EXPECT_EQ(answers, std::vector<int>{0});
+  EXPECT_FALSE(ledger.busy(file));
+  EXPECT_TRUE(left.empty());
+}
+
+TEST_F(LedgerTest, ModifyByThatTaskOnThatFileEndsIt) {
+  auto id = hold(::gettid());
+  EXPECT_FALSE(ledger.modified(file, ::gettid()));  // not answered yet
+  ledger.answer(id, 0, true);
+  EXPECT_FALSE(ledger.modified(other, ::gettid()));
+  EXPECT_FALSE(ledger.modified(file, 1));
+  EXPECT_TRUE(ledger.busy(file));
+  EXPECT_TRUE(ledger.modified(file, ::gettid()));
+  tell();
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0], std::make_pair(id, true));
+}
+
+TEST_F(LedgerTest, ANewEventOfTheTaskCoversTheOld) {
+  auto id = hold(::gettid());
+  ledger.answer(id, 0, true);
+  ledger.came_again(other, ::gettid());
+  EXPECT_TRUE(ledger.busy(file));
+  ledger.came_again(file, ::gettid());
+  tell();
+  EXPECT_EQ(left.size(), 1u);
+}
+
+TEST_F(LedgerTest, DeniedOrKilledIsOverAtOnce) {
+  ledger.answer(hold(::gettid()), EBUSY, true);
+  ledger.answer(hold(::gettid(), ENOENT), 0, true);
+  tell();
+  EXPECT_EQ(left.size(), 2u);
+}
+
+TEST_F(LedgerTest, WithoutATaskTheBoundCounts) {
+  auto id = hold(0);
+  ledger.answer(id, 0, true);
+  auto due = ledger.next_due();
+  ledger.poll(due - std::chrono::milliseconds(1));
+  tell();
+  EXPECT_TRUE(left.empty());
+  ledger.poll(due);
+  tell();
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0], std::make_pair(id, false));
+}
+
+TEST_F(LedgerTest, CouldNotBeDeniedIsWatched) {
+  ledger.answer(hold(0, ENOTSUP), EBUSY, true);
+  tell();
+  EXPECT_TRUE(left.empty());
+  EXPECT_TRUE(ledger.busy(file));
+}
+
+TEST_F(LedgerTest, IdsAreInTheGuardsHalfAndNeverTheSame) {
+  auto a = hold(::gettid()), b = hold(::gettid());
+  EXPECT_NE(a, b);
+  EXPECT_GE(a, core::BreakId{1} << 63);
+}
+
+TEST_F(LedgerTest, AllowAllAnswersTheRest) {
+  ledger.answer(hold(::gettid()), EBUSY, true);
+  hold(::gettid());
+  ledger.allow_all();
+  EXPECT_EQ(answers, (std::vector<int>{EBUSY, 0}));
+  EXPECT_FALSE(ledger.any_held());
+}
+
+}  // namespace
+}  // namespace mrlease::guard

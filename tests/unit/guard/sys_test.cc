@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// daemon/sys against this kernel, as far as no privilege is needed.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/sys/file_handle.h"
+#include "daemon/sys/file_lease.h"
+#include "daemon/sys/pidfd.h"
+
+namespace mrlease::sys {
+namespace {
+
+class SysTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    file.reset(::mkostemp(path, O_CLOEXEC));
+    ASSERT_TRUE(file);
+  }
+  void TearDown() override { ::unlink(path); }
+  char path[64] = "/var/tmp/mrlease-sys-XXXXXX";
+  Fd file;
+};
+
+TEST_F(SysTest, FileIdsNameTheFileNotTheDescriptor) {
+  FileId a, b, c;
+  ASSERT_EQ(file_id(file.get(), &a), 0);
+  Fd again(::open(path, O_RDONLY | O_CLOEXEC)), other(::open("/var/tmp", O_RDONLY | O_CLOEXEC));
+  ASSERT_EQ(file_id(again.get(), &b), 0);
+  ASSERT_EQ(file_id(other.get(), &c), 0);
+  EXPECT_EQ(a, b);
+  EXPECT_NE(a, c);
+  EXPECT_EQ(file_id(-1, &a), EBADF);
+}
+
+TEST_F(SysTest, AFileIsOpenedByItsId) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  FileId id;
+  ASSERT_EQ(file_id(file.get(), &id), 0);
+  Fd opened;
+  ASSERT_EQ(open_file_id(file.get(), id, O_RDONLY, &opened), 0);
+  struct stat a, b;
+  ASSERT_EQ(::fstat(file.get(), &a), 0);
+  ASSERT_EQ(::fstat(opened.get(), &b), 0);
+  EXPECT_EQ(a.st_ino, b.st_ino);
+  id.bytes.assign(1000, 'x');
+  EXPECT_EQ(open_file_id(file.get(), id, O_RDONLY, &opened), EINVAL);
+}
+
+TEST_F(SysTest, AWriteLeaseNeedsTheOnlyDescription) {
+  ASSERT_EQ(take_write_lease(file.get(), SIGRTMIN, ::gettid()), 0);
+  EXPECT_EQ(lease_type(file.get()), F_WRLCK);
+  EXPECT_EQ(drop_lease(file.get()), 0);
+  EXPECT_EQ(lease_type(file.get()), F_UNLCK);
+  Fd other(::open(path, O_RDONLY | O_CLOEXEC));
+  EXPECT_EQ(take_write_lease(file.get(), SIGRTMIN, ::gettid()), EAGAIN);
+  // The description is a client's: nothing of the attempt may stay behind.
+  EXPECT_EQ(::fcntl(file.get(), F_GETSIG), 0);
+  EXPECT_EQ(::fcntl(file.get(), F_GETOWN), 0);
+  EXPECT_GT(lease_break_time(), 0);
+}
+
+TEST(Pidfd, SignalsAndTellsOfTheEnd) {
+  pid_t child = ::fork();
+  if (child == 0) {
+    for (;;) ::pause();
+  }
+  Fd pidfd;
+  ASSERT_EQ(open_pidfd(child, &pidfd), 0);
+  pollfd p{pidfd.get(), POLLIN, 0};
+  EXPECT_EQ(::poll(&p, 1, 0), 0);
+  EXPECT_EQ(signal_pidfd(pidfd.get(), SIGKILL), 0);
+  EXPECT_EQ(::poll(&p, 1, 5000), 1);
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  EXPECT_EQ(signal_pidfd(pidfd.get(), SIGKILL), ESRCH);
+  EXPECT_NE(open_pidfd(0x7ffffffe, &pidfd), 0);
+}
+
+}  // namespace
+}  // namespace mrlease::sys

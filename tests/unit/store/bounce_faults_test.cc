@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bounce while others truncate the file, while the device tears pages, and when the disk is full.
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "temp_file.h"
+
+namespace mrlease::store {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr auto kPatience = std::chrono::seconds(20);
+
+TEST(BounceFaultsTest, NeverBeyondTheEndWhileSomebodyTruncates) {
+  TempFile file("/var/tmp");
+  constexpr std::uint64_t kLong = 64 * kPage, kShort = 5 * kPage + 100;
+  ASSERT_EQ(::ftruncate(file.fd(), kLong), 0);
+  Bounce bounce(file.shared(), 0, kLong);
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> cuts{0}, wrong{0};
+  std::thread truncater([&] {
+    while (!stop) {
+      if (::ftruncate(file.fd(), kShort) != 0) abort();
+      // Only this thread moves the end: a size between the two was made by a flush.
+      for (int i = 0; i < 50; i++) {
+        if (file.size() != kShort) wrong = file.size();
+      }
+      if (::ftruncate(file.fd(), kLong) != 0) abort();
+      cuts++;
+    }
+  });
+  const auto until = Clock::now() + kPatience;
+  int code = 0;
+  for (char c = 0; (cuts < 3000 || c < 100) && Clock::now() < until && code == 0; c++) {
+    put(bounce.memfd(), 0, pages(64, c));
+    code = bounce.flush().code;
+  }
+  stop = true;
+  truncater.join();
+  EXPECT_EQ(code, 0);
+  EXPECT_EQ(wrong, 0u) << "a flush has made the file longer";
+  EXPECT_GE(cuts, 100u);
+}
+
+bool mixed(const std::string& page) { return page.front() == 'n' && page.back() == 'o'; }
+
+TEST(BounceFaultsTest, SettledFlushLeavesNoTornPage) {
+  TempFile file("/var/tmp");
+  constexpr std::uint64_t kPages = 8;
+  put(file.fd(), 0, pages(kPages, 'o'));
+  Bounce bounce(file.shared(), 0, kPages * kPage);
+  // The device is in the middle of every page when the flush comes ...
+  for (std::uint64_t i = 0; i < kPages; i++) put(bounce.memfd(), i * kPage, std::string(kPage / 2, 'n'));
+  std::uint64_t torn = 0;
+  std::thread device([&] {
+    const auto until = Clock::now() + kPatience;
+    // ... and ends each of them only when the torn page is in the file.
+    for (std::uint64_t i = 0; i < kPages; i++) {
+      while (!mixed(get(file.fd(), i * kPage, kPage)) && Clock::now() < until) std::this_thread::yield();
+      torn += mixed(get(file.fd(), i * kPage, kPage)) ? 1 : 0;
+      put(bounce.memfd(), i * kPage + kPage / 2, std::string(kPage / 2, 'n'));
+    }
+  });
+  const auto result = bounce.flush_settled(5, 300);
+  device.join();
+  EXPECT_EQ(result.code, 0) << result.text;
+  EXPECT_EQ(result.unsettled, 0u);
+  EXPECT_EQ(torn, kPages);
+  EXPECT_EQ(result.pages_written, 2 * kPages);
+  EXPECT_EQ(get(file.fd(), 0, kPages * kPage), pages(kPages, 'n'));
+}
+
+TEST(BounceFaultsTest, SettledFlushCountsWhatNeverRests) {
+  TempFile file("/var/tmp");
+  put(file.fd(), 0, pages(4, 'o'));
+  Bounce bounce(file.shared(), 0, 4 * kPage);
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> writes{0};
+  std::thread device([&] {
+    for (; !stop; writes++) put(bounce.memfd(), kPage, std::to_string(writes) + " ");
+  });
+  while (writes == 0) std::this_thread::yield();
+  put(bounce.memfd(), 3 * kPage, "once");
+  const auto result = bounce.flush_settled(3, 50);
+  stop = true;
+  device.join();
+  EXPECT_EQ(result.code, 0) << result.text;
+  EXPECT_EQ(result.unsettled, 1u);
+}
+
+// A tmpfs of 8 pages in a mount namespace of this process. False with errno: not allowed here.
+bool small_tmpfs(const std::string& dir) {
+  if (::unshare(CLONE_NEWNS) != 0) return false;
+  return ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+         ::mount("small", dir.c_str(), "tmpfs", 0, "size=32k") == 0;
+}
+
+class FullDiskTest : public ::testing::TestWithParam<Truncates> {};
+
+TEST_P(FullDiskTest, ForgetsNothing) {
+  const std::string dir = make_dir("/var/tmp");
+  if (!small_tmpfs(dir)) {
+    ASSERT_EQ(errno, EPERM);
+    ::rmdir(dir.c_str());
+    GTEST_SKIP() << "EPERM: a mount namespace needs root";
+  }
+  {
+    TempFile file(dir);
+    ASSERT_EQ(::ftruncate(file.fd(), 16 * kPage), 0);  // sparse: twice of what there is room for
+    Bounce bounce(file.shared(), 0, 16 * kPage, GetParam());
+    put(bounce.memfd(), 0, pages(16, 'x'));
+    const auto full = bounce.flush();
+    EXPECT_EQ(full.code, ENOSPC);
+    EXPECT_NE(full.text.find("No space left"), std::string::npos) << full.text;
+    EXPECT_GT(full.pages_written, 0u);
+    EXPECT_LE(full.pages_written, 8u);
+    EXPECT_EQ(bounce.flush().code, ENOSPC) << "what could not be written is still to be written";
+    ASSERT_EQ(::mount("small", dir.c_str(), "tmpfs", MS_REMOUNT, "size=1m"), 0);
+    const auto rest = bounce.flush();
+    EXPECT_EQ(rest.code, 0) << rest.text;
+    EXPECT_EQ(full.pages_written + rest.pages_written, 16u);
+    EXPECT_EQ(get(file.fd(), 0, 16 * kPage), pages(16, 'x'));
+  }
+  EXPECT_EQ(::umount(dir.c_str()), 0);
+  ::rmdir(dir.c_str());
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, FullDiskTest, ::testing::Values(Truncates::Possible, Truncates::Held));
+
+}  // namespace
+}  // namespace mrlease::store

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+# A daemon that answers guards without recalling must lose something, or the counts mean nothing.
+# kernels: 7.3
+# limit: 200
+. "$(dirname "$0")/case.inc"
+run_row "$VM_RESULTS/rows/control.json" control bounce --cycles 3 --unaligned --break-something &&
+  python3 -B "$cases/../judge_rows.py" --control "$VM_RESULTS/rows/control.json"

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/vm/load/checker.h"
+
+#include <algorithm>
+
+namespace mrlease::load {
+namespace {
+
+std::string show(std::uint64_t stamp) {
+  if (!stamp) return "zero";
+  return "stamp " + std::to_string(stamp >> kPageBits) + " of page " + std::to_string(stamp_page(stamp));
+}
+
+void blame(Verdict* verdict, std::uint64_t* count, std::uint64_t page, const std::string& what) {
+  ++*count;
+  if (verdict->first.empty()) verdict->first = "page " + std::to_string(page) + ": " + what;
+}
+
+}  // namespace
+
+Checker::Checker(const Table& sender, const Table* stores, std::uint64_t spare)
+    : sender_(sender), stores_(stores), spare_(stores ? spare : 0), cuts_(sender.pages) {}
+
+const Acked& Checker::acked(std::uint64_t page) const {
+  return (page >= sender_.pages - spare_ ? *stores_ : sender_).acked[page];
+}
+
+bool Checker::unaligned(std::uint64_t page) const { return page < sender_.pages - spare_ && sender_.unaligned; }
+
+void Checker::cut(std::uint64_t new_size, std::uint64_t begin_ns) {
+  for (std::uint64_t page = new_size / kPage; page < sender_.pages; ++page) {
+    const auto from = static_cast<std::uint32_t>(page == new_size / kPage ? new_size % kPage : 0);
+    cuts_[page] = {true, from, begin_ns, UINT64_MAX};
+  }
+}
+
+void Checker::extended(std::uint64_t end_ns) {
+  for (Cut& cut : cuts_)
+    if (cut.is && cut.end_ns == UINT64_MAX) cut.end_ns = end_ns;
+}
+
+Verdict Checker::verify(const char* file) {
+  Verdict verdict;
+  if (word(file) != sender_.atomics)
+    blame(&verdict, &verdict.lost, 0,
+          std::to_string(word(file)) + " instead of " + std::to_string(sender_.atomics) + " fetch-and-adds");
+  for (std::uint64_t page = 1; page < sender_.pages; ++page) verify_page(page, file + page * kPage, &verdict);
+  return verdict;
+}
+
+void Checker::verify_page(std::uint64_t page, const char* at, Verdict* verdict) {
+  const Acked& last = acked(page);
+  const Part part = part_of(page, unaligned(page));
+  Cut& cut = cuts_[page];
+  if (cut.is && last.post_ns > cut.end_ns) cut.is = false;
+  if (cut.is) return verify_cut_page(cut, last, part, page, at, verdict);
+  const std::uint64_t came = word(at + part.offset);
+  if (came != last.stamp) {
+    blame(verdict, &verdict->lost, page, show(came) + " instead of " + show(last.stamp));
+  } else if (!uniform(at + part.offset, part.length)) {
+    blame(verdict, &verdict->lost, page, "only the start of " + show(last.stamp));
+  }
+}
+
+void Checker::verify_cut_page(const Cut& cut, const Acked& last, const Part& part, std::uint64_t page, const char* at,
+                              Verdict* verdict) const {
+  const std::uint64_t came = word(at + part.offset);
+  if (cut.from > part.offset) {  // the head of this page was never off the file; its tail may be old, new or zero
+    const std::uint32_t head = std::min(cut.from - part.offset, part.length);
+    if (head < 8) return;
+    if (came != last.stamp || !uniform(at + part.offset, head))
+      blame(verdict, &verdict->lost, page, show(came) + " before the cut instead of " + show(last.stamp));
+    return;
+  }
+  if (!uniform(at + part.offset, part.length)) {
+    blame(verdict, &verdict->lost, page, "mixed after a cut, starts with " + show(came));
+  } else if (came && came != last.stamp) {
+    blame(verdict, &verdict->risen, page, show(came) + " after a cut");
+  } else if (came && last.ack_ns < cut.begin_ns) {
+    blame(verdict, &verdict->risen, page, show(came) + " from before the cut");
+  }
+}
+
+Verdict Checker::torn(const char* copy) const {
+  Verdict verdict;
+  for (std::uint64_t page = 1; page < sender_.pages; ++page) {
+    const Part part = part_of(page, unaligned(page));
+    const Cut& cut = cuts_[page];
+    std::uint32_t length = part.length;
+    if (cut.is && cut.from) length = cut.from > part.offset ? std::min(cut.from - part.offset, length) : 0;
+    if (length < 8) continue;
+    const char* at = copy + page * kPage + part.offset;
+    if (!uniform(at, length)) {
+      blame(&verdict, &verdict.torn, page, "mixes " + show(word(at)) + " and others");
+    } else if (word(at) && stamp_page(word(at)) != page) {
+      blame(&verdict, &verdict.torn, page, show(word(at)));
+    }
+  }
+  return verdict;
+}
+
+}  // namespace mrlease::load

@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""One row of the demo, in the guest, as root: a receiver, its remote peer and another user of the file, again and again:
+truncate and grow back, extend, freeze, copy twice, thaw, sync, and look whether anything is missing. Writes one JSON
+object."""
+import argparse
+import json
+import sys
+
+from row import Row
+
+
+def parse(arguments=None):
+    p = argparse.ArgumentParser()
+    p.add_argument("--backing", required=True)
+    p.add_argument("--cycles", type=int, default=5)
+    p.add_argument("--ops", type=int, default=60, help="operations of the sender between two steps")
+    p.add_argument("--size", type=int, default=4 << 20)
+    p.add_argument("--out", required=True)
+    p.add_argument("--bin", required=True, help="directory of the load programs")
+    p.add_argument("--daemon", required=True)
+    p.add_argument("--dir", default="/mnt/e")
+    p.add_argument("--budget", type=int, default=200)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--stores", type=int, default=0, help="pages that threads of the receiver store into")
+    for flag in ("quirk", "unaligned", "mlockall", "fork-child", "preserve", "break-something"):
+        p.add_argument("--" + flag, action="store_true")
+    p.add_argument("--freeze-conflict", default="wait")
+    p.add_argument("--daemon-options", default="", help="more of them, as one word")
+    p.add_argument("--name", default="")
+    return p.parse_args(arguments)
+
+
+def main():
+    args = parse()
+    row = Row(args).run()
+    with open(args.out, "w") as f:
+        json.dump(row, f, indent=1)
+        f.write("\n")
+    show = ("name", "backing", "guard", "ops", "errors", "lost", "torn", "not_durable", "foreign_ops", "foreign_wait_ms_max",
+            "stall_ms_max", "seconds")
+    print("row " + " ".join(f"{k}={row[k]}" for k in show), flush=True)
+    for problem in row["problems"][:5] + ([row["first"]] if row["first"] else []):
+        print("    " + problem, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

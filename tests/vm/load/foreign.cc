@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/vm/load/foreign.h"
+
+#include <fcntl.h>
+#include <mrlease/mrlease.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <system_error>
+
+#include "tests/vm/load/json.h"
+
+namespace mrlease::load {
+namespace {
+
+void tell(Json* json, const Verdict& verdict) {
+  json->add("lost", verdict.lost).add("risen", verdict.risen).add("torn", verdict.torn).add("first", verdict.first);
+}
+
+}  // namespace
+
+Foreign::Foreign(const Options& options)
+    : path_(options.text("file")), table_path_(options.text("table")), stores_path_(options.text("store-table")),
+      spare_(options.number("spare")), size_(options.number("size")) {
+  if (posix_memalign(reinterpret_cast<void**>(&buffer_), kPage, size_)) throw std::bad_alloc();
+  if (options.flag("plain")) return;
+  mrl_open_options open_options{sizeof open_options};
+  const std::string socket = options.text("socket", MRL_DEFAULT_SOCKET);
+  open_options.socket_path = socket.c_str();
+  if (const int error = mrl_open(&open_options, &ctx_))
+    throw std::system_error(error, std::generic_category(), std::string("mrl_open: ") + mrl_last_error());
+}
+
+Foreign::~Foreign() {
+  if (freeze_) mrl_thaw(freeze_);
+  if (ctx_) mrl_close(ctx_);
+  std::free(buffer_);
+}
+
+Checker& Foreign::checker() {
+  if (!checker_) {
+    table_ = std::make_unique<TableFile>(TableFile::open(table_path_));
+    if (!stores_path_.empty()) stores_ = std::make_unique<TableFile>(TableFile::open(stores_path_));
+    checker_ = std::make_unique<Checker>(table_->get(), stores_ ? &stores_->get() : nullptr, spare_);
+  }
+  return *checker_;
+}
+
+template <typename F>
+int Foreign::timed(const char* what, F call) {
+  const std::uint64_t start = now_ns();
+  const int code = call();
+  waits_[what].push_back(now_ns() - start);
+  return code;
+}
+
+int Foreign::truncate(std::uint64_t size, Json* json) {
+  struct stat before {};
+  if (stat(path_.c_str(), &before)) return errno;
+  const bool shrinks = size < static_cast<std::uint64_t>(before.st_size);
+  if (shrinks) checker().cut(size, now_ns());
+  const int code = timed(shrinks ? "truncate" : "grow", [&] {
+    return ::truncate(path_.c_str(), static_cast<off_t>(size)) ? errno : 0;
+  });
+  json->add("wait_ns", waits_[shrinks ? "truncate" : "grow"].back());
+  return code;
+}
+
+int Foreign::read_file(int flags, std::vector<char>* to) {
+  int fd = -1;
+  if (const int code = timed("open", [&] {
+        fd = open(path_.c_str(), O_RDONLY | O_CLOEXEC | flags);
+        return fd < 0 ? errno : 0;
+      }))
+    return code;
+  const int code = timed("read", [&] {
+    for (std::uint64_t at = 0; at < size_;) {
+      const ssize_t n = pread(fd, buffer_ + at, size_ - at, static_cast<off_t>(at));
+      if (n < 0) return errno;
+      if (n == 0) return ERANGE;  // shorter than it should be
+      at += static_cast<std::uint64_t>(n);
+    }
+    return 0;
+  });
+  close(fd);
+  to->assign(buffer_, buffer_ + size_);
+  return code;
+}
+
+int Foreign::zeros(std::uint64_t from, Json* json) {
+  std::vector<char> file;
+  if (const int code = read_file(0, &file)) return code;
+  // The page of the cut itself stays on the file, and the device writes all of it: its tail says nothing.
+  std::uint64_t risen = 0;
+  for (std::uint64_t page = (from + kPage - 1) / kPage; page < size_ / kPage; ++page) {
+    const char* at = file.data() + page * kPage;
+    if (word(at) || !uniform(at, kPage)) ++risen;
+  }
+  json->add("risen", risen);
+  return 0;
+}
+
+void Foreign::extended(std::uint64_t at_ns) { checker().extended(at_ns); }
+
+int Foreign::sync(Json* json) {
+  int fd = -1;
+  const int opened = timed("open", [&] {
+    fd = open(path_.c_str(), O_RDWR | O_CLOEXEC);
+    return fd < 0 ? errno : 0;
+  });
+  if (opened) return opened;
+  const int code = timed("sync", [&] {
+    if (!ctx_) return fsync(fd) ? errno : 0;
+    return mrl_file_sync(ctx_, fd, 0, 0);
+  });
+  if (code && ctx_) json->add("text", mrl_last_error());
+  close(fd);
+  json->add("wait_ns", waits_["sync"].back());
+  return code;
+}
+
+int Foreign::freeze(std::uint32_t hold_ms, Json* json) {
+  copy_.clear();
+  if (!ctx_) return 0;
+  int fd = -1;
+  const int opened = timed("open", [&] {
+    fd = open(path_.c_str(), O_RDWR | O_CLOEXEC);
+    return fd < 0 ? errno : 0;
+  });
+  if (opened) return opened;
+  std::uint64_t unsettled = 0;
+  const int code = timed("freeze", [&] { return mrl_file_freeze(ctx_, fd, 0, 0, hold_ms, &freeze_, &unsettled); });
+  if (code) json->add("text", mrl_last_error());
+  close(fd);
+  json->add("unsettled", unsettled).add("wait_ns", waits_["freeze"].back());
+  return code;
+}
+
+int Foreign::copy(Json* json) {
+  std::vector<char> file;
+  if (const int code = read_file(0, &file)) return code;
+  Verdict verdict = checker().torn(file.data());
+  std::uint64_t moved = 0;
+  for (std::uint64_t at = 0; !copy_.empty() && at < size_; at += kPage)
+    if (std::memcmp(file.data() + at, copy_.data() + at, kPage)) ++moved;
+  copy_ = std::move(file);
+  tell(json, verdict);
+  json->add("moved", moved);
+  return 0;
+}
+
+int Foreign::thaw(Json* json) {
+  if (!freeze_) return 0;
+  const int code = timed("thaw", [&] { return mrl_thaw(freeze_); });
+  freeze_ = nullptr;
+  if (code) json->add("text", mrl_last_error());
+  json->add("wait_ns", waits_["thaw"].back());
+  return code;
+}
+
+int Foreign::check(bool direct_io, Json* json) {
+  std::vector<char> file;
+  if (const int code = read_file(direct_io ? O_DIRECT : 0, &file)) return code;
+  tell(json, checker().verify(file.data()));
+  return 0;
+}
+
+void Foreign::waits(Json* json) const {
+  for (const auto& [what, list] : waits_) {
+    std::string text = "[";
+    for (const std::uint64_t ns : list) text += (text.size() > 1 ? ", " : "") + std::to_string(ns);
+    json->raw(what.c_str(), text + "]");
+  }
+}
+
+}  // namespace mrlease::load

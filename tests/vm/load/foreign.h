@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything that somebody else does to the file, each call timed: how long it waited.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/vm/load/checker.h"
+#include "tests/vm/load/options.h"
+#include "tests/vm/load/table.h"
+
+struct mrl_ctx;
+struct mrl_freeze;
+
+namespace mrlease::load {
+
+class Json;
+
+// One thread. The file is never left open: the lease guard needs the client to be its only opener.
+class Foreign {
+ public:
+  explicit Foreign(const Options& options);  // throws std::system_error
+  ~Foreign();
+  Foreign(const Foreign&) = delete;
+  Foreign& operator=(const Foreign&) = delete;
+
+  // Each puts its results into json and returns 0 or errno.
+  int truncate(std::uint64_t size, Json* json);
+  int zeros(std::uint64_t from, Json* json);  // nothing but zeros from there to the end
+  void extended(std::uint64_t at_ns);
+  int sync(Json* json);
+  int freeze(std::uint32_t hold_ms, Json* json);
+  int copy(Json* json);  // of the frozen file, compared with the copy before it
+  int thaw(Json* json);
+  int check(bool direct_io, Json* json);
+  void waits(Json* json) const;
+
+ private:
+  template <typename F>
+  int timed(const char* what, F call);
+  int read_file(int flags, std::vector<char>* to);
+
+  Checker& checker();
+
+  const std::string path_, table_path_, stores_path_;
+  const std::uint64_t spare_;
+  mrl_ctx* ctx_ = nullptr;  // nullptr: the plain rows
+  mrl_freeze* freeze_ = nullptr;
+  std::unique_ptr<TableFile> table_, stores_;
+  std::unique_ptr<Checker> checker_;
+  char* buffer_ = nullptr;  // page-aligned, for O_DIRECT
+  std::uint64_t size_ = 0;
+  std::vector<char> copy_;
+  std::map<std::string, std::vector<std::uint64_t>> waits_;
+};
+
+}  // namespace mrlease::load

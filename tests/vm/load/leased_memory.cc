@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <mrlease/mrlease.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <map>
+#include <mutex>
+#include <system_error>
+
+#include "tests/vm/load/json.h"
+#include "tests/vm/load/memory.h"
+
+namespace mrlease::load {
+namespace {
+
+constexpr int kAccess =
+    IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC;
+
+[[noreturn]] void fail(int code, const std::string& what) {
+  throw std::system_error(code, std::generic_category(), what + ": " + mrl_last_error());
+}
+
+mrl_backing backing_named(const std::string& name) {
+  for (const auto& [text, backing] : std::map<std::string, mrl_backing>{{"auto", MRL_BACKING_AUTO},
+                                                                        {"direct", MRL_BACKING_DIRECT},
+                                                                        {"odp", MRL_BACKING_ODP},
+                                                                        {"odp-cooperative", MRL_BACKING_ODP_COOPERATIVE},
+                                                                        {"bounce", MRL_BACKING_BOUNCE}})
+    if (text == name) return backing;
+  throw std::system_error(EINVAL, std::generic_category(), "no backing is called " + name);
+}
+
+const char* event_name(mrl_event_type type) {
+  switch (type) {
+    case MRL_EVENT_RECALL: return "recall";
+    case MRL_EVENT_RESTORED: return "restored";
+    case MRL_EVENT_TRIMMED: return "trimmed";
+    case MRL_EVENT_FENCED: return "fenced";
+    case MRL_EVENT_DISCONNECTED: return "disconnected";
+    case MRL_EVENT_RECONNECTED: return "reconnected";
+  }
+  return "unknown";
+}
+
+class Leased : public Memory {
+ public:
+  Leased(const Options& options, ibv_pd* pd) {
+    mrl_open_options open_options{sizeof open_options};
+    const std::string socket = options.text("socket", MRL_DEFAULT_SOCKET);
+    open_options.socket_path = socket.c_str();
+    open_options.callback = [](const mrl_event* event, void* self) { return static_cast<Leased*>(self)->hear(*event); };
+    open_options.user = this;
+    if (const int error = mrl_open(&open_options, &ctx_)) fail(error, "mrl_open");
+    const int fd = ::open(options.text("file").c_str(), O_RDWR | O_CLOEXEC);
+    if (fd < 0) throw std::system_error(errno, std::generic_category(), "open " + options.text("file"));
+    mrl_reg_options reg{sizeof reg};
+    reg.backing = backing_named(options.text("backing", "auto"));
+    if (options.flag("quirk")) reg.accept_quirks = MRL_QUIRK_ODP_PAGE_ALIGNED;
+    if (options.flag("preserve")) reg.flags = MRL_REG_PRESERVE_ORPHANS;
+    reg.peer_budget_ms = static_cast<std::uint32_t>(options.number("budget", 200));
+    const off_t size = lseek(fd, 0, SEEK_END);
+    const int error = mrl_reg_file(ctx_, pd, fd, 0, static_cast<std::size_t>(size), kAccess, &reg, &region_);
+    close(fd);
+    if (error) fail(error, "mrl_reg_file");
+  }
+  ~Leased() override {
+    mrl_dereg(region_);
+    mrl_close(ctx_);
+  }
+  Keys keys() const override {
+    const mrl_info about = info();
+    const bool whole = about.backing != MRL_BACKING_DIRECT;  // elsewhere the tail lies on orphan pages
+    return {reinterpret_cast<std::uint64_t>(mrl_addr(region_)), mrl_length(region_),
+            whole ? mrl_length(region_) : about.size, mrl_rkey(region_)};
+  }
+  char* at() const override { return static_cast<char*>(mrl_addr(region_)); }
+  void talk_to(Peer* peer) override {
+    std::lock_guard lock(mutex_);
+    peer_ = peer;
+  }
+  int sync(std::string* error) override { return with_text(mrl_sync(region_, 0, 0), error); }
+  int extend(std::string* error) override { return with_text(mrl_extend(region_, nullptr), error); }
+  bool pause_for_extend() const override { return info().backing == MRL_BACKING_DIRECT || !transparent(); }
+  void describe(Json& json) const override {
+    const mrl_info about = info();
+    json.add("backing", mrl_backing_name(about.backing)).add("transparent", about.transparent != 0)
+        .add("fenced", about.fenced != 0).add("size", about.size).add("generation", about.generation)
+        .add("recalls", about.recalls).add("freezes", about.freezes).add("pages_merged", about.pages_merged)
+        .add("gate_us_max", about.stall_us_max).add("guard", about.guard).add("coverage", about.coverage)
+        .add("reason", about.backing_reason);
+  }
+  std::string events() const override {
+    std::lock_guard lock(mutex_);
+    std::string text;
+    for (const auto& [name, count] : counts_) text += (text.empty() ? "" : ", ") + name + " " + std::to_string(count);
+    return text;
+  }
+
+ private:
+  static int with_text(int code, std::string* error) {
+    if (code) *error = mrl_last_error();
+    return code;
+  }
+  mrl_info info() const {
+    mrl_info about{sizeof about};
+    mrl_get_info(region_, &about);
+    return about;
+  }
+  bool transparent() const {
+    const mrl_info about = info();
+    return about.backing == MRL_BACKING_BOUNCE || about.transparent;
+  }
+  // On the library's thread. Waits for the peer to drain: the deadline is ours, the library's is longer.
+  int hear(const mrl_event& event) {
+    Peer* peer;
+    {
+      std::lock_guard lock(mutex_);
+      ++counts_[event_name(event.type)];
+      peer = peer_;
+    }
+    if (!peer) return 0;
+    if (event.type == MRL_EVENT_RECALL)
+      return peer->pause(kRecall, static_cast<int>(event.deadline_ms)) ? 0 : ETIMEDOUT;
+    if (event.type == MRL_EVENT_RESTORED) peer->resume(kRecall, keys());
+    return 0;
+  }
+
+  mutable std::mutex mutex_;
+  Peer* peer_ = nullptr;
+  std::map<std::string, int> counts_;
+  mrl_ctx* ctx_ = nullptr;
+  mrl_region* region_ = nullptr;
+};
+
+}  // namespace
+
+std::unique_ptr<Memory> leased_memory(const Options& options, ibv_pd* pd) {
+  return std::make_unique<Leased>(options, pd);
+}
+
+}  // namespace mrlease::load

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A receiver, its remote peer, another user of the file, and the daemon. Only the daemon is privileged: the three others
+run as users of their own."""
+import os
+import random
+import time
+
+from process import Died, Program, wait_for_socket
+from table import Counters
+
+PAGE = 4096
+RECEIVER, SENDER, FOREIGN, FILE_GROUP = 65534, 65532, 65533, 65500
+RECALL_DEADLINE_MS = 2000
+
+
+class Refused(Exception):
+    """The receiver could not register."""
+
+
+class Row:
+    def __init__(self, args):
+        self.args = args
+        self.name = args.name or args.backing
+        self.work = "/run/load/" + self.name
+        self.file = f"{args.dir}/{self.name}"
+        self.table = self.work + "/table"
+        self.plain = args.backing in ("plain", "none")
+        self.random = random.Random(args.seed)
+        self.programs, self.problems = [], []
+        self.sum = dict(lost=0, torn=0, not_durable=0, unsettled=0, freezes=0, truncates=0, syncs=0, foreign_errors=0)
+        self.first = self.refused = ""
+        os.makedirs(self.work, exist_ok=True)
+        os.chmod(self.work, 0o1777)
+        with open(self.file, "wb") as f:
+            f.write(bytes(args.size))
+            os.fsync(f.fileno())
+        os.chown(self.file, RECEIVER, FILE_GROUP)
+        os.chmod(self.file, 0o660)
+
+    def start(self, what, command, user=None, group=None, prefix=""):
+        who = [] if user is None else ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups"]
+        program = Program(what, prefix.split() + who + command, f"{self.work}/{what}.log")
+        self.programs.append(program)
+        return program
+
+    def start_daemon(self):
+        socket = self.work + "/mrleased.sock"
+        command = [self.args.daemon, "--foreground", "--socket", socket, "--root", self.args.dir,
+                   "--recall-deadline-ms", str(RECALL_DEADLINE_MS), "--freeze-conflict", self.args.freeze_conflict]
+        command += self.args.daemon_options.split()
+        if self.args.break_something:
+            command.append("--break-something")
+        self.daemon = self.start("mrleased", command)
+        wait_for_socket(socket, self.daemon, 20)
+        return ["--socket", socket]
+
+    def start_peers(self):
+        a, socket = self.args, [] if self.plain else self.start_daemon()
+        flags = [f"--{f}" for f in ("quirk", "mlockall", "preserve") if getattr(a, f)]
+        flags += ["--fork-child"] if a.fork_child else []
+        stores = ["--store-pages", str(a.stores), "--store-table", self.work + "/stores"] if a.stores else []
+        self.receiver = self.start("mrl_receiver", [a.bin + "/mrl_receiver", "--file", self.file, "--backing", a.backing,
+                                   "--budget", str(a.budget)] + socket + flags + stores,
+                                   RECEIVER, RECEIVER, os.environ.get("RECV_NS", ""))
+        self.ready = self.receiver.line(30)
+        if "failed" in self.ready:
+            raise Refused(self.ready["failed"])
+        pages = a.size // PAGE
+        self.floor = pages // 4
+        self.sender = self.start("mrl_sender", [a.bin + "/mrl_sender", "--table", self.table, "--floor", str(self.floor),
+                                 "--spare", str(a.stores), "--seed", str(a.seed)] +
+                                 (["--unaligned"] if a.unaligned else []),
+                                 SENDER, SENDER, os.environ.get("SEND_NS", ""))
+        if a.fork_child:
+            self.child = self.receiver.line(20)["child"]
+        self.counters = Counters(self.table, self.sender, 20)
+        spare = ["--store-table", self.work + "/stores", "--spare", str(a.stores)] if a.stores else []
+        self.foreign = self.start("mrl_foreign", [a.bin + "/mrl_foreign", "--file", self.file, "--size", str(a.size),
+                                  "--table", self.table] + spare + (["--plain"] if self.plain else socket),
+                                  FOREIGN, FILE_GROUP)
+        self.foreign.line(20)
+        self.first_info = self.receiver.ask("info", 20)
+
+    def stream(self):
+        self.counters.advance(self.args.ops, self.sender, 60)
+
+    def ask(self, program, command, deadline=60):
+        answer = program.ask(command, deadline)
+        if answer["code"]:
+            self.sum["foreign_errors"] += 1
+            self.problems.append(f"{command}: {os.strerror(answer['code'])}: " + answer.get("text", answer.get("error", "")))
+        return answer
+
+    def count(self, answer, durable=False):
+        if durable:
+            self.sum["not_durable"] += answer.get("lost", 0)
+        else:
+            self.sum["lost"] += answer.get("lost", 0) + answer.get("risen", 0)
+            self.sum["torn"] += answer.get("torn", 0) + answer.get("moved", 0)
+        if answer.get("first") and not self.first:
+            self.first = answer["first"]
+
+    def cut_size(self):
+        size = self.random.randrange(self.floor * PAGE, self.args.size)
+        return size if self.random.random() < 0.25 else size // PAGE * PAGE
+
+    def truncate_cycle(self):
+        size = self.cut_size()
+        self.ask(self.foreign, f"truncate {size}")
+        self.sum["truncates"] += 1
+        self.stream()
+        self.ask(self.foreign, f"truncate {self.args.size}")
+        if not self.plain:
+            self.count(self.ask(self.foreign, f"zeros {size}"))
+        answer = self.ask(self.receiver, "extend")
+        self.ask(self.foreign, f"extended {answer['now_ns']}")
+        self.stream()
+
+    def freeze_cycle(self):
+        self.ask(self.foreign, "freeze 20000")
+        self.count(self.ask(self.foreign, "copy"))
+        self.stream()
+        self.count(self.ask(self.foreign, "copy"))
+        self.ask(self.foreign, "thaw")
+        self.sum["freezes"] += 1
+        self.stream()
+
+    def check_cycle(self, number):
+        self.ask(self.foreign, "sync")
+        self.stream()
+        self.ask(self.receiver, "quiet")
+        self.ask(self.receiver if number % 2 else self.foreign, "sync")
+        self.sum["syncs"] += 2
+        self.count(self.ask(self.foreign, "check-direct"), durable=True)
+        self.count(self.ask(self.foreign, "check"))
+        self.ask(self.receiver, "resume")
+
+    def run(self):
+        started = time.monotonic()
+        try:
+            self.start_peers()
+            self.stream()
+            for number in range(self.args.cycles):
+                self.truncate_cycle()
+                self.freeze_cycle()
+                self.check_cycle(number)
+        except Refused as refused:
+            self.refused = str(refused)
+            if not self.plain:
+                self.problems.append(self.refused)
+        except Died as died:
+            self.problems.append(str(died))
+        row = self.finish()
+        row["seconds"] = round(time.monotonic() - started, 1)
+        return row
+
+    def finish(self):
+        row, waits, sent, info = {}, {}, {}, {}
+        try:
+            if self.refused:
+                raise StopIteration
+            info = self.receiver.ask("info", 20)
+            waits = self.foreign.ask("waits", 20)
+            self.foreign.ask("quit", 20)
+            self.receiver.ask("quit", 20)
+            sent = self.sender.line(30)
+            self.receiver.wait(20)
+        except StopIteration:
+            pass
+        except (Died, AttributeError, KeyError) as died:
+            self.problems.append(f"at the end: {died}")
+        for program in reversed(self.programs):
+            program.end(10)
+        row.update(self.describe(info or getattr(self, "ready", {}), sent))
+        row.update(self.sum)
+        row.update(self.times(waits))
+        row["lost"] += sent.get("stale_reads", 0) + sent.get("wrong_atomics", 0)
+        row["torn"] += sent.get("torn_reads", 0)
+        row.update(first=self.first, problems=self.problems)
+        return row
+
+    def describe(self, info, sent):
+        a = self.args
+        first = getattr(self, "first_info", {})
+        return dict(mrlease=not self.plain, control=a.break_something, name=self.name,
+                    kernel=os.uname().release, backing=info.get("backing", a.backing),
+                    refused=self.refused, asked=a.backing, transparent=info.get("transparent", False), guard=info.get("guard", "none"),
+                    coverage=info.get("coverage", ""), reason=info.get("reason", ""), unaligned=a.unaligned,
+                    ops=sent.get("ops", 0), errors=sent.get("errors", 0), failures=sent.get("failures", ""),
+                    writes=sent.get("writes", 0), reads=sent.get("reads", 0), atomics=sent.get("atomics", 0),
+                    stall_ms_max=sent.get("stall_us_max", 0) / 1000, budget_ms=a.budget,
+                    gate_ms_max=info.get("gate_us_max", 0) / 1000, events=info.get("events", ""),
+                    key_changes=sent.get("key_changes", 0), cycles=a.cycles,
+                    keys_same=bool(first) and [first.get("address"), first.get("rkey")] ==
+                    [info.get("address"), info.get("rkey")])
+
+    def times(self, waits):
+        lists = {k: v for k, v in waits.items() if isinstance(v, list)}
+        every = sorted(ns / 1e6 for list_ in lists.values() for ns in list_)
+        at = lambda q: round(every[min(len(every) - 1, int(q * len(every)))], 3) if every else 0
+        return dict(foreign_ops=len(every), foreign_wait_ms_p50=at(0.5), foreign_wait_ms_p99=at(0.99),
+                    foreign_wait_ms_max=at(1), foreign_wait_ms_max_by={k: round(max(v) / 1e6, 3) for k, v in lists.items()})

@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Scenarios of the vm tier that are no plain row: scenarios.py NAME --backing B ... (the options of drive.py).
+Prints what it saw; exit 0 when everything held."""
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+from drive import parse
+from process import Died
+from row import FILE_GROUP, FOREIGN, RECALL_DEADLINE_MS, Row
+
+BOUND_MS = RECALL_DEADLINE_MS + 1000
+
+
+class Scenario(Row):
+    def expect(self, holds, what):
+        print(("ok: " if holds else "NOT OK: ") + what, flush=True)
+        if not holds:
+            self.problems.append(what)
+
+    def begin(self):
+        self.start_peers()
+        self.stream()
+
+    def foreign_truncate(self, size):
+        """By a process of its own, so that it can hang without us: the process."""
+        return self.start("truncate", ["truncate", "-s", str(size), self.file], FOREIGN, FILE_GROUP)
+
+    def truncate_within(self, size, bound_ms, what):
+        began = time.monotonic()
+        process = self.foreign_truncate(size)
+        try:
+            code = process.wait(bound_ms / 1000 + 20)
+        except Died:
+            code = None
+        took = (time.monotonic() - began) * 1000
+        self.expect(code == 0 and took <= bound_ms, f"{what}: truncate returned {code} after {took:.0f} of {bound_ms} ms")
+        self.expect(os.stat(self.file).st_size == size, "the file has its new size")
+
+    def peer_has_lost_access(self):
+        """The sender's next operation fails, because the memory region is gone."""
+        sent = self.sender.line(30)
+        self.expect("remote access error" in sent["failures"], "the peer gets: " + (sent["failures"] or "no error"))
+
+    def client_lives_and_is_told(self):
+        os.kill(self.receiver.pid, signal.SIGCONT)
+        end, info = time.monotonic() + 10, {}
+        while time.monotonic() < end:
+            info = self.receiver.ask("info", 20)
+            if info.get("fenced") and "fenced" in info["events"]:
+                break
+            time.sleep(0.02)
+        self.expect(bool(info.get("fenced")) and "fenced" in info.get("events", ""),
+                    "after SIGCONT the client is told FENCED, and lives: " + info.get("events", ""))
+
+    def regions(self):
+        """How many memory regions of the file's size the kernel has, whoever owns them."""
+        out = subprocess.run(["rdma", "resource", "show", "mr"], text=True, stdout=subprocess.PIPE, check=False).stdout
+        return len(re.findall(rf"\bmrlen {self.args.size}\b", out))
+
+    def no_regions_within(self, seconds):
+        began = time.monotonic()
+        while self.regions() and time.monotonic() < began + seconds + 5:
+            time.sleep(0.01)
+        took = time.monotonic() - began
+        self.expect(self.regions() == 0 and took <= seconds, f"its memory regions are gone after {took * 1000:.0f} ms")
+
+    # ---- the scenarios ----
+
+    def stopped_active(self):
+        self.begin()
+        os.kill(self.receiver.pid, signal.SIGSTOP)
+        self.truncate_within(self.args.size // 2, BOUND_MS, "stopped while Active")
+        self.peer_has_lost_access()
+        self.client_lives_and_is_told()
+
+    def stopped_bounce(self):
+        """The daemon needs nothing of a bounce client: neither the peer nor the client notices."""
+        self.begin()
+        os.kill(self.receiver.pid, signal.SIGSTOP)
+        self.truncate_within(self.args.size // 2, BOUND_MS, "stopped with bounce")
+        self.ask(self.foreign, "sync")
+        self.stream()
+        os.kill(self.receiver.pid, signal.SIGCONT)
+        self.stream()
+        self.expect(not self.receiver.ask("info", 20)["fenced"], "nobody was fenced")
+
+    def stopped_frozen(self):
+        self.begin()
+        self.ask(self.foreign, "freeze 20000")
+        self.stream()
+        os.kill(self.receiver.pid, signal.SIGSTOP)
+        self.truncate_within(self.args.size // 2, BOUND_MS, "stopped while Frozen (freeze_conflict thaw)")
+        self.peer_has_lost_access()
+        self.client_lives_and_is_told()
+
+    def caught_in_thaw(self):
+        """Freeze, write, thaw, and stop the client after a little while; True when the thaw was then not over."""
+        self.ask(self.foreign, "freeze 20000")
+        self.counters.advance(600, self.sender, 60)
+        self.foreign.process.stdin.write(b"thaw\n")
+        self.foreign.process.stdin.flush()
+        time.sleep(self.random.uniform(0.0, 0.03))
+        os.kill(self.receiver.pid, signal.SIGSTOP)
+        try:
+            self.foreign.line(0.3)
+        except Died:
+            return True
+        os.kill(self.receiver.pid, signal.SIGCONT)
+        return False
+
+    def stopped_in_thaw(self):
+        self.begin()
+        self.random = random.Random(self.args.seed)
+        caught = any(self.caught_in_thaw() for _ in range(30))
+        self.expect(caught, "the client was stopped in the middle of a thaw")
+        if caught:
+            self.truncate_within(self.args.size // 2, BOUND_MS, "stopped in the middle of a thaw")
+            self.peer_has_lost_access()
+            self.client_lives_and_is_told()
+            self.foreign.line(20)  # the thaw's own answer
+
+    def killed(self):
+        """What it had acknowledged is in the file, and its memory regions are gone, whether or not a child lives on."""
+        self.begin()
+        self.ask(self.receiver, "quiet")
+        self.expect(self.regions() > 0, "there are memory regions to lose")
+        os.kill(self.receiver.pid, signal.SIGKILL)
+        self.no_regions_within(1)
+        if self.args.fork_child:
+            os.kill(self.child, 0)
+            print("ok: the forked child lives", flush=True)
+        self.count(self.ask(self.foreign, "check"))
+        self.expect(self.sum["lost"] == 0, f"lost {self.sum['lost']} {self.first}")
+
+    def killed_while_recalled(self):
+        self.begin()
+        os.kill(self.receiver.pid, signal.SIGSTOP)
+        pending = self.foreign_truncate(self.args.size // 2)
+        time.sleep(0.3)
+        self.expect(pending.alive(), "the truncate is held")
+        os.kill(self.receiver.pid, signal.SIGKILL)
+        began = time.monotonic()
+        code = pending.wait(20)
+        took = (time.monotonic() - began) * 1000
+        self.expect(code == 0 and took < 1000, f"the pending truncate goes on, {took:.0f} ms after SIGKILL")
+        self.no_regions_within(1)
+
+    def run_scenario(self, name):
+        try:
+            getattr(self, name)()
+        except Died as died:
+            self.problems.append(str(died))
+        for program in reversed(self.programs):
+            program.end(10)
+        if getattr(self, "child", 0):
+            os.kill(self.child, signal.SIGKILL)
+        for problem in self.problems:
+            print("NOT OK: " + problem)
+        return 1 if self.problems else 0
+
+
+def main():
+    args = parse(sys.argv[2:])
+    return Scenario(args).run_scenario(sys.argv[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

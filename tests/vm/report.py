@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo's tables (80 columns) and its judgement."""
+import textwrap
+
+KEY = """ops: the sender's operations; err: of them failed; lost: pages without their last acknowledged write, after a
+truncate, freeze or sync; torn: pages of a frozen copy that mix writes or moved; n.d.: pages not durable after a sync
+that said so; ops f: operations of others (truncate, grow, sync, freeze, thaw, open, read) and how long they waited, ms;
+stall: the sender's longest, ms."""
+
+
+def short(number):
+    return str(number) if number < 100000 else f"{number // 1000}k"
+
+
+def ms(value):
+    return f"{value:.1f}" if value < 10 else f"{value:.0f}"
+
+
+def line_of(row):
+    return (row["name"], row["backing"] + "+" * bool(row.get("transparent") and row["backing"] == "odp"),
+            row["guard"][:7], short(row["ops"]), row["errors"], short(row["lost"]), row["torn"], short(row["not_durable"]),
+            row["foreign_ops"], ms(row["foreign_wait_ms_p50"]), ms(row["foreign_wait_ms_p99"]),
+            ms(row["foreign_wait_ms_max"]), ms(row["stall_ms_max"]))
+
+
+def table(rows):
+    lines = [("row", "backing", "guard", "ops", "err", "lost", "torn", "n.d.", "ops f", "p50", "p99", "max", "stall")]
+    lines += [tuple(str(cell) for cell in line_of(row)) for row in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    for line in lines:
+        cells = [cell.ljust(w) if i < 3 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))]
+        print(" ".join(cells).rstrip())
+
+
+def notes(row):
+    if row.get("refused"):
+        yield f"{row['name']}: refused: {row['refused']}"
+    elif not row["mrlease"]:
+        yield f"{row['name']}: a plain ibv_reg_mr of the file's mapping, no mrlease."
+    else:
+        yield (f"{row['name']}: {row['backing']}: {row['reason'] or 'asked for'}. Guard: {row['coverage']}. "
+               f"{row['truncates']} truncates, {row['freezes']} freezes, {row['syncs']} syncs; "
+               f"{'odd offsets and lengths' if row['unaligned'] else 'whole pages'}; "
+               f"keys {'unchanged' if row['keys_same'] else 'changed'}; stall {ms(row['stall_ms_max'])} of "
+               f"{row['budget_ms']} ms budget.")
+    if row["first"]:
+        yield f"{row['name']}: the first: {row['first']}"
+    for problem in row["problems"][:3]:
+        yield f"{row['name']}: {problem}"
+
+
+def print_tables(rows):
+    for kernel in dict.fromkeys(row["kernel"] for row in rows):
+        mine = [row for row in rows if row["kernel"] == kernel]
+        print(f"kernel {kernel}")
+        table(mine)
+        for row in mine:
+            for note in notes(row):
+                print(textwrap.fill(note, 80, initial_indent="  ", subsequent_indent="    "))
+        print()
+    print(textwrap.fill(" ".join(KEY.split()), 80))
+
+
+def judge(rows, control):
+    """What is wrong with these rows, as sentences."""
+    leased = [row for row in rows if row["mrlease"]]
+    if control:
+        return [] if sum(row["lost"] for row in leased) else ["the control run lost nothing: the counts mean nothing"]
+    bad = []
+    for row in leased:
+        where = f"{row['kernel']} {row['name']}"
+        bad += [f"{where}: {key} = {row[key]}" for key in ("errors", "lost", "torn", "not_durable") if row[key]]
+        bad += [f"{where}: {problem}" for problem in row["problems"]]
+        if not row["ops"] or min(row["truncates"], row["freezes"]) < row["cycles"]:
+            bad.append(f"{where}: only {row['truncates']} truncates and {row['freezes']} freezes of {row['cycles']}")
+        if row["transparent"] and row["stall_ms_max"] > row["budget_ms"]:
+            bad.append(f"{where}: the sender stalled {row['stall_ms_max']} ms, the budget is {row['budget_ms']} ms")
+        if row["transparent"] and not row["keys_same"]:
+            bad.append(f"{where}: address or rkey changed")
+    for row in rows:
+        if not row["mrlease"] and not row.get("refused") and not row["lost"] + row["not_durable"]:
+            bad.append(f"{row['kernel']} {row['name']}: the problem did not show")
+    return bad

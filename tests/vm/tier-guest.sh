@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+# In the guest: every case that this kernel has. A case is a script: its line "# kernels: 6.1 6.12 7.3" says where it runs,
+# "# limit: SECONDS" how long it may take. It exits 0 (passed), 77 (skipped) or else; its last line says why.
+here=$(dirname "${BASH_SOURCE[0]}")
+. "$here/rig/guest.sh"
+setup_rdma && setup_disk || exit 1
+export RECV_NS SEND_NS
+short=$(kernel_at_least 7.3 && echo 7.3 || { kernel_at_least 6.12 && echo 6.12 || echo 6.1; })
+mkdir -p "$VM_RESULTS/cases"
+for case in "$here"/cases/*.sh; do
+  name=$(basename "$case" .sh)
+  case " $(sed -n 's/^# kernels: //p' "$case") " in *" $short "*) ;; *) continue;; esac
+  [ -z "${MRLEASE_CASES:-}" ] || case " $MRLEASE_CASES " in *" $name "*) ;; *) continue;; esac
+  limit=$(sed -n 's/^# limit: //p' "$case"); [ -z "${MRLEASE_FULL:-}" ] || limit=$((limit * 10))
+  began=$SECONDS
+  timeout -k 10 "$limit" bash "$case" > "$VM_RESULTS/cases/$name.log" 2>&1 < /dev/null; code=$?
+  why=$(grep -v '^ ' "$VM_RESULTS/cases/$name.log" | tail -n 1)
+  case $code in
+    0) state=PASS why="$((SECONDS - began)) s";;
+    77) state=SKIP;;
+    124 | 137) state=FAIL why="overran $limit s: $why";;
+    *) state=FAIL;;
+  esac
+  echo "$state $name $why" | tee -a "$VM_RESULTS/cases.txt"
+done
+exit 0
