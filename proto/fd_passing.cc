@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <memory>
 
 #include "proto/framing.h"
 
@@ -46,9 +47,11 @@ int send_packet(int socket, std::string_view bytes, const std::vector<int>& fds)
 }
 
 int recv_packet(int socket, Packet* packet) {
-  packet->bytes.resize(kFrameMax);
+  // One for each thread, never cleared: 64 KiB of zeros for every small packet cost more than the packet. From the heap,
+  // so that a thread of an application that preloads the library keeps its stack and its static TLS.
+  thread_local const std::unique_ptr<char[]> buffer(new char[kFrameMax]);
   packet->fds.clear();
-  iovec part{packet->bytes.data(), packet->bytes.size()};
+  iovec part{buffer.get(), kFrameMax};
   // Room for more descriptors than are allowed: what comes beyond is taken and closed, never leaked.
   alignas(cmsghdr) char control[CMSG_SPACE(253 * sizeof(int))] = {};  // SCM_MAX_FD, net/scm.h
   msghdr message{};
@@ -69,7 +72,7 @@ int recv_packet(int socket, Packet* packet) {
       packet->fds.emplace_back(fd);
     }
   }
-  packet->bytes.resize(static_cast<std::size_t>(n));
+  packet->bytes.assign(buffer.get(), static_cast<std::size_t>(n));
   if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
     packet->fds.clear();
     return EMSGSIZE;

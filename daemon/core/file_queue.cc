@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Breaks of one file are served in order. A freeze that holds steps out of the line: reads and syncs run through it,
-// what would change the file follows policy.freeze_conflict.
+// Breaks of one file are served in order. A freeze that holds steps out of the line: reads run through it, and syncs that
+// no frozen lease owes anything; what would change the file follows policy.freeze_conflict. A sync of a frozen lease
+// waits for the thaw: until then what RDMA has written is not in the file, and durable is what the answer would claim.
 #include <algorithm>
 
 #include "daemon/core/extents.h"
@@ -65,14 +66,15 @@ void Arbiter::State::run_queue(FileQueue& queue) {
 }
 
 bool Arbiter::State::let_through(FileQueue& queue, Break& b) {
-  if (runs_through_freeze(b.ask.kind)) return true;
+  if (b.ask.kind == BreakKind::Read) return true;
   bool through = true;
   for (Break* freeze : queue.frozen) {
     if (!conflicts_with(*freeze, b)) continue;
     if (policy.freeze_conflict == FreezeConflict::Thaw) {
       want_thaw(*freeze, true);
       through = false;
-    } else if (policy.freeze_conflict == FreezeConflict::Wait || b.ask.kind == BreakKind::Freeze) {
+    } else if (policy.freeze_conflict == FreezeConflict::Wait || b.ask.kind == BreakKind::Freeze ||
+               b.ask.kind == BreakKind::Sync) {
       // Two freezes of one lease are never nested: whichever thaws first would end the other's stillness.
       through = false;
     } else if (!b.told) {
@@ -85,9 +87,9 @@ bool Arbiter::State::let_through(FileQueue& queue, Break& b) {
 }
 
 bool Arbiter::State::conflicts_with(const Break& freeze, const Break& b) {
-  if (freeze.extent().overlaps(b.extent())) return true;
-  // These two concern a lease as a whole: the last flush of a revoked one writes all that it owes.
-  if (b.ask.kind != BreakKind::Freeze && b.ask.kind != BreakKind::Revoke) return false;
+  if (b.ask.kind != BreakKind::Sync && freeze.extent().overlaps(b.extent())) return true;
+  // These concern a lease as a whole: the last flush of a revoked one writes all that it owes.
+  if (b.ask.kind != BreakKind::Freeze && b.ask.kind != BreakKind::Revoke && b.ask.kind != BreakKind::Sync) return false;
   bool shares = false;
   leases.visit(b.ask.file, b.extent(), [&](const LeaseEntry& e) { return !(shares = e.frozen_by == freeze.ask.id); });
   return shares;

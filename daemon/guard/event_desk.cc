@@ -44,8 +44,9 @@ Verdict judge(const sys::FanEvent& event, const TaskView& view) {
   return classify(facts, task, fd_facts(event.tid, fds.from, event_file), fd_facts(event.tid, fds.to, event_file));
 }
 
-std::string describe(const Verdict& verdict, int tid) {
-  std::string what = verdict.name + " by " + std::to_string(tid) + " (" + sys::read_comm(tid) + ")";
+std::string describe(const Verdict& verdict, const TaskView& task) {
+  const std::string comm = task.stat ? task.stat->comm : "?";
+  std::string what = verdict.name + " by " + std::to_string(task.tid) + " (" + comm + ")";
   if (verdict.kind == core::BreakKind::Truncate) what += " to " + std::to_string(verdict.new_size) + " bytes";
   return what;
 }
@@ -127,7 +128,7 @@ void EventDesk::decide(const sys::FanGroup* group, sys::FanEvent event, WatchedF
   op.extent = verdict->extent;
   op.new_size = verdict->new_size;
   op.tid = event.tid;
-  op.what = describe(*verdict, event.tid);
+  op.what = describe(*verdict, view);
   auto held = std::make_shared<sys::Fd>(std::move(event.fd));
   ledger_->hold(std::move(op), std::move(view), [group, held](int deny) {
     int error = respond(*group, held->get(), deny);

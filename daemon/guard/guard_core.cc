@@ -151,10 +151,12 @@ void GuardCore::publish(const core::FileKey& key, const core::Needs& needs) {
 
 void GuardCore::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
   {
-    std::lock_guard lock(inbox_mutex_);
-    inbox_.push_back({id, deny_errno, watch_leaving});
+    std::lock_guard lock(mutex_);
+    // A held task makes no notification: all of its older ones are queued now, and must not count for what is let go.
+    read_notices();
+    ledger_.answer(id, deny_errno, watch_leaving);
   }
-  wake();
+  wake();  // new timers, and what the listener is to hear
 }
 
 void GuardCore::heartbeat() { last_heartbeat_ = Clock::now().time_since_epoch().count(); }
@@ -172,16 +174,21 @@ void GuardCore::disarm() {
 void GuardCore::run() {
   ::pthread_setname_np(::pthread_self(), "mrl-guard");
   while (!stop_) {
-    wait_for_work();
+    Ready ready = wait_for_work();
     {
       std::lock_guard lock(mutex_);
-      work();
+      take_events(ready);
+    }
+    deliver();  // first: somebody waits for it
+    {
+      std::lock_guard lock(mutex_);
+      look_after(ready);
     }
     deliver();
   }
 }
 
-void GuardCore::wait_for_work() {
+GuardCore::Ready GuardCore::wait_for_work() {
   std::array<pollfd, 5> fds{{{wake_.get(), POLLIN, 0},
                              {notices_.fd(), POLLIN, 0},
                              {leases_.signal_fd(), POLLIN, 0},
@@ -199,23 +206,23 @@ void GuardCore::wait_for_work() {
     timeout = {left / 1000000000, left % 1000000000};
     limit = &timeout;
   }
-  ::ppoll(fds.data(), fds.size(), limit, nullptr);
+  if (::ppoll(fds.data(), fds.size(), limit, nullptr) <= 0) return {};
+  return {fds[0].revents != 0, fds[2].revents != 0, fds[3].revents != 0, fds[4].revents != 0};
 }
 
-void GuardCore::work() {
-  std::uint64_t count;
-  [[maybe_unused]] ssize_t n = ::read(wake_.get(), &count, sizeof count);
-  std::vector<Answer> answers;
-  {
-    std::lock_guard lock(inbox_mutex_);
-    answers.swap(inbox_);
-  }
-  // A held task makes no notification: all of its older ones are queued now, and must not count for what is let go next.
+void GuardCore::take_events(const Ready& ready) {
+  // Notices that are older than an event are read before it, else they would pass for the event's.
   read_notices();
-  for (const Answer& answer : answers) ledger_.answer(answer.id, answer.deny_errno, answer.watch_leaving);
-  if (precontent_) precontent_->on_readable();
-  leases_.on_signals();
-  if (leases_.perm_fd() >= 0) leases_.on_perm_readable();
+  if (ready.precontent) precontent_->on_readable();
+}
+
+void GuardCore::look_after(const Ready& ready) {
+  if (ready.wake) {
+    std::uint64_t count;
+    [[maybe_unused]] ssize_t n = ::read(wake_.get(), &count, sizeof count);
+  }
+  if (ready.signals) leases_.on_signals();
+  if (ready.perm) leases_.on_perm_readable();
   auto now = Clock::now();
   desk_.poll(now);
   ledger_.poll(now);

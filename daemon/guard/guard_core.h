@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // One guard: its thread, its lock, and the two ways of holding, never both on one file.
 //
-// Thread-safe. mutex_ guards everything but the inbox and the atomics; the listener is called without it. answer() only
-// leaves a note, which the guard thread carries out after it has read every notification that is older.
+// Thread-safe. mutex_ guards everything but the atomics; the listener is called without it, by the guard thread only.
+// answer() responds to the kernel in its caller's thread: one more thread to wake would be one more wait for whoever is
+// held. The guard thread does what follows from it: timers, and what the listener is to hear.
 #pragma once
 
 #include <atomic>
@@ -29,18 +30,18 @@ class GuardCore : public Guard {
   void disarm() override;
 
  private:
-  struct Answer {
-    core::BreakId id;
-    int deny_errno;
-    bool watch_leaving;
+  struct Ready {
+    bool wake = false, signals = false, perm = false, precontent = false;
   };
 
   void start_precontent();
   void start_thread();
   void run();
   void wake() const;
-  void wait_for_work();
-  void work();  // one round, with mutex_ held
+  Ready wait_for_work();
+  // One round, with mutex_ held: what somebody waits for, then the rest.
+  void take_events(const Ready& ready);
+  void look_after(const Ready& ready);
   void read_notices();
   void on_notice(const sys::FanEvent& event);
   void check_main_loop(Clock::time_point now);
@@ -60,8 +61,6 @@ class GuardCore : public Guard {
   std::string arming_trouble_;
   bool failed_ = false;
 
-  std::mutex inbox_mutex_;
-  std::vector<Answer> inbox_;
   sys::Fd wake_;
   std::atomic<bool> stop_{false};
   std::atomic<Clock::rep> last_heartbeat_;

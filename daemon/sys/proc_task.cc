@@ -2,28 +2,39 @@
 #include "daemon/sys/proc_task.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
-#include <vector>
+#include <cstdio>
 
 #include "daemon/sys/fd.h"
 
 namespace mrlease::sys {
 namespace {
 
-std::vector<std::string_view> words(std::string_view text) {
-  std::vector<std::string_view> out;
-  for (std::size_t at = 0; at < text.size();) {
-    std::size_t begin = text.find_first_not_of(" \n", at);
-    if (begin == std::string_view::npos) break;
-    std::size_t end = std::min(text.find_first_of(" \n", begin), text.size());
-    out.push_back(text.substr(begin, end - begin));
-    at = end;
+// The first words of a text; more than there is room for are only counted. Without the heap: a task waits meanwhile.
+class Words {
+ public:
+  explicit Words(std::string_view text) {
+    for (std::size_t at = 0; at < text.size();) {
+      std::size_t begin = text.find_first_not_of(" \n", at);
+      if (begin == std::string_view::npos) break;
+      std::size_t end = std::min(text.find_first_of(" \n", begin), text.size());
+      if (size_ < words_.size()) words_[size_] = text.substr(begin, end - begin);
+      ++size_;
+      at = end;
+    }
   }
-  return out;
-}
+  std::size_t size() const { return size_; }
+  std::string_view operator[](std::size_t i) const { return words_[i]; }
+
+ private:
+  std::array<std::string_view, 20> words_{};  // as many of /proc/<tid>/stat as are looked at
+  std::size_t size_ = 0;
+};
 
 template <class T>
 bool number(std::string_view word, int base, T* out) {
@@ -32,17 +43,23 @@ bool number(std::string_view word, int base, T* out) {
   return error == std::errc{} && end == word.data() + word.size();
 }
 
-// These files are made on read and fit in one.
-std::optional<std::string> slurp(const std::string& path) {
-  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return {};
-  char buffer[4096];
-  ssize_t length = ::read(fd.get(), buffer, sizeof buffer);
-  if (length < 0) return {};
-  return std::string(buffer, length);
-}
+// These files are made on read, and what is wanted of them fits in one.
+class Slurp {
+ public:
+  Slurp(int tid, const char* name) {
+    char path[64];
+    if (tid) std::snprintf(path, sizeof path, "/proc/%d/%s", tid, name);
+    else std::snprintf(path, sizeof path, "/proc/self/%s", name);
+    Fd fd(::open(path, O_RDONLY | O_CLOEXEC));
+    if (fd) length_ = ::read(fd.get(), buffer_, sizeof buffer_);
+  }
+  explicit operator bool() const { return length_ >= 0; }
+  std::string_view operator*() const { return {buffer_, static_cast<std::size_t>(length_)}; }
 
-std::string task_path(int tid, const char* name) { return "/proc/" + std::to_string(tid) + "/" + name; }
+ private:
+  char buffer_[4096];
+  ssize_t length_ = -1;
+};
 
 bool field(std::string_view text, std::string_view name, int base, std::uint64_t* out) {
   for (std::size_t at = 0; at < text.size();) {
@@ -61,7 +78,7 @@ bool field(std::string_view text, std::string_view name, int base, std::uint64_t
 }  // namespace
 
 std::optional<SyscallState> parse_syscall(std::string_view text) {
-  auto word = words(text);
+  const Words word(text);
   SyscallState state;
   if (word.size() == 1 && word[0] == "running") {
     state.running = true;
@@ -73,7 +90,7 @@ std::optional<SyscallState> parse_syscall(std::string_view text) {
   if ((word.size() == 3) != (state.number == -1)) return {};
   for (std::size_t i = 0; i + 3 < word.size(); ++i)
     if (!number(word[i + 1], 16, &state.args[i])) return {};
-  if (!number(word[word.size() - 2], 16, &state.sp) || !number(word.back(), 16, &state.pc)) return {};
+  if (!number(word[word.size() - 2], 16, &state.sp) || !number(word[word.size() - 1], 16, &state.pc)) return {};
   return state;
 }
 
@@ -81,7 +98,7 @@ std::optional<TaskStat> parse_stat(std::string_view text) {
   // The second field is the name in parentheses, and may itself hold blanks and parentheses: count from the last one.
   std::size_t close = text.rfind(')');
   if (close == std::string_view::npos) return {};
-  auto word = words(text.substr(close + 1));
+  const Words word(text.substr(close + 1));
   if (word.size() < 20 || word[0].size() != 1) return {};
   TaskStat stat;
   stat.state = word[0][0];  // field 3 of proc_pid_stat(5)
@@ -89,6 +106,7 @@ std::optional<TaskStat> parse_stat(std::string_view text) {
   if (!number(word[11], 10, &stat.utime)) return {};  // 14
   if (!number(word[12], 10, &stat.stime)) return {};  // 15
   if (!number(word[19], 10, &stat.start)) return {};  // 22
+  if (std::size_t open = text.find('('); open < close) stat.comm = text.substr(open + 1, close - open - 1);
   return stat;
 }
 
@@ -101,32 +119,38 @@ std::optional<FdInfo> parse_fdinfo(std::string_view text) {
 }
 
 std::optional<SyscallState> read_syscall(int tid) {
-  auto text = slurp(task_path(tid, "syscall"));
+  const Slurp text(tid, "syscall");
   return text ? parse_syscall(*text) : std::nullopt;
 }
 
 std::optional<TaskStat> read_stat(int tid) {
-  auto text = slurp(task_path(tid, "stat"));
+  const Slurp text(tid, "stat");
   return text ? parse_stat(*text) : std::nullopt;
 }
 
 std::optional<FdInfo> read_fdinfo(int tid, int fd) {
-  std::string owner = tid ? std::to_string(tid) : "self";
-  auto text = slurp("/proc/" + owner + "/fdinfo/" + std::to_string(fd));
+  char name[32];
+  std::snprintf(name, sizeof name, "fdinfo/%d", fd);
+  const Slurp text(tid, name);
   return text ? parse_fdinfo(*text) : std::nullopt;
 }
 
 std::string read_comm(int tid) {
-  auto text = slurp(task_path(tid, "comm"));
-  if (!text || text->empty()) return "?";
-  if (text->back() == '\n') text->pop_back();
-  return *text;
+  const Slurp text(tid, "comm");
+  if (!text || (*text).empty()) return "?";
+  std::string comm(*text);
+  if (comm.back() == '\n') comm.pop_back();
+  return comm;
 }
 
-std::string read_wchan(int tid) { return slurp(task_path(tid, "wchan")).value_or(""); }
+std::string read_wchan(int tid) {
+  const Slurp text(tid, "wchan");
+  return text ? std::string(*text) : std::string();
+}
 
 bool is_own_thread(int tid) {
-  return tid > 0 && ::access(("/proc/self/task/" + std::to_string(tid)).c_str(), F_OK) == 0;
+  // Signal 0 goes to nobody, and the kernel finds a thread in a group faster than a path below /proc.
+  return tid > 0 && ::syscall(SYS_tgkill, ::getpid(), tid, 0) == 0;
 }
 
 }  // namespace mrlease::sys

@@ -26,6 +26,7 @@ struct TaskStat {
   std::uint32_t flags = 0;  // PF_*, include/linux/sched.h
   std::uint64_t utime = 0, stime = 0;  // clock ticks
   std::uint64_t start = 0;             // tells a reused number
+  std::string comm;
 };
 
 // /proc/<tid>/fdinfo/<fd>.

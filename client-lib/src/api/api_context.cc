@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // mrl_open and what needs no region.
-#include <algorithm>
 #include <fcntl.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -33,9 +34,7 @@ Outcome read_options(const mrl_open_options* given, Context::Options* out) {
   return {};
 }
 
-void copy_text(char* to, std::size_t size, const std::string& from) {
-  std::snprintf(to, size, "%s", from.c_str());
-}
+void copy_text(char* to, std::size_t size, const std::string& from) { std::snprintf(to, size, "%s", from.c_str()); }
 
 }  // namespace
 
@@ -120,7 +119,8 @@ int mrl_thaw(mrl_freeze* freeze) {
   return guarded([&]() -> Outcome {
     if (freeze == nullptr) return missing("freeze");
     mrl_ctx* ctx = freeze->context;
-    Outcome o = ctx->impl->connection().call(protocol::thaw_file(freeze->id), {}, mrlease::wire::Frame::kStatus, nullptr);
+    Outcome o =
+        ctx->impl->connection().call(protocol::thaw_file(freeze->id), {}, mrlease::wire::Frame::kStatus, nullptr);
     std::lock_guard lock(ctx->mutex);
     ctx->freezes.erase(freeze);
     return o;
@@ -155,11 +155,16 @@ int mrl_probe(mrl_ctx* ctx, ibv_context* device, int fd, mrl_caps* caps) {
 
 const char* mrl_backing_name(enum mrl_backing backing) {
   switch (backing) {
-    case MRL_BACKING_AUTO: return "auto";
-    case MRL_BACKING_DIRECT: return "direct";
-    case MRL_BACKING_ODP: return "odp";
-    case MRL_BACKING_ODP_COOPERATIVE: return "odp-cooperative";
-    case MRL_BACKING_BOUNCE: return "bounce";
+    case MRL_BACKING_AUTO:
+      return "auto";
+    case MRL_BACKING_DIRECT:
+      return "direct";
+    case MRL_BACKING_ODP:
+      return "odp";
+    case MRL_BACKING_ODP_COOPERATIVE:
+      return "odp-cooperative";
+    case MRL_BACKING_BOUNCE:
+      return "bounce";
   }
   return "unknown";
 }

@@ -98,7 +98,8 @@ int mrl_get_info(const mrl_region* region, mrl_info* info) {
 }
 
 int mrl_sync(mrl_region* region, uint64_t offset, uint64_t length) {
-  return guarded([&]() -> Outcome { return region == nullptr ? missing("region") : region->impl->sync(offset, length); });
+  return guarded(
+      [&]() -> Outcome { return region == nullptr ? missing("region") : region->impl->sync(offset, length); });
 }
 
 int mrl_extend(mrl_region* region, uint64_t* size) {

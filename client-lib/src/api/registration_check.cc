@@ -39,7 +39,8 @@ Outcome check_kind(int fd, mode_t mode) {
 Outcome check_range(std::uint64_t offset, std::uint64_t length) {
   if (length == 0) return {EINVAL, "length is 0; a lease covers at least one byte"};
   if (offset % kPage != 0) {
-    return {EINVAL, "offset " + std::to_string(offset) + " is not a multiple of the page size, " + std::to_string(kPage)};
+    return {EINVAL,
+            "offset " + std::to_string(offset) + " is not a multiple of the page size, " + std::to_string(kPage)};
   }
   // off_t is signed; the last page must be addressable too.
   const std::uint64_t most = page_down(static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()));
@@ -84,8 +85,8 @@ Outcome check_options(const mrl_reg_options* given, mrl_reg_options* out) {
     return {EINVAL, "options.backing is " + std::to_string(out->backing) + ", which is none of enum mrl_backing"};
   }
   if ((out->accept_quirks & ~static_cast<std::uint32_t>(MRL_QUIRK_ODP_PAGE_ALIGNED)) != 0) {
-    return {EINVAL, "options.accept_quirks has bits that are none of enum mrl_quirk: " +
-                        std::to_string(out->accept_quirks)};
+    return {EINVAL,
+            "options.accept_quirks has bits that are none of enum mrl_quirk: " + std::to_string(out->accept_quirks)};
   }
   if ((out->flags & ~static_cast<std::uint32_t>(MRL_REG_SHARE | MRL_REG_PRESERVE_ORPHANS)) != 0) {
     return {EINVAL, "options.flags has bits that are none of enum mrl_reg_flags: " + std::to_string(out->flags)};

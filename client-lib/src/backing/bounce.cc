@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bounce: the daemon has the same memfd mapped and does all the work; only a revoke comes here, and the region serves that.
-#include "client-lib/src/backing/backing.h"
-
+// Bounce: the daemon has the same memfd mapped and does all the work; only a revoke comes here, and the region serves
+// that.
 #include <sys/mman.h>
+
+#include "client-lib/src/backing/backing.h"
 
 namespace mrlease::client {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The file's own pages, pinned: every break that removes pages or wants them still needs the application to be quiet and
-// the memory region to go.
+// The file's own pages, pinned: every break that removes pages or wants them still needs the application to be quiet
+// and the memory region to go.
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -18,12 +18,18 @@ class Direct final : public Backing {
 
   Outcome comply(RecallOrder order) override {
     switch (order.recall.action()) {
-      case wire::v1::ACTION_QUIESCE: return quiet_and_gone(order);
-      case wire::v1::ACTION_REREGISTER: return reregister(order.recall.size());
-      case wire::v1::ACTION_DIRTY: return dirty(order.recall);
-      case wire::v1::ACTION_FREEZE: return freeze(order);
-      case wire::v1::ACTION_THAW: return thaw(order);
-      default: return not_for_this_backing(order.recall, "direct");
+      case wire::v1::ACTION_QUIESCE:
+        return quiet_and_gone(order);
+      case wire::v1::ACTION_REREGISTER:
+        return reregister(order.recall.size());
+      case wire::v1::ACTION_DIRTY:
+        return dirty(order.recall);
+      case wire::v1::ACTION_FREEZE:
+        return freeze(order);
+      case wire::v1::ACTION_THAW:
+        return thaw(order);
+      default:
+        return not_for_this_backing(order.recall, "direct");
     }
   }
 
@@ -51,7 +57,10 @@ class Direct final : public Backing {
   }
 
  private:
-  struct Frozen { Store store; PageSpan span; };
+  struct Frozen {
+    Store store;
+    PageSpan span;
+  };
 
   Outcome quiet_and_gone(const RecallOrder& order) {
     Outcome quiet = services_.quiesce(order);
@@ -116,7 +125,8 @@ class Direct final : public Backing {
   Outcome back_to_file(const Frozen& frozen) {
     const Layout& l = services_.layout();
     const std::uint64_t begin = frozen.span.begin * kPage;
-    const std::uint64_t end = std::min(l.file_offset + std::min(services_.length(), frozen.span.end * kPage), frozen.store.end);
+    const std::uint64_t end =
+        std::min(l.file_offset + std::min(services_.length(), frozen.span.end * kPage), frozen.store.end);
     const std::uint64_t bytes = end - (l.file_offset + begin);
     if ((l.protection & PROT_WRITE) != 0) {
       Outcome merged = services_.merge(frozen.store, {{l.file_offset + begin, bytes}});

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// On-demand pages without userfaultfd. A freeze swaps a MAP_PRIVATE mapping of the file over the region: what is written
-// becomes copies, the file stands still, nobody pauses. Getting the copies back, and moving a tail off the file, needs the
-// application to be quiet for a moment.
+// On-demand pages without userfaultfd. A freeze swaps a MAP_PRIVATE mapping of the file over the region: what is
+// written becomes copies, the file stands still, nobody pauses. Getting the copies back, and moving a tail off the
+// file, needs the application to be quiet for a moment.
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,11 +21,16 @@ class Cooperative final : public Backing {
 
   Outcome comply(RecallOrder order) override {
     switch (order.recall.action()) {
-      case wire::v1::ACTION_FREEZE: return freeze(order);
-      case wire::v1::ACTION_THAW: return thaw(order);
-      case wire::v1::ACTION_TRIM: return trim(order);
-      case wire::v1::ACTION_SETTLE: return settle(order.recall.store(), order.recall.size());
-      default: return not_for_this_backing(order.recall, "cooperative odp");
+      case wire::v1::ACTION_FREEZE:
+        return freeze(order);
+      case wire::v1::ACTION_THAW:
+        return thaw(order);
+      case wire::v1::ACTION_TRIM:
+        return trim(order);
+      case wire::v1::ACTION_SETTLE:
+        return settle(order.recall.store(), order.recall.size());
+      default:
+        return not_for_this_backing(order.recall, "cooperative odp");
     }
   }
 
@@ -66,7 +71,7 @@ class Cooperative final : public Backing {
  private:
   struct Held {
     Store store;
-    bool copies = false;  // a freeze: the pages are private copies; else the store itself is mapped
+    bool copies = false;                    // a freeze: the pages are private copies; else the store itself is mapped
     std::vector<protocol::FileRange> owed;  // in the store already, not yet in the file
   };
   const Layout& layout() const { return services_.layout(); }

@@ -12,8 +12,8 @@ class Transparent final : public Backing {
         preserve_(preserve),
         exchange_(
             resolver, services.pagemap(), services.layout(),
-            [this](const Store& store, const auto& ranges) { return services_.merge(store, ranges); },
-            peer_budget_ms) {}
+            [this](const Store& store, const auto& ranges) { return services_.merge(store, ranges); }, peer_budget_ms) {
+  }
 
   Outcome start() { return exchange_.start(); }
 
@@ -21,14 +21,17 @@ class Transparent final : public Backing {
     const wire::v1::Recall& r = order.recall;
     switch (r.action()) {
       case wire::v1::ACTION_FREEZE:
-      case wire::v1::ACTION_TRIM: return swap_in(order);
-      case wire::v1::ACTION_THAW: return exchange_.thaw(r.store(), order.deadline);
+      case wire::v1::ACTION_TRIM:
+        return swap_in(order);
+      case wire::v1::ACTION_THAW:
+        return exchange_.thaw(r.store(), order.deadline);
       case wire::v1::ACTION_SETTLE: {
         Outcome settled = exchange_.settle(r.store(), r.size(), order.deadline);
         if (settled.ok()) services_.set_file_size(r.size());
         return settled;
       }
-      default: return not_for_this_backing(r, "transparent odp");
+      default:
+        return not_for_this_backing(r, "transparent odp");
     }
   }
 

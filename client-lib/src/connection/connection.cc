@@ -52,8 +52,8 @@ Outcome Connection::connect(const std::string& path, wire::Fd* socket) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof address.sun_path) {
-    return {EINVAL, "the socket path must have 1 to " + std::to_string(sizeof address.sun_path - 1) + " bytes, this has " +
-                        std::to_string(path.size())};
+    return {EINVAL, "the socket path must have 1 to " + std::to_string(sizeof address.sun_path - 1) +
+                        " bytes, this has " + std::to_string(path.size())};
   }
   path.copy(address.sun_path, path.size());
   wire::Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
@@ -178,7 +178,8 @@ Outcome Connection::Impl::send_now(const wire::Frame& frame, const std::vector<i
     if (code == 0) return {};
     if (code == EPIPE || code == ECONNRESET) return {ENOTCONN, "mrleased has closed the connection"};
     if (code != EAGAIN) return from_errno("send to mrleased", code);
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     if (left.count() <= 0) return {ETIMEDOUT, "mrleased does not read its socket"};
     pollfd room{fd, POLLOUT, 0};
     ::poll(&room, 1, static_cast<int>(left.count()));

@@ -16,9 +16,9 @@
 namespace mrlease::client {
 
 struct Event {
-  mrl_event data{};                    // struct_size and message are filled in at delivery
+  mrl_event data{};  // struct_size and message are filled in at delivery
   std::string message;
-  std::function<void(int)> answered;   // RECALL: gets what the callback returned
+  std::function<void(int)> answered;  // RECALL: gets what the callback returned
 };
 
 // Thread-safe. The callback runs with no lock held.

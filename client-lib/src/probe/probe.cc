@@ -46,7 +46,9 @@ class Target {
   verbs::Mr mr_;
 };
 
-struct Transfer { std::size_t offset, length; };
+struct Transfer {
+  std::size_t offset, length;
+};
 
 // Every byte of the target is looked at: those that were meant, and all others.
 Outcome transfer_and_compare(verbs::Loopback& on, Target& target, Transfer t) {

@@ -142,19 +142,24 @@ Outcome check_recall(const wire::v1::Recall& recall) {
     return {EOPNOTSUPP, "this library does not know recall action " + std::to_string(recall.action())};
   }
   if (recall.offset() + recall.length() < recall.offset()) {
-    return {EINVAL, "a recall of " + std::to_string(recall.length()) + " bytes at " +
-                        std::to_string(recall.offset()) + " overflows"};
+    return {EINVAL, "a recall of " + std::to_string(recall.length()) + " bytes at " + std::to_string(recall.offset()) +
+                        " overflows"};
   }
   return {};
 }
 
 const char* guard_name(wire::v1::Guard guard) {
   switch (guard) {
-    case wire::v1::GUARD_PRECONTENT: return "precontent";
-    case wire::v1::GUARD_LEASE: return "lease";
-    case wire::v1::GUARD_SEAL: return "seal";
-    case wire::v1::GUARD_OBSERVE: return "observe";
-    default: return "none";
+    case wire::v1::GUARD_PRECONTENT:
+      return "precontent";
+    case wire::v1::GUARD_LEASE:
+      return "lease";
+    case wire::v1::GUARD_SEAL:
+      return "seal";
+    case wire::v1::GUARD_OBSERVE:
+      return "observe";
+    default:
+      return "none";
   }
 }
 

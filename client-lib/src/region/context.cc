@@ -44,7 +44,8 @@ Outcome Context::start(wire::Fd socket, const Options& options) {
   if (!o.ok()) return o;
   welcome_ = reply.frame.welcome();
   if (welcome_.version() < wire::kVersionMin || welcome_.version() > wire::kVersionMax) {
-    return {EPROTO, "mrleased chose version " + std::to_string(welcome_.version()) + ", which this library does not speak"};
+    return {EPROTO,
+            "mrleased chose version " + std::to_string(welcome_.version()) + ", which this library does not speak"};
   }
   userfaultfd_reason_ = welcome_.userfaultfd_reason();
   if (welcome_.userfaultfd() && !reply.fds.empty()) {
@@ -115,9 +116,14 @@ void Context::on_notice(const wire::v1::Notice& notice) {
   auto region = find(notice.lease());
   if (!region) return;
   switch (notice.kind()) {
-    case wire::v1::Notice::FENCED: region->on_fenced(notice.message()); break;
-    case wire::v1::Notice::TRIMMED: region->on_trimmed(notice.size()); break;
-    default: break;  // GREW: mrl_extend() is the application's choice
+    case wire::v1::Notice::FENCED:
+      region->on_fenced(notice.message());
+      break;
+    case wire::v1::Notice::TRIMMED:
+      region->on_trimmed(notice.size());
+      break;
+    default:
+      break;  // GREW: mrl_extend() is the application's choice
   }
 }
 

@@ -62,8 +62,12 @@ class Context {
   void on_closed(const std::string& why);
   std::shared_ptr<Region> find(std::uint64_t lease);
 
-  // cmd_fd: a duplicate, to tell a device that was closed and opened again at the same address from the one that was told.
-  struct UsedDevice { std::uint32_t number = 0, driver_id = 0; wire::Fd cmd_fd; };
+  // cmd_fd: a duplicate, to tell a device that was closed and opened again at the same address from the one that was
+  // told.
+  struct UsedDevice {
+    std::uint32_t number = 0, driver_id = 0;
+    wire::Fd cmd_fd;
+  };
   EventQueue events_;
   Pagemap pagemap_;
   wire::v1::Welcome welcome_;

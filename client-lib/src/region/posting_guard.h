@@ -18,13 +18,15 @@ class PostingGuard {
   // 0, EAGAIN while closed, EKEYREVOKED once revoked.
   int enter() {
     const std::uint64_t before = word_.fetch_add(1, std::memory_order_acquire);
-    if ((before & (kClosed | kRevoked)) == 0) [[likely]] return 0;
+    if ((before & (kClosed | kRevoked)) == 0) [[likely]]
+      return 0;
     leave();
     return (before & kRevoked) != 0 ? EKEYREVOKED : EAGAIN;
   }
   void leave() {
     const std::uint64_t before = word_.fetch_sub(1, std::memory_order_release);
-    if ((before & (kClosed | kRevoked)) != 0 && (before & kCount) == 1) [[unlikely]] wake();
+    if ((before & (kClosed | kRevoked)) != 0 && (before & kCount) == 1) [[unlikely]]
+      wake();
   }
   void close() { word_.fetch_or(kClosed); }
   void open() { word_.fetch_and(~kClosed); }
@@ -35,8 +37,8 @@ class PostingGuard {
   // After close(): until nobody is inside, or `give_up` says so (looked at when woken), or the deadline: false.
   bool wait_drained(std::chrono::steady_clock::time_point deadline, const std::function<bool()>& give_up) {
     std::unique_lock lock(mutex_);
-    return drained_.wait_until(
-        lock, deadline, [&] { return (word_.load(std::memory_order_acquire) & kCount) == 0 || give_up(); });
+    return drained_.wait_until(lock, deadline,
+                               [&] { return (word_.load(std::memory_order_acquire) & kCount) == 0 || give_up(); });
   }
   void wake() {
     std::lock_guard lock(mutex_);

@@ -16,10 +16,14 @@ namespace {
 
 wire::v1::Backing on_wire(const Choice& choice) {
   switch (choice.backing) {
-    case MRL_BACKING_DIRECT: return wire::v1::BACKING_DIRECT;
-    case MRL_BACKING_ODP: return wire::v1::BACKING_ODP_TRANSPARENT;
-    case MRL_BACKING_ODP_COOPERATIVE: return wire::v1::BACKING_ODP_COOPERATIVE;
-    default: return wire::v1::BACKING_BOUNCE;
+    case MRL_BACKING_DIRECT:
+      return wire::v1::BACKING_DIRECT;
+    case MRL_BACKING_ODP:
+      return wire::v1::BACKING_ODP_TRANSPARENT;
+    case MRL_BACKING_ODP_COOPERATIVE:
+      return wire::v1::BACKING_ODP_COOPERATIVE;
+    default:
+      return wire::v1::BACKING_BOUNCE;
   }
 }
 
@@ -72,8 +76,9 @@ Outcome Region::set_up() {
 }
 
 Outcome Region::ask_daemon(Reply* granted) {
-  const protocol::LeaseRequest request{{spec_.offset, spec_.length}, spec_.write,           on_wire(spec_.choice),
-                                       spec_.share,                  spec_.preserve_orphans, spec_.peer_budget_ms};
+  const protocol::LeaseRequest request{{spec_.offset, spec_.length}, spec_.write,
+                                       on_wire(spec_.choice),        spec_.share,
+                                       spec_.preserve_orphans,       spec_.peer_budget_ms};
   Outcome o = context_.connection().call(protocol::register_lease(request), {layout_.file}, wire::Frame::kGranted,
                                          granted, [this](const wire::Frame& reply) {
                                            if (!reply.has_granted()) return;
@@ -104,11 +109,17 @@ Outcome Region::map(Reply& granted) {
 
 Outcome Region::make_backing() {
   switch (spec_.choice.backing) {
-    case MRL_BACKING_DIRECT: backing_ = make_direct(*this); return {};
-    case MRL_BACKING_ODP_COOPERATIVE: backing_ = make_cooperative(*this, spec_.preserve_orphans); return {};
+    case MRL_BACKING_DIRECT:
+      backing_ = make_direct(*this);
+      return {};
+    case MRL_BACKING_ODP_COOPERATIVE:
+      backing_ = make_cooperative(*this, spec_.preserve_orphans);
+      return {};
     case MRL_BACKING_ODP:
       return make_transparent(*this, *context_.resolver(), spec_.peer_budget_ms, spec_.preserve_orphans, &backing_);
-    default: backing_ = make_bounce(*this); return {};
+    default:
+      backing_ = make_bounce(*this);
+      return {};
   }
 }
 
@@ -117,15 +128,15 @@ Outcome Region::make_mr(std::uint64_t bytes) {
   verbs::Mr made;
   Outcome o = verbs::register_mr(spec_.pd, layout_.base, bytes, spec_.access, odp, &made);
   if (o.code == EFAULT && spec_.choice.backing == MRL_BACKING_DIRECT) {
-    return {EOPNOTSUPP, o.text + ": this kernel refuses to pin a file mapping for writing (6.5 and later); use ODP or "
-                                 "bounce backing"};
+    return {EOPNOTSUPP, o.text +
+                            ": this kernel refuses to pin a file mapping for writing (6.5 and later); use ODP or "
+                            "bounce backing"};
   }
   if (o.code == EOPNOTSUPP || o.code == EFAULT) o.text += "; use MRL_BACKING_BOUNCE";
   if (!o.ok()) return o;
   const auto address = reinterpret_cast<std::uint64_t>(layout_.base);
-  o = context_.connection().call(
-      protocol::add_mr(lease_, {device_, made.handle, made.lkey, made.rkey, address, bytes}), {}, wire::Frame::kStatus,
-      nullptr);
+  o = context_.connection().call(protocol::add_mr(lease_, {device_, made.handle, made.lkey, made.rkey, address, bytes}),
+                                 {}, wire::Frame::kStatus, nullptr);
   // Not told, so the daemon cannot have destroyed it: this handle is still ours.
   if (!o.ok() && !(o.code == ENOTCONN && generation_ > 0)) {
     (void)verbs::deregister_mr(made.mr);
@@ -146,13 +157,14 @@ Outcome Region::drop_mr() {
   mr_now_ = nullptr;
   Outcome o;
   if (!fenced_) {
-    o = context_.connection().call(protocol::remove_mr(lease_, device_, dropped.handle), {}, wire::Frame::kStatus, nullptr);
+    o = context_.connection().call(protocol::remove_mr(lease_, device_, dropped.handle), {}, wire::Frame::kStatus,
+                                   nullptr);
   }
   mr_ = {};
   const bool ours = !fenced_ && (o.ok() || (o.code == ENOTCONN && verbs::still_ours(dropped.mr, device_driver_)));
   if (!ours) {
-    // The daemon destroyed it (or may do so any moment): the handle may be a stranger's by now. The provider's struct is
-    // kept for ever; that is the price. ENOENT: the daemon does not know the lease any more.
+    // The daemon destroyed it (or may do so any moment): the handle may be a stranger's by now. The provider's struct
+    // is kept for ever; that is the price. ENOENT: the daemon does not know the lease any more.
     context_.leaked_mrs++;
     if (o.code == EKEYREVOKED || o.code == ENOENT) on_fenced(o.text);
     return o.code == ENOENT ? Outcome{EKEYREVOKED, o.text} : o;
@@ -217,8 +229,8 @@ Outcome Region::sync(std::uint64_t offset, std::uint64_t length) {
   }
   if (length == 0) length = end - offset;
   if (length == 0) return {};
-  Outcome o = context_.connection().call(protocol::sync_file({offset, length}), {layout_.file}, wire::Frame::kStatus,
-                                         nullptr);
+  Outcome o =
+      context_.connection().call(protocol::sync_file({offset, length}), {layout_.file}, wire::Frame::kStatus, nullptr);
   return o.code == ENOTCONN ? finish_without_daemon() : o;
 }
 

@@ -25,8 +25,8 @@ struct RegionSpec {
   std::uint32_t peer_budget_ms = 200;
 };
 
-// Thread-safe. Two locks: `operation_` for what exchanges mappings or registrations (recalls, extend, dereg: they wait for
-// the daemon and for the application under it), `mutex_` for the fields that getters read (nothing waits under it).
+// Thread-safe. Two locks: `operation_` for what exchanges mappings or registrations (recalls, extend, dereg: they wait
+// for the daemon and for the application under it), `mutex_` for the fields that getters read (nothing waits under it).
 class Region final : public Services, public std::enable_shared_from_this<Region> {
  public:
   static Outcome create(Context& context, RegionSpec spec, mrl_region* handle, std::shared_ptr<Region>* out);

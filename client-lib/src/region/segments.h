@@ -29,8 +29,8 @@ class Segments {
   // The Store segments of that store (not its orphans).
   std::vector<Segment> of_store(std::uint64_t store) const;
   bool uses(std::uint64_t store) const;  // Store or Orphan
-  // Neighbours of kind File are joined. Segments of a store are not: each is a mapping of its own, and mremap(2) moves one
-  // mapping at a time.
+  // Neighbours of kind File are joined. Segments of a store are not: each is a mapping of its own, and mremap(2) moves
+  // one mapping at a time.
   void set(std::uint64_t begin, std::uint64_t end, Segment::Kind kind, std::uint64_t store = 0);
 
  private:

@@ -17,7 +17,7 @@ namespace mrlease::client {
 struct Store {
   std::uint64_t id = 0;
   wire::Fd memfd;
-  std::uint64_t begin = 0;  // within the file; byte 0 of the memfd
+  std::uint64_t begin = 0;    // within the file; byte 0 of the memfd
   std::uint64_t end = ~0ull;  // within the file: nothing beyond is merged (a lease may end inside a page)
 };
 
@@ -32,7 +32,7 @@ struct Layout {
   std::uint64_t length = 0;  // whole pages
   int file = -1;             // not owned
   std::uint64_t file_offset = 0;
-  int protection = 0;        // of mmap(2)
+  int protection = 0;  // of mmap(2)
   std::uint64_t pages() const { return length / kPage; }
 };
 
@@ -46,6 +46,7 @@ Outcome write_back_store(int file, const Store& store, const std::vector<protoco
 // What the recall says of its store.
 Outcome store_of_recall(const wire::v1::Recall& recall, wire::Fd memfd, Store* out);
 // Pages that are true, as ranges of the file; cut to what the store may hold.
-std::vector<protocol::FileRange> ranges_of(const std::vector<bool>& pages, std::uint64_t first_byte, const Store& store);
+std::vector<protocol::FileRange> ranges_of(const std::vector<bool>& pages, std::uint64_t first_byte,
+                                           const Store& store);
 
 }  // namespace mrlease::client

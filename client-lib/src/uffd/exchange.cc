@@ -13,7 +13,9 @@ namespace {
 std::uint64_t address(const void* p) { return reinterpret_cast<std::uint64_t>(p); }
 
 // Pages of the region that [offset, offset + length) of the file touches; length 0: to the end.
-struct PageSpan { std::uint64_t begin, end; };
+struct PageSpan {
+  std::uint64_t begin, end;
+};
 PageSpan span_of(const Layout& l, std::uint64_t offset, std::uint64_t length) {
   const std::uint64_t end = length == 0 ? l.file_offset + l.length : offset + length;
   const std::uint64_t from = std::max(offset, l.file_offset), to = std::min(end, l.file_offset + l.length);
@@ -65,8 +67,8 @@ Outcome Exchange::freeze(Store store, std::uint64_t offset, std::uint64_t length
   if (span.begin == span.end) return {};
   const std::uint64_t first = layout_.file_offset + span.begin * kPage;
   if (store.begin > first || first + (span.end - span.begin) * kPage > store.begin + size) {
-    return {EINVAL, "the store of " + std::to_string(size) + " bytes for offset " +
-                        std::to_string(store.begin) + " does not cover the range that is recalled"};
+    return {EINVAL, "the store of " + std::to_string(size) + " bytes for offset " + std::to_string(store.begin) +
+                        " does not cover the range that is recalled"};
   }
   const std::uint64_t id = store.id;
   stores_[id] = std::make_unique<Store>(std::move(store));
@@ -124,8 +126,8 @@ Outcome Exchange::swap_in(Store& store, const Segment& s) {
   return {};
 }
 
-// A trim over what a freeze holds: its pages are copied into the trim's store behind a gate. Every one of them counts as
-// written afterwards, since only the old store's page table knew better.
+// A trim over what a freeze holds: its pages are copied into the trim's store behind a gate. Every one of them counts
+// as written afterwards, since only the old store's page table knew better.
 Outcome Exchange::move_over(Store& to, const Segment& s) {
   Store& from = store_of(s);
   char* made = nullptr;
@@ -138,8 +140,8 @@ Outcome Exchange::move_over(Store& to, const Segment& s) {
   Delta copied;
   copied.pages.assign(s.pages(), false);
   // MREMAP_DONTUNMAP leaves an empty watched mapping: device and CPU wait there.
-  if (outcome.ok() && ::mremap(at(s.begin), length, length, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, aside) !=
-                          aside) {
+  if (outcome.ok() &&
+      ::mremap(at(s.begin), length, length, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, aside) != aside) {
     outcome = from_errno("mremap of the region aside");
   }
   char page[kPage];

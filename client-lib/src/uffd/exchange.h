@@ -27,8 +27,8 @@ class Exchange {
 
   Outcome start();  // makes the second mapping that pages are filled from
 
-  // [offset, offset + length) of the file: the store's pages, filled from the file when they are first touched. Pages that
-  // are on another store go over to this one with their content.
+  // [offset, offset + length) of the file: the store's pages, filled from the file when they are first touched. Pages
+  // that are on another store go over to this one with their content.
   Outcome freeze(Store store, std::uint64_t offset, std::uint64_t length);
   // Fill every page of the store from the file now, before a truncate takes it away.
   Outcome prefill(std::uint64_t store, Deadline until);
@@ -46,8 +46,13 @@ class Exchange {
   const ExchangeStats& stats() const { return stats_; }
 
  private:
-  struct Delta { std::vector<bool> pages; std::uint64_t count = 0; };
-  struct Pace { std::uint64_t us = 0, pages = 0; };
+  struct Delta {
+    std::vector<bool> pages;
+    std::uint64_t count = 0;
+  };
+  struct Pace {
+    std::uint64_t us = 0, pages = 0;
+  };
 
   char* at(std::uint64_t page) const { return layout_.base + page * kPage; }
   Store& store_of(const Segment& s) { return *stores_.at(s.store); }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the store back to the file: what was written is merged in rounds while device and CPU go on; then an empty, watched
-// mapping (the gate) makes them wait for the merge of the last few pages.
+// From the store back to the file: what was written is merged in rounds while device and CPU go on; then an empty,
+// watched mapping (the gate) makes them wait for the merge of the last few pages.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -16,7 +16,8 @@ constexpr int kRounds = 8, kRoundsMax = 64;
 
 std::uint64_t address(const void* p) { return reinterpret_cast<std::uint64_t>(p); }
 std::uint64_t us_since(Clock::time_point start) {
-  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count());
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count());
 }
 
 }  // namespace
@@ -60,8 +61,8 @@ Outcome Exchange::thaw_segment(const Segment& s, Deadline until) {
   return {};
 }
 
-// Merges while the device writes. Stops when what is left is small, or does not shrink; but goes on while the last merge
-// would stall the peer for more than half of its budget, as long as the recall's time allows.
+// Merges while the device writes. Stops when what is left is small, or does not shrink; but goes on while the last
+// merge would stall the peer for more than half of its budget, as long as the recall's time allows.
 Outcome Exchange::rounds(const Segment& s, Deadline until, Pace* pace) {
   const auto enough = Clock::now() + (until - Clock::now()) / 2;
   std::uint64_t before = ~0ull;
@@ -116,8 +117,8 @@ Outcome Exchange::gate(const Segment& s, char* incoming, std::uint64_t* stall_us
   return outcome;
 }
 
-// Written pages, and those that were in the page table once and are not any more: reclaim does not say whether they were
-// written. If the scan fails, everything that was ever there.
+// Written pages, and those that were in the page table once and are not any more: reclaim does not say whether they
+// were written. If the scan fails, everything that was ever there.
 Outcome Exchange::last_delta(const Segment& s, const char* moved, Delta* delta) {
   Pagemap::Pages scanned;
   Outcome outcome = pagemap_.scan(moved, s.pages() * kPage, false, &scanned);
@@ -135,6 +136,7 @@ Outcome Exchange::last_delta(const Segment& s, const char* moved, Delta* delta) 
 }
 
 Outcome Exchange::merge(const Segment& s, const Delta& delta) {
+  if ((layout_.protection & PROT_WRITE) == 0) return {};  // nobody could write; reclaim alone made it look so
   const Store& store = store_of(s);
   Outcome outcome = merge_(store, ranges_of(delta.pages, layout_.file_offset + s.begin * kPage, store));
   if (outcome.ok()) stats_.pages_merged += delta.count;

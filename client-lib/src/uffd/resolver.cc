@@ -15,8 +15,7 @@ namespace {
 alignas(kPage) constexpr char kZeros[kPage] = {};
 }
 
-Resolver::Resolver(Userfaultfd userfaultfd)
-    : userfaultfd_(std::move(userfaultfd)), stop_(::eventfd(0, EFD_CLOEXEC)) {
+Resolver::Resolver(Userfaultfd userfaultfd) : userfaultfd_(std::move(userfaultfd)), stop_(::eventfd(0, EFD_CLOEXEC)) {
   if (!stop_) throw std::system_error(errno, std::generic_category(), "eventfd");
   thread_ = std::thread([this] { run(); });
 }

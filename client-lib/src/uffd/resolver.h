@@ -2,8 +2,8 @@
 // The resolver: a private thread that answers the faults of frozen ranges.
 //
 // Its rules, each found by trying: it never touches leased memory (its own fault would wait for itself); mremap(2) of a
-// watched range runs on another thread (it waits until this one has read its event); on EAGAIN, which means that such an
-// event is waiting, the page is woken and reading goes on: retrying in place hangs.
+// watched range runs on another thread (it waits until this one has read its event); on EAGAIN, which means that such
+// an event is waiting, the page is woken and reading goes on: retrying in place hangs.
 #pragma once
 
 #include <cstdint>

@@ -24,7 +24,7 @@ class Userfaultfd {
   int watch(void* begin, std::size_t length) const;    // UFFDIO_REGISTER: missing, write-protect, minor
   int unwatch(void* begin, std::size_t length) const;  // UFFDIO_UNREGISTER
   int fill(std::uint64_t page, const void* from, std::size_t length, std::size_t* filled = nullptr) const;
-  int proceed(std::uint64_t page) const;               // UFFDIO_CONTINUE: the page is in the store already
+  int proceed(std::uint64_t page) const;  // UFFDIO_CONTINUE: the page is in the store already
   int poison(std::uint64_t page) const;
   void wake(std::uint64_t begin, std::size_t length) const;
 

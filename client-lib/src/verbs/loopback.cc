@@ -75,8 +75,10 @@ Outcome connect(ibv_qp* qp, std::uint32_t peer, const Path& path) {
     a.ah_attr.grh.sgid_index = path.gid_index;
     a.ah_attr.grh.hop_limit = 1;
   }
-  o = modify(qp, &a, IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
-                         IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER, "RTR");
+  o = modify(qp, &a,
+             IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
+                 IBV_QP_MIN_RNR_TIMER,
+             "RTR");
   if (!o.ok()) return o;
   a = {};
   a.qp_state = IBV_QPS_RTS;
@@ -84,8 +86,10 @@ Outcome connect(ibv_qp* qp, std::uint32_t peer, const Path& path) {
   a.retry_cnt = 7;
   a.rnr_retry = 7;
   a.max_rd_atomic = 1;
-  return modify(qp, &a, IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN |
-                            IBV_QP_MAX_QP_RD_ATOMIC, "RTS");
+  return modify(
+      qp, &a,
+      IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC,
+      "RTS");
 }
 
 }  // namespace
@@ -141,7 +145,8 @@ Outcome Loopback::create(ibv_context* device, std::unique_ptr<Loopback>* out) {
 }
 
 Outcome Loopback::write(std::uint64_t address, std::uint32_t rkey, std::size_t length) {
-  ibv_sge piece{reinterpret_cast<std::uint64_t>(impl_->source), static_cast<std::uint32_t>(length), impl_->source_mr.lkey};
+  ibv_sge piece{reinterpret_cast<std::uint64_t>(impl_->source), static_cast<std::uint32_t>(length),
+                impl_->source_mr.lkey};
   ibv_send_wr request{};
   request.sg_list = &piece;
   request.num_sge = 1;

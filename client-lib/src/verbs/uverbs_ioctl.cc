@@ -29,7 +29,8 @@ static_assert(offsetof(Call<1>, attribute) == kHeader && sizeof(Attribute) == 16
 
 }  // namespace
 
-// drivers/infiniband/core/uverbs_ioctl.c compares the driver_id (EINVAL) before it looks the method up (EPROTONOSUPPORT).
+// drivers/infiniband/core/uverbs_ioctl.c compares the driver_id (EINVAL) before it looks the method up
+// (EPROTONOSUPPORT).
 std::uint32_t find_driver_id(int cmd_fd) {
   constexpr std::uint32_t kTried = 64;  // enum rdma_driver_id, rdma/ib_user_ioctl_verbs.h, has about twenty
   for (std::uint32_t id = 0; id < kTried; id++) {
@@ -52,8 +53,10 @@ bool still_ours(const ibv_mr* mr, std::uint32_t driver_id) {
   call.driver_id = driver_id;
   const std::uint16_t mandatory = UVERBS_ATTR_F_MANDATORY;
   call.attribute[0] = {UVERBS_ATTR_QUERY_MR_HANDLE, 0, mandatory, 0, mr->handle};
-  call.attribute[1] = {UVERBS_ATTR_QUERY_MR_RESP_LKEY, sizeof lkey, mandatory, 0, reinterpret_cast<std::uint64_t>(&lkey)};
-  call.attribute[2] = {UVERBS_ATTR_QUERY_MR_RESP_RKEY, sizeof rkey, mandatory, 0, reinterpret_cast<std::uint64_t>(&rkey)};
+  call.attribute[1] = {UVERBS_ATTR_QUERY_MR_RESP_LKEY, sizeof lkey, mandatory, 0,
+                       reinterpret_cast<std::uint64_t>(&lkey)};
+  call.attribute[2] = {UVERBS_ATTR_QUERY_MR_RESP_RKEY, sizeof rkey, mandatory, 0,
+                       reinterpret_cast<std::uint64_t>(&rkey)};
   call.attribute[3] = {UVERBS_ATTR_QUERY_MR_RESP_LENGTH, sizeof length, mandatory, 0,
                        reinterpret_cast<std::uint64_t>(&length)};
   if (::ioctl(mr->context->cmd_fd, RDMA_VERBS_IOCTL, &call) != 0) {

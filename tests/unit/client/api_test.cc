@@ -127,7 +127,8 @@ TEST_F(ApiTest, BadArgumentsNeverReachTheDaemon) {
   EXPECT_EQ(mrl_close(ctx), 0);
   acceptor_.join();
   acceptor_ = std::thread([] {});
-  EXPECT_EQ(daemon_->count(Frame::kRegister) + daemon_->count(Frame::kFreezeFile) + daemon_->count(Frame::kSyncFile), 0);
+  EXPECT_EQ(daemon_->count(Frame::kRegister) + daemon_->count(Frame::kFreezeFile) + daemon_->count(Frame::kSyncFile),
+            0);
 }
 
 TEST_F(ApiTest, TheWrapperOwnsAndThrows) {

@@ -21,9 +21,9 @@ class ConnectionTest : public ::testing::Test {
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
     daemon_ = std::make_unique<ScriptedDaemon>(wire::Fd(pair[1]));
     raw_ = pair[1];
-    connection_ = std::make_unique<Connection>(
-        wire::Fd(pair[0]), Sinks{[](wire::v1::Recall, wire::Fd) {}, [](const wire::v1::Notice&) {},
-                                 [this](const std::string& why) { closed_.set_value(why); }});
+    connection_ = std::make_unique<Connection>(wire::Fd(pair[0]),
+                                               Sinks{[](wire::v1::Recall, wire::Fd) {}, [](const wire::v1::Notice&) {},
+                                                     [this](const std::string& why) { closed_.set_value(why); }});
   }
   void TearDown() override { connection_.reset(); }
   int raw_ = -1;
@@ -85,8 +85,8 @@ TEST_F(ConnectionTest, ALeaseThatNobodyWaitsForIsGivenBack) {
 
 TEST_F(ConnectionTest, CloseEndsWhoWaits) {
   daemon_->script([](ScriptedDaemon&, const Frame&) { return true; });
-  auto waiting = std::async(std::launch::async,
-                            [this] { return connection_->call(protocol::release(1), {}, Frame::kStatus, nullptr).code; });
+  auto waiting = std::async(
+      std::launch::async, [this] { return connection_->call(protocol::release(1), {}, Frame::kStatus, nullptr).code; });
   ASSERT_TRUE(daemon_->wait_for(Frame::kRelease, 1));
   connection_->close();
   EXPECT_EQ(waiting.get(), ENOTCONN);

@@ -33,8 +33,8 @@ class ScriptedDaemon {
     return done.get_future().get();
   }
   std::function<void(int nth)> during;  // runs inside each merge, behind its work
-  std::atomic<int> fail{0};  // errno for the next merges
-  std::atomic<int> fail_after{-1};  // that many merges go well first
+  std::atomic<int> fail{0};             // errno for the next merges
+  std::atomic<int> fail_after{-1};      // that many merges go well first
   std::atomic<int> merges{0};
 
  private:
@@ -186,7 +186,8 @@ struct CycleResult {
   std::uint64_t lost = 0;
   std::string failed;
 };
-CycleResult cycles(Rig& rig, int count, const std::function<void()>& meanwhile = [] {}) {
+CycleResult cycles(
+    Rig& rig, int count, const std::function<void()>& meanwhile = [] {}) {
   CycleResult result;
   Writers writers(rig);
   for (int i = 0; i < count && result.failed.empty(); i++) {
@@ -205,11 +206,11 @@ CycleResult cycles(Rig& rig, int count, const std::function<void()>& meanwhile =
   return result;
 }
 
-#define START_OR_SKIP(rig)                                                                            \
-  {                                                                                                   \
-    const Outcome started = (rig).start();                                                            \
-    if (started.code == EPERM || started.code == EINVAL) GTEST_SKIP() << started.text;                \
-    ASSERT_TRUE(started.ok()) << started.text;                                                        \
+#define START_OR_SKIP(rig)                                                             \
+  {                                                                                    \
+    const Outcome started = (rig).start();                                             \
+    if (started.code == EPERM || started.code == EINVAL) GTEST_SKIP() << started.text; \
+    ASSERT_TRUE(started.ok()) << started.text;                                         \
   }
 
 TEST(Exchange, HundredFreezesUnderStoringThreadsLoseNothing) {
@@ -323,8 +324,8 @@ TEST(Exchange, FailedMergesKeepEverything) {
   }
 }
 
-// The device writes while the round's merge runs, so that the gate has something to merge; that fails. The gate is undone,
-// the device goes on with the store, and the next thaw has it all.
+// The device writes while the round's merge runs, so that the gate has something to merge; that fails. The gate is
+// undone, the device goes on with the store, and the next thaw has it all.
 TEST(Exchange, MergeThatFailsBehindTheGateIsMergedLater) {
   Rig rig;
   START_OR_SKIP(rig);
@@ -416,6 +417,32 @@ TEST(Exchange, TruncateThatFailedIsThawed) {
   EXPECT_EQ(rig.exchange->segments().all().size(), 1u);
 }
 
+TEST(Exchange, AReadOnlyRegionIsTrimmedAndMergesNothing) {
+  Rig rig;
+  ASSERT_EQ(::mprotect(rig.layout.base, rig.layout.length, PROT_READ), 0);
+  rig.layout.protection = PROT_READ;
+  START_OR_SKIP(rig);
+  rig.daemon->fail = EACCES;
+  ASSERT_TRUE(rig.freeze(1).ok());
+  const volatile char* page = &rig.at(5);
+  EXPECT_EQ(*page, 'a');
+  ASSERT_TRUE(rig.exchange->settle(1, kFileOffset + 10 * kPage, soon()).ok());
+  EXPECT_EQ(*page, 'a');
+  EXPECT_EQ(rig.daemon->merges, 0);
+}
+
+TEST(Exchange, NothingBeyondTheStoresEndIsMerged) {
+  Rig rig;
+  START_OR_SKIP(rig);
+  // A lease that ends inside a page: 100 bytes of the second.
+  Store store = rig.store(1, kFileOffset, 2 * kPage);
+  store.end = kFileOffset + kPage + 100;
+  ASSERT_TRUE(rig.exchange->freeze(std::move(store), kFileOffset, kPage + 100).ok());
+  rig.at(1, 99) = rig.at(1, 100) = 'e';
+  ASSERT_TRUE(rig.exchange->thaw(1, soon()).ok());
+  EXPECT_EQ(rig.in_file(1, 99), 'e');
+}
+
 TEST(Exchange, TrimOverAFreezeTakesOverItsPages) {
   Rig rig;
   START_OR_SKIP(rig);
@@ -456,8 +483,9 @@ TEST(Exchange, TwoHoldersOfOneStoreAgree) {
   Layout second = rig.layout;
   ASSERT_TRUE(map_file(second, 0, kPages, second.protection, false, &second.base).ok());
   {
-    Exchange other(*rig.resolver, rig.pagemap, second,
-                   [&](const Store& s, const auto& r) { return rig.daemon->merge(s, r); }, 200);
+    Exchange other(
+        *rig.resolver, rig.pagemap, second, [&](const Store& s, const auto& r) { return rig.daemon->merge(s, r); },
+        200);
     ASSERT_TRUE(other.start().ok());
     Store mine = rig.store(1, kFileOffset, kPages * kPage);
     Store its{1, wire::Fd(::dup(mine.memfd.get())), kFileOffset};

@@ -28,10 +28,18 @@ TEST(Frames, MergesJoinNeighboursAndKeepTheLimit) {
 TEST(Frames, NoRangesNoFrames) { EXPECT_TRUE(merges(1, 1, {{4096, 0}}).empty()); }
 
 TEST(Frames, EveryRequestSurvivesTheWire) {
-  const Frame frames[] = {hello("p"), add_device("rxe0", 14), add_userfaultfd(),
+  const Frame frames[] = {hello("p"),
+                          add_device("rxe0", 14),
+                          add_userfaultfd(),
                           register_lease({{4096, 8192}, true, wire::v1::BACKING_BOUNCE, true, true, 200}),
-                          add_mr(1, {2, 3, 4, 5, 6, 7}), remove_mr(1, 2, 3), release(1), extend(1),
-                          recall_done(9, {EIO, "no"}), sync_file({0, 1}), freeze_file({0, 1}, 5), thaw_file(3)};
+                          add_mr(1, {2, 3, 4, 5, 6, 7}),
+                          remove_mr(1, 2, 3),
+                          release(1),
+                          extend(1),
+                          recall_done(9, {EIO, "no"}),
+                          sync_file({0, 1}),
+                          freeze_file({0, 1}, 5),
+                          thaw_file(3)};
   for (const Frame& f : frames) {
     Frame back;
     std::string error;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the probe finds on a real device: client_probe DEVICE FILE [ODP WAITS DIRECT]. With expectations it fails when they
-// are not met. For the rig, and for who owns hardware.
+// What the probe finds on a real device: client_probe DEVICE FILE [ODP WAITS DIRECT]. With expectations it fails when
+// they are not met. For the rig, and for who owns hardware.
 #include <fcntl.h>
 #include <infiniband/verbs.h>
 #include <sys/mman.h>

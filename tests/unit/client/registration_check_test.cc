@@ -4,13 +4,12 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <infiniband/verbs.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "client-lib/src/verbs/verbs.h"
 #include "proto/fd_passing.h"
-
-#include <infiniband/verbs.h>
 
 namespace mrlease::client {
 namespace {

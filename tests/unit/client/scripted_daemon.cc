@@ -170,8 +170,10 @@ void ScriptedDaemon::answer(const wire::Frame& frame) {
       reply_status(frame, merged.code, merged.text);
       return;
     }
-    case wire::Frame::kRecallDone: return;
-    default: reply_status(frame, 0);
+    case wire::Frame::kRecallDone:
+      return;
+    default:
+      reply_status(frame, 0);
   }
 }
 

@@ -48,7 +48,10 @@ class ScriptedDaemon {
   void answer(const wire::Frame& frame);
   Outcome merge(const wire::v1::Merge& merge);
 
-  struct Store { wire::Fd memfd; std::uint64_t begin = 0; };
+  struct Store {
+    wire::Fd memfd;
+    std::uint64_t begin = 0;
+  };
   const std::uint32_t version_;
   wire::Fd socket_, file_, bounce_, stop_;
   std::mutex mutex_;

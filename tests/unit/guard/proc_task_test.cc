@@ -47,6 +47,7 @@ TEST(ParseStat, TheNameMayHoldAnything) {
   EXPECT_EQ(s->utime, 31u);
   EXPECT_EQ(s->stime, 42u);
   EXPECT_EQ(s->start, 987654u);
+  EXPECT_EQ(s->comm, "evil) R 1 ");
 }
 
 TEST(ParseStat, CutOffIsNothing) {
@@ -73,6 +74,7 @@ TEST(ReadTask, Itself) {
   EXPECT_FALSE(is_own_thread(1));
   EXPECT_FALSE(is_own_thread(0));
   EXPECT_NE(read_comm(::gettid()), "?");
+  EXPECT_EQ(stat->comm, read_comm(::gettid()));
 }
 
 TEST(ReadTask, ItsDescriptors) {

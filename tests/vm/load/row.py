@@ -141,8 +141,10 @@ class Row:
             self.start_peers()
             self.stream()
             for number in range(self.args.cycles):
-                self.truncate_cycle()
-                self.freeze_cycle()
+                if "truncate" in self.args.phases:
+                    self.truncate_cycle()
+                if "freeze" in self.args.phases:
+                    self.freeze_cycle()
                 self.check_cycle(number)
         except Refused as refused:
             self.refused = str(refused)
