@@ -43,8 +43,7 @@ void Arbiter::State::expire(const Timer& timer) {
     case Timer::Kind::Fence:
       return fence_expired(timer.id);
     case Timer::Kind::Passing: {
-      const Break* b = find_break(timer.id);
-      if (b) report(b->ask.file, 0, timer.id, "the allowed operation is still running; its range stays revoked");
+      if (Break* b = find_break(timer.id)) passing_expired(*b);
       return;
     }
     case Timer::Kind::Hold:

@@ -5,6 +5,7 @@
 #include <list>
 #include <map>
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "daemon/core/break_table.h"
@@ -16,7 +17,7 @@ enum class Phase : std::uint8_t {
   Queued,
   Complying,  // leases are getting out of the way
   Holding,    // a freeze that holds
-  Passing,    // answered; the operation may be running
+  Passing,    // answered; the operation may be running (perhaps overdue)
   Restoring,  // the operation has left (or a freeze thaws): leases get back what they can have
   Done
 };
@@ -46,6 +47,7 @@ struct Break {
   std::vector<Part> parts;
   std::size_t pending = 0;     // parts that the present phase waits for
   std::list<Break*>::iterator place;
+  std::unordered_multimap<LeaseId, std::size_t> by_lease;  // overdue: its parts
   bool answered = false;
   bool denied = false;
   bool has_after = false;      // some lease gets something afterwards, or a size has to be learned
@@ -74,6 +76,8 @@ struct FileQueue {
   std::list<Break*> breaks;    // in the order of arrival, until done
   std::vector<Break*> active;  // Complying, Passing, Restoring
   std::vector<Break*> frozen;  // Holding
+  // Passing beyond its bound, or left since then and not restored yet: out of the line, its leases stay revoked.
+  std::vector<Break*> overdue;
   std::vector<WaitingGrant> grants;
   std::vector<WaitingExtend> extends;
   bool idle() const { return breaks.empty() && grants.empty() && extends.empty(); }

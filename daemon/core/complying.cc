@@ -16,11 +16,12 @@ void Arbiter::State::begin_before(Break& b, std::size_t part) {
   const Duty duty = b.parts[part].row.before;
   LeaseEntry* entry = leases.find(b.parts[part].lease);
   if (!entry) return client_out(b, part);
-  if (b.ask.kind == BreakKind::Revoke && entry->ending != Ending::None) {
-    wait_for(*entry, b, part, Step::Ending);
-    return start_owed_flush(*entry, true);
-  }
+  if (b.ask.kind == BreakKind::Revoke && entry->ending != Ending::None) return await_end(*entry, b, part);
   if (duty.action != Action::None) {
+    if (entry->ending != Ending::None) {
+      // Nobody is there to be asked and the MRs are gone. But a flush that runs must not run into the operation.
+      return entry->owed != 0 ? await_end(*entry, b, part) : client_out(b, part);
+    }
     if (entry->fence != Fence::None) return wait_for(*entry, b, part, Step::Fenced);
     return recall_part(b, part, duty.action, b.ask.new_size);
   }
@@ -73,10 +74,7 @@ void Arbiter::State::bare_fsync(Break& b) {
 
 void Arbiter::State::out_of_the_way(Break& b) {
   if (b.ask.kind == BreakKind::Sync && b.parts.empty()) return bare_fsync(b);
-  if (!b.answered) {
-    b.answered = true;
-    out.push_back(effect::BreakAnswered{b.ask.id, b.answer});
-  }
+  if (!b.answered) answer(b, b.answer);
   if (b.ask.kind == BreakKind::Freeze) return b.denied ? restore(b) : hold(b);
   if (!has_operation(b.ask.kind) || !b.has_after) {
     detach_late(b);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a lease ends: released, revoked, or its session is gone. What it owes the file is flushed first.
+#include <algorithm>
 #include <cerrno>
 
 #include "daemon/core/state.h"
@@ -42,24 +43,41 @@ void Arbiter::State::session_gone(SessionId session) {
   }
 }
 
+// By a freeze that has it, or by one that was denied and that the client complied with too late.
+bool Arbiter::State::has_store(const LeaseEntry& entry) {
+  if (entry.frozen_by != 0) return true;
+  const auto owed = owed_after.find(entry.lease.id);
+  const auto thaws = [](const auto& x) { return x.action == Action::Thaw; };
+  if (owed != owed_after.end() && std::any_of(owed->second.begin(), owed->second.end(), thaws)) return true;
+  return std::any_of(entry.recalls.begin(), entry.recalls.end(), [this](RecallId id) {
+    const Action action = recalls.at(id).action;
+    return action == Action::Thaw || action == Action::Freeze;
+  });
+}
+
 // REQUIRES: the client's MRs are gone, so every recall of this lease has got what it wanted.
 void Arbiter::State::end_lease(LeaseEntry& entry, Ending why) {
   entry.ending = why;
+  entry.store_owed = entry.lease.write && entry.lease.backing != Backing::Bounce && has_store(entry);
   if (!entry.retired()) {
     timers.cancel({Timer::Kind::Fence, entry.lease.id});
     entry.fence = Fence::None;
   }
   settle_recalls(entry, Step::Fenced);
   std::vector<PartRef> complied;
-  std::vector<PartRef> revokes;
+  std::vector<PartRef> awaits;  // its end
+  std::vector<PartRef> frozen;  // the freeze takes its store over as it is
   for (const PartRef& ref : std::exchange(entry.waiting, {})) {
     Break* b = find_break(ref.break_id);
     if (!b) continue;
-    if (b->ask.kind == BreakKind::Revoke) b->parts[ref.part].step = Step::Ending;
-    (b->ask.kind == BreakKind::Revoke ? revokes : complied).push_back(ref);
+    const bool freeze = b->ask.kind == BreakKind::Freeze && entry.store_owed && !entry.retired();
+    const bool end = b->ask.kind == BreakKind::Revoke || (freeze && b->phase == Phase::Restoring);
+    if (end) b->parts[ref.part].step = Step::Ending;
+    (end ? awaits : freeze ? frozen : complied).push_back(ref);
   }
-  entry.waiting = std::move(revokes);
+  entry.waiting = std::move(awaits);
   const bool awaited = !entry.waiting.empty();
+  for (const PartRef& ref : frozen) this->complied(*find_break(ref.break_id), ref.part);
   resume(complied);
   if (entry.owed != 0) return;  // the flush after a fence is running: its end is the lease's
   if (!entry.owes() || entry.retired()) return remove(entry, 0);
@@ -71,6 +89,11 @@ void Arbiter::State::end_lease(LeaseEntry& entry, Ending why) {
 void Arbiter::State::start_owed_flush(LeaseEntry& entry, bool at_once) {
   if (entry.owed != 0 || (!at_once && entry.open_after > 0)) return;
   entry.owed = start_work({entry.lease.file, entry.lease.id, 0, 0, Work::Flush}, entry.lease.extent);
+}
+
+void Arbiter::State::await_end(LeaseEntry& entry, Break& b, std::size_t part) {
+  wait_for(entry, b, part, Step::Ending);
+  start_owed_flush(entry, true);
 }
 
 void Arbiter::State::owed_flush_done(LeaseEntry& entry, int code) {

@@ -9,18 +9,21 @@ namespace mrlease::core {
 namespace event {
 // A client asks for a lease. Answered by effect::Granted or effect::Refused; behind a pending overlapping break it waits.
 struct RequestLease { RequestId request; Lease lease; };
-// The client gives a lease up, its MRs are gone. Bounce: owed data is flushed first. Answered by effect::Released.
+// The client gives a lease up, its MRs are gone. What it owes the file (bounce pages, a frozen store) is flushed first,
+// and where a freeze holds the lease: after its thaw. Answered by effect::Released.
 struct ReleaseLease { RequestId request; LeaseId lease; SessionId session; };
 // The client has told that the file grew and it wants the range back. Answered by effect::Extended or Refused.
 // Allowed only with no truncate under way on the file. file_size: by fstat.
 struct ExtendLease { RequestId request; LeaseId lease; SessionId session; std::uint64_t file_size; };
 // The client's connection or process is gone; its MRs are already destroyed by the caller. Owed data is flushed
-// (bounce), then effect::Forget is emitted per lease.
+// as for a release, then effect::Forget is emitted per lease.
 struct SessionGone { SessionId session; };
 // Somebody needs something of the file. owner != 0: a break asked for by that session through the API (Sync, Freeze,
-// Revoke): it ends by effect::BreakAnswered like any other, and a Freeze of a session that goes is thawed.
+// Revoke): it ends by effect::BreakAnswered like any other, and a Freeze of a session that goes is thawed. A session has
+// at most kApiBreaksMax of them unanswered (EDQUOT); one that concerns a lease which an overdue operation has: EBUSY.
 struct RequestBreak {
   BreakId id; FileKey file; BreakKind kind; Extent extent; std::uint64_t new_size = 0; Time hold = 0; SessionId owner = 0;
+  bool deniable = true;  // false: the guard cannot refuse the operation, so where policy would deny, the lease is fenced
 };
 struct Thaw { BreakId freeze; RequestId request; };           // answered by effect::Thawed
 struct RecallAnswered { RecallId recall; SessionId session; int code; };  // code: 0 or errno; an errno is a refusal: fence

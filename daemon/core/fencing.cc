@@ -79,9 +79,7 @@ void Arbiter::State::out_of_reach(LeaseEntry& entry) {
 
 void Arbiter::State::deny(Break& b) {
   b.denied = true;
-  if (b.answered) return;
-  b.answered = true;
-  out.push_back(effect::BreakAnswered{b.ask.id, EBUSY});
+  if (!b.answered) answer(b, EBUSY);
 }
 
 // A denied break ends without those who are late; what must follow their answers stays with the recall.

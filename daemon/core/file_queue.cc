@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Breaks of one file are served in order. A freeze that holds steps out of the line: reads run through it, and syncs that
+// Breaks of one file are served in order, foreign operations before what sessions and the administrator ask for through
+// the API: a system call that is held must not wait for a line that a client can make as long as it likes. A freeze that holds steps out of the line: reads run through it, and syncs that
 // no frozen lease owes anything; what would change the file follows policy.freeze_conflict. A sync of a frozen lease
 // waits for the thaw: until then what RDMA has written is not in the file, and durable is what the answer would claim.
 #include <algorithm>
+#include <cerrno>
+#include <iterator>
 
 #include "daemon/core/extents.h"
 #include "daemon/core/state.h"
@@ -12,6 +15,12 @@ namespace {
 
 bool runs_through_freeze(BreakKind kind) { return kind == BreakKind::Read || kind == BreakKind::Sync; }
 
+bool is_foreign(const event::RequestBreak& ask) { return ask.owner == 0 && has_operation(ask.kind); }
+
+// Before a new foreign operation. Of those that are no longer queued the place means nothing: a sync that ran through a
+// freeze may stand behind queued ones.
+bool goes_first(const Break& b) { return b.phase == Phase::Queued && is_foreign(b.ask); }
+
 }  // namespace
 
 Extent Break::extent() const { return touched(ask.kind, ask.extent, ask.new_size); }
@@ -20,10 +29,20 @@ void Arbiter::State::request_break(const event::RequestBreak& ask) {
   if (find_break(ask.id)) {
     return report(ask.file, 0, ask.id, "a break with this id is under way already; the second request is ignored");
   }
+  if (ask.owner != 0 && unanswered[ask.owner] >= kApiBreaksMax) {
+    out.push_back(effect::BreakAnswered{ask.id, EDQUOT});
+    out.push_back(effect::BreakDone{ask.id});
+    return;
+  }
+  if (ask.owner != 0) ++unanswered[ask.owner];
   auto b = std::make_unique<Break>();
   b->ask = ask;
   FileQueue& queue = queues[ask.file];
-  b->place = queue.breaks.insert(queue.breaks.end(), b.get());
+  auto place = queue.breaks.end();
+  if (is_foreign(ask)) {
+    while (place != queue.breaks.begin() && !goes_first(**std::prev(place))) --place;
+  }
+  b->place = queue.breaks.insert(place, b.get());
   breaks.emplace(ask.id, std::move(b));
   marked.insert(ask.file);
 }
@@ -44,13 +63,19 @@ void Arbiter::State::run_queue(FileQueue& queue) {
   for (;;) {
     start_thaws(queue);
     if (!queue.active.empty()) return;
+    if (restore_overdue(queue)) continue;
     Break* next = nullptr;
+    Break* hopeless = nullptr;
     bool held_up = false;
     for (Break* b : queue.breaks) {
       if (b->phase != Phase::Queued) continue;
       // Behind one that waits for a thaw only those go on that no freeze stops: a backup reads on while somebody's
       // truncate waits for its end.
       if (held_up && !runs_through_freeze(b->ask.kind)) continue;
+      if (in_overdue_hands(queue, *b)) {
+        hopeless = b;
+        break;
+      }
       if (let_through(queue, *b)) {
         next = b;
         break;
@@ -59,7 +84,14 @@ void Arbiter::State::run_queue(FileQueue& queue) {
     }
     if (next) {
       start(*next);
-    } else if (std::none_of(queue.frozen.begin(), queue.frozen.end(), [](Break* f) { return f->thaw_wanted; })) {
+    } else if (hopeless) {
+      report(hopeless->ask.file, 0, hopeless->ask.id,
+             std::string("a ") + name(hopeless->ask.kind) +
+               " is refused: an allowed operation on its range does not end; ask again when it has");
+      answer(*hopeless, EBUSY);
+      finish(*hopeless);
+    } else if (std::none_of(queue.frozen.begin(), queue.frozen.end(),
+                            [this](Break* f) { return f->thaw_wanted && !kept_from_thawing(*f); })) {
       return;
     }
   }
@@ -70,8 +102,10 @@ bool Arbiter::State::let_through(FileQueue& queue, Break& b) {
   bool through = true;
   for (Break* freeze : queue.frozen) {
     if (!conflicts_with(*freeze, b)) continue;
+    if (policy.freeze_conflict == FreezeConflict::Thaw) want_thaw(*freeze, true);
+    // Its hold is over, only the thaw has to wait: for something that may never end.
+    if (freeze->thaw_wanted && has_operation(b.ask.kind) && kept_from_thawing(*freeze)) continue;
     if (policy.freeze_conflict == FreezeConflict::Thaw) {
-      want_thaw(*freeze, true);
       through = false;
     } else if (policy.freeze_conflict == FreezeConflict::Wait || b.ask.kind == BreakKind::Freeze ||
                b.ask.kind == BreakKind::Sync) {
@@ -107,7 +141,19 @@ void Arbiter::State::deactivate(Break& b) {
   std::erase(queue.frozen, &b);
 }
 
+void Arbiter::State::answer(Break& b, int code) {
+  b.answered = true;
+  answered_or_over(b);
+  out.push_back(effect::BreakAnswered{b.ask.id, code});
+}
+
+void Arbiter::State::answered_or_over(const Break& b) {
+  const auto it = unanswered.find(b.ask.owner);
+  if (it != unanswered.end() && --it->second == 0) unanswered.erase(it);
+}
+
 void Arbiter::State::finish(Break& b) {
+  if (!b.answered) answered_or_over(b);  // its session went while it was queued
   deactivate(b);
   b.phase = Phase::Done;
   for (const RequestId request : std::exchange(b.thawers, {})) {

@@ -32,7 +32,7 @@ void Arbiter::State::start_thaws(FileQueue& queue) {
   if (changing) return;
   const std::vector<Break*> frozen = queue.frozen;
   for (Break* b : frozen) {
-    if (!b->thaw_wanted) continue;
+    if (!b->thaw_wanted || kept_from_thawing(*b)) continue;
     timers.cancel({Timer::Kind::Hold, b->ask.id});
     std::erase(queue.frozen, b);
     restore(*b);

@@ -37,14 +37,16 @@ struct LeaseEntry {
   Ending ending = Ending::None;
   std::optional<RequestId> release;  // who waits for effect::Released
   std::uint32_t open_after = 0;      // breaks that still owe it what follows them (Merge, ResumeFlush, Settle, ...)
+  std::uint32_t overdue = 0;         // parts in overdue operations (FileQueue::overdue)
   BreakId frozen_by = 0;
+  bool store_owed = false;           // odp, direct: it ended while frozen, what its store holds is not in the file
   WorkId owed = 0;                   // the last flush, running
   std::vector<RecallId> recalls;     // outstanding
   std::vector<PartRef> waiting;      // parts of breaks that wait for its fence or its end
 
   // Out of every break's way, for good.
   bool retired() const { return fence == Fence::Overrun || fence == Fence::Done; }
-  bool owes() const { return lease.backing == Backing::Bounce && lease.write; }
+  bool owes() const { return lease.write && (lease.backing == Backing::Bounce || store_owed); }
 };
 
 // Leases of one file that may be in a break's way, by what they ask of it.

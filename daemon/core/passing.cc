@@ -12,8 +12,15 @@ void Arbiter::State::operation_left(const event::OperationLeft& e) {
   if (!b || !has_operation(b->ask.kind) || b->left) return;
   b->left = true;
   b->size = e.file_size;
+  FileQueue& queue = queues.at(b->ask.file);
+  for (Break* o : queue.overdue) {
+    if (o->left) o->size = e.file_size;  // those that have still to be restored tell the newest size
+  }
   // Before the answer: the task was killed while it was held. The leases still go the whole way and back.
-  if (b->phase == Phase::Passing) restore(*b);
+  if (b->phase != Phase::Passing) return;
+  if (std::find(queue.overdue.begin(), queue.overdue.end(), b) == queue.overdue.end()) return restore(*b);
+  cut_leases(*b);  // at once: by its turn to be restored, somebody may have made the file longer
+  marked.insert(b->ask.file);
 }
 
 // on_file_end only shrinks here. A truncate that failed leaves a size that cuts nothing.
@@ -44,6 +51,7 @@ void Arbiter::State::restore(Break& b) {
     for (WaitingExtend& w : queue.extends) w.ask.file_size = b.size;
   }
   detach_late(b);
+  hand_over(b);
   b.pending = 1;
   for (std::size_t i = 0; i < b.parts.size(); ++i) {
     if (b.parts[i].step != Step::Complied) continue;
@@ -58,8 +66,14 @@ void Arbiter::State::begin_after(Break& b, std::size_t part) {
   LeaseEntry* entry = leases.find(b.parts[part].lease);
   if (!entry || entry->retired()) return client_out(b, part);
   if (duty.action == Action::None) return work_part(b, part, duty.work);
+  if (entry->ending != Ending::None) {
+    // Nobody is there to be asked. The daemon merges what the freeze had kept aside, and the thaw is over after that.
+    return b.ask.kind == BreakKind::Freeze && entry->owes() ? await_end(*entry, b, part) : client_out(b, part);
+  }
   if (entry->fence != Fence::None) return wait_for(*entry, b, part, Step::Fenced);
-  recall_part(b, part, duty.action, b.size);
+  // Off the file until it is extended, even when the file has grown back: core would not recall what lies there.
+  const bool cut = duty.action == Action::Reregister && entry->lease.on_file_end < entry->lease.extent.end;
+  recall_part(b, part, duty.action, cut ? std::min(b.size, entry->lease.on_file_end) : b.size);
 }
 
 void Arbiter::State::restored(Break& b) {

@@ -38,17 +38,22 @@ void Arbiter::State::plan(Break& b) {
   leases.visit(b.ask.file, b.extent(), [&](LeaseEntry& entry) {
     // Even where nothing is asked of it: the size has to be learned, and an extension must wait until it is known.
     if (b.ask.kind == BreakKind::Truncate) b.has_after = true;
-    const Row row = row_for(b.ask.kind, entry.lease, entry.frozen_by != 0);
-    const Extent extent = asked_extent(b.ask, entry.lease);
-    if (row.nothing() || extent.empty()) return true;
-    if (!row.after.nothing()) {
-      b.has_after = true;
-      ++entry.open_after;
-    }
-    if (b.ask.kind == BreakKind::Freeze) entry.frozen_by = b.ask.id;
-    b.parts.push_back({entry.lease.id, row, extent});
+    Row row = row_for(b.ask.kind, entry.lease, entry.frozen_by != 0);
+    Extent extent = asked_extent(b.ask, entry.lease);
+    if (extent.empty()) return true;
+    if (entry.overdue > 0) already_out(b, entry, &row, &extent);
+    if (!row.nothing() && !extent.empty()) add_part(b, entry, row, extent);
     return true;
   });
+}
+
+void Arbiter::State::add_part(Break& b, LeaseEntry& entry, const Row& row, const Extent& extent) {
+  if (!row.after.nothing()) {
+    b.has_after = true;
+    ++entry.open_after;
+  }
+  if (b.ask.kind == BreakKind::Freeze) entry.frozen_by = b.ask.id;
+  b.parts.push_back({entry.lease.id, row, extent});
 }
 
 }  // namespace mrlease::core

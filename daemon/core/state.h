@@ -5,6 +5,7 @@
 //   plan       what a break asks of which leases
 //   complying  until the answer
 //   passing    from the answer to the end
+//   overdue    operations that do not leave in time
 //   freeze     holding and thawing
 //   tasks      recalls and works: sending, answers, deadlines
 //   fencing    force, and denial instead of force
@@ -71,6 +72,7 @@ struct Arbiter::State {
   std::unordered_map<RecallId, RecallRecord> recalls;
   std::unordered_map<WorkId, WorkRecord> works;
   std::unordered_map<LeaseId, std::vector<OwedAfter>> owed_after;
+  std::map<SessionId, unsigned> unanswered;  // API breaks
   std::set<FileKey> marked;
   RecallId last_recall = 0;
   WorkId last_work = 0;
@@ -90,11 +92,14 @@ struct Arbiter::State {
   bool conflicts_with(const Break& freeze, const Break& b);
   void activate(Break& b, Phase phase);
   void deactivate(Break& b);
+  void answer(Break& b, int code);
+  void answered_or_over(const Break& b);
   void finish(Break& b);
 
   // plan.cc
   void plan(Break& b);
   bool somebody_waits(const Break& b);
+  void add_part(Break& b, LeaseEntry& entry, const Row& row, const Extent& extent);
 
   // complying.cc
   void start(Break& b);
@@ -114,6 +119,14 @@ struct Arbiter::State {
   void restored(Break& b);
   void close_part(Break& b, std::size_t part);  // what the lease had to get afterwards is given, or void
   void part_closed(LeaseEntry& entry);
+
+  // overdue.cc
+  void passing_expired(Break& b);
+  bool restore_overdue(FileQueue& queue);
+  bool in_overdue_hands(const FileQueue& queue, const Break& b);
+  bool kept_from_thawing(const Break& freeze);
+  void hand_over(Break& b);
+  void already_out(Break& b, LeaseEntry& entry, Row* row, Extent* extent);
 
   // freeze.cc
   void hold(Break& b);
@@ -152,6 +165,8 @@ struct Arbiter::State {
   void session_gone(SessionId session);
   void end_lease(LeaseEntry& entry, Ending why);
   void start_owed_flush(LeaseEntry& entry, bool at_once);
+  bool has_store(const LeaseEntry& entry);
+  void await_end(LeaseEntry& entry, Break& b, std::size_t part);
   void owed_flush_done(LeaseEntry& entry, int code);
   void remove(LeaseEntry& entry, int code);
 

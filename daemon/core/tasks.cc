@@ -79,8 +79,8 @@ void Arbiter::State::recall_expired(RecallId id) {
 void Arbiter::State::recall_failed(RecallId id, const std::string& why, bool answered) {
   RecallRecord& record = recalls.at(id);
   Break* b = find_break(record.break_id);
-  if (!b || b->phase != Phase::Complying || policy.on_timeout != OnTimeout::Deny) {
-    // What follows an operation cannot be denied: a client that does not take its part back is fenced.
+  if (!b || b->phase != Phase::Complying || policy.on_timeout != OnTimeout::Deny || !b->ask.deniable) {
+    // Nor can what follows an operation be denied: a client that does not take its part back is fenced.
     return fence(*leases.find(record.lease), why);
   }
   const std::size_t part = record.part;

@@ -15,6 +15,8 @@ namespace mrlease::core {
 using Time = std::uint64_t;
 inline constexpr Time kNever = std::numeric_limits<Time>::max();
 inline constexpr std::uint64_t kToEnd = std::numeric_limits<std::uint64_t>::max();
+// Breaks of one session (RequestBreak.owner) that are not answered yet.
+inline constexpr unsigned kApiBreaksMax = 16;
 
 using SessionId = std::uint64_t;
 using LeaseId = std::uint64_t;
@@ -60,7 +62,7 @@ enum class Action : std::uint8_t { None, Quiesce, Reregister, Trim, Settle, Free
 // What the daemon itself does for a lease, in a worker.
 enum class Work : std::uint8_t {
   None,
-  Flush,       // bounce: write what changed to the file
+  Flush,       // write to the file what is owed: bounce: what changed; odp, direct (it ended while frozen): its store
   HoldFlush,   // bounce: let a running flush finish, start none until ResumeFlush
   ResumeFlush, // bounce: forget what lies beyond the file's end, tell the client what is cut off, flush again
   FreezeFlush, // bounce: flush, settle torn pages, then hold
@@ -86,7 +88,7 @@ struct Lease {
 struct Policy {
   Time recall_deadline = 2000;  // a client's time to comply
   Time fence_deadline = 500;    // the fence's time, after that the client is killed and the guard answered
-  Time passing_bound = 1000;    // how long an allowed operation may run before that is reported
+  Time passing_bound = 1000;    // how long an allowed operation may run before others no longer wait for it
   Time work_deadline = 5000;    // the daemon's own file work; overrun: report and go on
   Time freeze_hold_max = 60000;
   OnTimeout on_timeout = OnTimeout::Fence;

@@ -137,8 +137,8 @@ Result watch(const std::shared_ptr<const Order>& order, Clock::time_point start)
   std::string text;
   const bool finished = wait_worker(shared.get(), worker_until, &code, &text);
   if (!finished) text = "the kernel did not destroy the memory regions in time";
-  if (order->kill_at_once && (kill_code == 0 || kill_code == ESRCH)) return {Outcome::Killed, "killed by policy; " + text};
-  if (finished && code == 0) return {Outcome::Destroyed, text};
+  const bool by_policy = order->kill_at_once && (kill_code == 0 || kill_code == ESRCH);
+  if (finished && code == 0) return by_policy ? Result{Outcome::Killed, "killed by policy; " + text} : Result{Outcome::Destroyed, text};
   return killed(order->pidfd, deadline, text);
 }
 

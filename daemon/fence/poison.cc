@@ -29,7 +29,12 @@ void drain_events(int userfaultfd) {
   // give the client's own reader time.
   const int ready = ::poll(&p, 1, kDrainMs);
   if (ready > 0 && (p.revents & POLLIN) != 0) {
-    [[maybe_unused]] const ssize_t n = ::read(userfaultfd, &message, sizeof message);
+    const ssize_t n = ::read(userfaultfd, &message, sizeof message);
+    // A fault of another region of this client: its own reader has missed it now, so it must come again.
+    if (n == sizeof message && message.event == UFFD_EVENT_PAGEFAULT) {
+      uffdio_range page{message.arg.pagefault.address & ~(kPage - 1), kPage};
+      ::ioctl(userfaultfd, UFFDIO_WAKE, &page);
+    }
   } else if (ready > 0) {
     ::poll(nullptr, 0, kDrainMs);
   }

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/fanotify.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <array>
@@ -21,6 +22,15 @@ namespace {
 
 // The dead-man timer is looked at so often at least, while something is held.
 constexpr std::chrono::milliseconds kDeadManStep{100};
+
+// After something was held, notices do not wake the guard for so long: the FAN_MODIFY of an operation that was just
+// answered would, perhaps on the CPU of the task that is still inside it. They are read with the next event, or look at a task.
+constexpr std::chrono::milliseconds kQuiet{2};
+
+timespec to_timespec(std::chrono::nanoseconds t) {
+  const auto ns = std::max<std::int64_t>(0, t.count());
+  return {ns / 1000000000, ns % 1000000000};
+}
 
 [[noreturn]] void refuse(int error) {
   const char* text = "fanotify does not work here";
@@ -46,7 +56,8 @@ GuardCore::GuardCore(Options options, Listener listener, bool precontent_allowed
   if (int error = notices_.open(FAN_CLASS_NOTIF | FAN_REPORT_FID | FAN_REPORT_TID)) refuse(error);
   if (precontent_allowed) start_precontent();
   wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wake_) refuse(errno);
+  alarm_.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!wake_ || !alarm_) refuse(errno);
   heartbeat();
   start_thread();
 }
@@ -150,13 +161,17 @@ void GuardCore::publish(const core::FileKey& key, const core::Needs& needs) {
 }
 
 void GuardCore::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
-  {
-    std::lock_guard lock(mutex_);
-    // A held task makes no notification: all of its older ones are queued now, and must not count for what is let go.
-    read_notices();
-    ledger_.answer(id, deny_errno, watch_leaving);
-  }
-  wake();  // new timers, and what the listener is to hear
+  std::lock_guard lock(mutex_);
+  // A held task makes no notification: all of its older ones are queued now, and must not count for what is let go.
+  read_notices();
+  ledger_.answer(id, deny_errno, watch_leaving);
+  if (!outbox_.empty()) return wake();
+  // Woken at once the guard thread would have nothing to do but take a CPU from whoever was let go.
+  const auto due = next_due();
+  if (due == Clock::time_point::max()) return;
+  itimerspec at{};
+  at.it_value = to_timespec(due.time_since_epoch());
+  ::timerfd_settime(alarm_.get(), TFD_TIMER_ABSTIME, &at, nullptr);
 }
 
 void GuardCore::heartbeat() { last_heartbeat_ = Clock::now().time_since_epoch().count(); }
@@ -188,39 +203,49 @@ void GuardCore::run() {
   }
 }
 
+Clock::time_point GuardCore::next_due() const {
+  return std::min({ledger_.next_due(), leases_.next_due(), desk_.next_due()});
+}
+
 GuardCore::Ready GuardCore::wait_for_work() {
-  std::array<pollfd, 5> fds{{{wake_.get(), POLLIN, 0},
+  std::array<pollfd, 6> fds{{{wake_.get(), POLLIN, 0},
+                             {alarm_.get(), POLLIN, 0},
                              {notices_.fd(), POLLIN, 0},
                              {leases_.signal_fd(), POLLIN, 0},
                              {leases_.perm_fd(), POLLIN, 0},
                              {precontent_ ? precontent_->fd() : -1, POLLIN, 0}}};
-  auto due = Clock::time_point::max();
+  timespec timeout{}, *limit = nullptr;
   {
     std::lock_guard lock(mutex_);
-    due = std::min({ledger_.next_due(), leases_.next_due(), desk_.next_due()});
-    if (ledger_.any_held()) due = std::min(due, Clock::now() + kDeadManStep);
-  }
-  timespec timeout{}, *limit = nullptr;
-  if (due != Clock::time_point::max()) {
-    auto left = std::max<std::int64_t>(0, std::chrono::nanoseconds(due - Clock::now()).count());
-    timeout = {left / 1000000000, left % 1000000000};
-    limit = &timeout;
+    const auto now = Clock::now();
+    auto due = next_due();
+    if (ledger_.any_held()) due = std::min(due, now + kDeadManStep);
+    if (now < quiet_until_ && !ledger_.empty()) {
+      fds[2].fd = -1;
+      due = std::min(due, quiet_until_);
+    }
+    if (due != Clock::time_point::max()) {
+      timeout = to_timespec(due - now);
+      limit = &timeout;
+    }
   }
   if (::ppoll(fds.data(), fds.size(), limit, nullptr) <= 0) return {};
-  return {fds[0].revents != 0, fds[2].revents != 0, fds[3].revents != 0, fds[4].revents != 0};
+  return {fds[0].revents != 0, fds[1].revents != 0, fds[3].revents != 0, fds[4].revents != 0, fds[5].revents != 0};
 }
 
 void GuardCore::take_events(const Ready& ready) {
   // Notices that are older than an event are read before it, else they would pass for the event's.
   read_notices();
-  if (ready.precontent) precontent_->on_readable();
+  if (!ready.precontent) return;
+  precontent_->on_readable();
+  if (!outbox_.empty()) quiet_until_ = Clock::now() + kQuiet;
 }
 
 void GuardCore::look_after(const Ready& ready) {
-  if (ready.wake) {
-    std::uint64_t count;
-    [[maybe_unused]] ssize_t n = ::read(wake_.get(), &count, sizeof count);
-  }
+  std::uint64_t count;
+  [[maybe_unused]] ssize_t n = 0;
+  if (ready.wake) n = ::read(wake_.get(), &count, sizeof count);
+  if (ready.alarm) n = ::read(alarm_.get(), &count, sizeof count);
   if (ready.signals) leases_.on_signals();
   if (ready.perm) leases_.on_perm_readable();
   auto now = Clock::now();

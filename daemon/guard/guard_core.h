@@ -31,13 +31,14 @@ class GuardCore : public Guard {
 
  private:
   struct Ready {
-    bool wake = false, signals = false, perm = false, precontent = false;
+    bool wake = false, alarm = false, signals = false, perm = false, precontent = false;
   };
 
   void start_precontent();
   void start_thread();
   void run();
   void wake() const;
+  Clock::time_point next_due() const;
   Ready wait_for_work();
   // One round, with mutex_ held: what somebody waits for, then the rest.
   void take_events(const Ready& ready);
@@ -61,7 +62,9 @@ class GuardCore : public Guard {
   std::string arming_trouble_;
   bool failed_ = false;
 
+  Clock::time_point quiet_until_{};
   sys::Fd wake_;
+  sys::Fd alarm_;  // for what answer() has made due
   std::atomic<bool> stop_{false};
   std::atomic<Clock::rep> last_heartbeat_;
   std::thread thread_;

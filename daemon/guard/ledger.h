@@ -35,6 +35,7 @@ class Ledger {
   void poll(Clock::time_point now);
   Clock::time_point next_due() const;  // max(): never
   bool any_held() const;
+  bool empty() const { return entries_.empty(); }
   bool busy(const core::FileKey& file) const;
 
  private:

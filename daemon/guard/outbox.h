@@ -14,6 +14,7 @@ class Outbox {
  public:
   using Note = std::function<void(const Listener&)>;
   void add(Note note) { notes_.push_back(std::move(note)); }
+  bool empty() const { return notes_.empty(); }
   std::vector<Note> take() { return std::exchange(notes_, {}); }
 
  private:

@@ -3,6 +3,8 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <sys/resource.h>
+
 #include <csignal>
 #include <cstdlib>
 #include <system_error>
@@ -26,6 +28,14 @@ void set_up_log(const loop::Options& options) {
   // systemd stamps the time itself.
   spdlog::set_pattern(options.foreground ? "%H:%M:%S.%e %^%l%$ %v" : "%l %v");
   spdlog::set_level(spdlog::level::from_str(options.log_level));
+}
+
+// Several descriptors a lease: without them fanotify gives the foreign caller EPERM.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 void beat(asio::steady_timer& timer, guard::Guard& guard) {
@@ -57,8 +67,11 @@ int serve(const loop::Options& options) {
   signals.async_wait([&](const asio::error_code&, int number) {
     log_line(1, std::string("signal ") + ::strsignal(number) + ": leases are no longer protected");
     listener.close();
-    guard->disarm();
-    broker.stop([&] { io.stop(); });
+    // The guard holds truncates until the last flush is through.
+    broker.stop([&] {
+      guard->disarm();
+      io.stop();
+    });
   });
   log_line(1, "serving " + options.socket);
   if (options.session.break_something) log_line(2, "--break-something: guards are answered without recalling anybody");
@@ -76,6 +89,7 @@ int main(int argc, char** argv) {
   if (options->check_only) return 0;
   set_up_log(*options);
   std::signal(SIGPIPE, SIG_IGN);
+  raise_descriptor_limit();
   try {
     return serve(*options);
   } catch (const std::system_error& e) {

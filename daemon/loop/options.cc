@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/loop/options.h"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <fstream>
 #include <iostream>
@@ -78,6 +80,8 @@ std::optional<Options> parse(int argc, char** argv, int* status) {
                  "Who may use userfaultfd for device faults (transparent breaks): always, never, or a group")->capture_default_str();
   app.add_option("--leases-max", o.session.leases_max, "Leases of one user")->check(CLI::Range(1, 1000000))->capture_default_str();
   app.add_option("--sessions-max", o.session.sessions_max, "Connections of one user")->check(CLI::Range(1, 100000))->capture_default_str();
+  app.add_option("--bounce-bytes-max", o.session.bounce_bytes_max, "Bounce pages of one user, bytes; 0: half of the machine's memory")
+      ->capture_default_str();
   app.add_option("--log-level", o.log_level, "debug, info, warning or error")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))->capture_default_str();
   app.add_flag("--foreground", o.foreground, "Log to the terminal (the daemon never forks; systemd wants it so)");
@@ -96,6 +100,8 @@ std::optional<Options> parse(int argc, char** argv, int* status) {
     *status = 2;
     return std::nullopt;
   }
+  if (o.session.bounce_bytes_max == 0)
+    o.session.bounce_bytes_max = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) / 2 * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   return o;
 }
 

@@ -14,22 +14,22 @@
 namespace mrlease::session {
 
 Broker::Broker(asio::io_context& loop, Options options, Log log)
-    : loop_(loop), options_(std::move(options)), log_(std::move(log)), arbiter_(options_.policy), timer_(loop) {}
+    : loop_(loop), options_(std::move(options)), log_(std::move(log)), arbiter_(options_.policy), timer_(loop), stop_timer_(loop), mailbox_(loop) {}
 
 Broker::~Broker() = default;
 
 guard::Listener Broker::listener(std::function<void(std::string)> failed) {
   guard::Listener listener;
   listener.held = [this](guard::ForeignOp op) {
-    asio::post(loop_, [this, op = std::move(op)] {
+    mailbox_.post([this, op = std::move(op)] {
       log_(0, "held: " + op.what);
       if (options_.break_something) return guard_->answer(op.id, 0, false);
       guard_breaks_[op.id] = op.file;
-      step(core::event::RequestBreak{op.id, op.file, op.kind, op.extent, op.new_size, 0, 0});
+      step(core::event::RequestBreak{op.id, op.file, op.kind, op.extent, op.new_size, 0, 0, op.tid != 0});
     });
   };
   listener.left = [this](core::BreakId id, bool sure) {
-    asio::post(loop_, [this, id, sure] {
+    mailbox_.post([this, id, sure] {
       const auto it = guard_breaks_.find(id);
       if (it == guard_breaks_.end()) return;
       log_(0, "left: break " + std::to_string(id) + (sure ? "" : " (not known for sure)"));
@@ -37,7 +37,7 @@ guard::Listener Broker::listener(std::function<void(std::string)> failed) {
     });
   };
   listener.observed = [this](core::FileKey file, std::string what) {
-    asio::post(loop_, [this, file, what = std::move(what)] {
+    mailbox_.post([this, file, what = std::move(what)] {
       // Nothing was held: all that is left is to tell, and to take the file's new end over.
       log_(2, "late: " + what);
       if (options_.break_something || files_.count(file) == 0) return;
@@ -99,23 +99,24 @@ void Broker::session_closed(core::SessionId id, const std::string& why) {
   s->connection->close();
   if (s->exit_watch) s->exit_watch->close();
   log_(s->leases.empty() ? 0 : 1, "session " + std::to_string(id) + " (" + s->program + "): " + why);
-  auto left = std::make_shared<std::size_t>(1);
-  const auto one_less = [this, id, left] {
-    if (--*left == 0) session_ended(id);
-  };
-  for (const core::LeaseId lease_id : s->leases) {
-    auto lease = find_lease(lease_id);
-    if (!lease) continue;
-    ++*left;
-    fence_lease(lease, false, [this, lease, one_less](bool) { rescue_stores(lease, one_less); });
-  }
-  one_less();
+  Leases leases;
+  for (const core::LeaseId lease_id : s->leases)
+    if (auto lease = find_lease(lease_id)) leases.push_back(std::move(lease));
+  fence_session(id, leases, false, [this, id, leases](fence::Outcome) {
+    drop_descriptors(id, [this, id, leases] { rescue_trimmed(leases, [this, id] { session_ended(id); }); });
+  });
 }
 
 void Broker::session_ended(core::SessionId id) {
   step(core::event::SessionGone{id});
   for (auto it = requests_.begin(); it != requests_.end();)
     it = it->second.session == id ? requests_.erase(it) : std::next(it);
+  // A Register that still waited is known to nobody else.
+  if (Session* s = find_session(id)) {
+    const std::set<core::LeaseId> left = s->leases;
+    for (const core::LeaseId lease : left)
+      if (arbiter_.find(lease) == nullptr) drop_lease(lease);
+  }
   sessions_.erase(id);
 }
 
@@ -125,6 +126,7 @@ void Broker::stop(std::function<void()> done) {
   auto left = std::make_shared<std::size_t>(1);
   const auto finish = [this, done = std::move(done)] {
     for (auto& [id, s] : sessions_) s->connection->close();
+    timer_.cancel();
     done();
   };
   const auto one_less = [left, finish] {
@@ -136,8 +138,8 @@ void Broker::stop(std::function<void()> done) {
     ++*left;
     in_worker([bounce = lease->bounce] { bounce->flush(); }, one_less);
   }
-  timer_.expires_after(std::chrono::milliseconds(options_.policy.work_deadline));
-  timer_.async_wait([left, finish](const asio::error_code& error) {
+  stop_timer_.expires_after(std::chrono::milliseconds(options_.policy.work_deadline));
+  stop_timer_.async_wait([left, finish](const asio::error_code& error) {
     if (!error && *left != 0) finish();
   });
   one_less();
@@ -209,12 +211,25 @@ std::uint64_t Broker::charged(uid_t uid) const {
   return n;
 }
 
+std::uint64_t Broker::charged_bounce(uid_t uid) const {
+  std::uint64_t bytes = 0;
+  for (const auto& [id, s] : sessions_) {
+    if (s->peer.uid != uid) continue;
+    for (const core::LeaseId lease : s->leases)
+      if (const auto it = leases_.find(lease); it != leases_.end() && it->second->backing == core::Backing::Bounce)
+        bytes += it->second->extent.end - it->second->extent.begin;
+  }
+  return bytes;
+}
+
 void Broker::drop_lease(core::LeaseId id) {
   const auto it = leases_.find(id);
   if (it == leases_.end()) return;
   const auto lease = it->second;
   leases_.erase(it);
   if (Session* s = find_session(lease->session)) s->leases.erase(id);
+  // What it holds may be large or a device's last descriptor: closing takes time.
+  workers_.run([lease] {});
   const auto file = files_.find(lease->file);
   if (file == files_.end()) return;
   FileEntry& entry = file->second;
@@ -224,14 +239,11 @@ void Broker::drop_lease(core::LeaseId id) {
     return;
   }
   if (entry.fd_owner != id) return;
-  // The guard's descriptor goes with its client: hand it another's.
+  // The guard has a duplicate of its own; ours goes over to another lease's.
   for (const auto& [other_id, other] : leases_) {
     if (other->file != lease->file) continue;
-    guard_->unwatch(lease->file);
     entry.fd = other->fd;
     entry.fd_owner = other_id;
-    entry.coverage = guard_->watch(lease->file, entry.fd.get());
-    guard_->publish(lease->file, entry.published);
     return;
   }
 }

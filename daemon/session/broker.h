@@ -10,6 +10,7 @@
 
 #include "daemon/core/arbiter.h"
 #include "daemon/guard/guard.h"
+#include "daemon/session/mailbox.h"
 #include "daemon/session/options.h"
 #include "daemon/session/session.h"
 #include "daemon/session/worker_pool.h"
@@ -94,10 +95,21 @@ class Broker {
   void send_granted(const LeaseHold& lease);
   void send_recall(const core::effect::Recall& e, LeaseHold& lease, const Store* store);
   void make_store(const core::effect::Recall& e, const std::shared_ptr<LeaseHold>& lease);
+  void prepare_store();
   void work_done(const core::effect::StartWork& e, const store::Bounce::Result& result);
-  void resume_bounce(const std::shared_ptr<LeaseHold>& lease);
+  void tell_trimmed(LeaseHold& lease);
+  using Leases = std::vector<std::shared_ptr<LeaseHold>>;
+  // Leases of one session. Whoever asks while a fence runs waits for that one. done(false): the client was killed.
   void fence_lease(const std::shared_ptr<LeaseHold>& lease, bool kill, std::function<void(bool)> done);
+  void fence_session(core::SessionId session, Leases leases, bool kill, std::function<void(fence::Outcome)> done);
+  // The kernel ends a context with the last close: ours go first, in a worker.
+  void drop_descriptors(core::SessionId session, std::function<void()> then);
+  // Whoever asks while a rescue runs waits for that one.
   void rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::function<void()> done);
+  // Of leases that end between a Trim and its Settle. One that is frozen is the arbiter's to bring to the file, at the thaw.
+  void rescue_trimmed(const Leases& leases, std::function<void()> done);
+  static void do_work(const core::effect::StartWork& e, store::Bounce* bounce, const LeaseHold* lease, int fd,
+                      std::uint64_t file_end, const Options& options, store::Bounce::Result* result);
   // work runs in a worker, then in the loop.
   void in_worker(std::function<void()> work, std::function<void()> then);
 
@@ -113,7 +125,8 @@ class Broker {
   std::shared_ptr<LeaseHold> own_lease(Session& s, core::LeaseId id, core::RequestId request);
   std::uint64_t file_size(const core::FileKey& file);
   void drop_lease(core::LeaseId id);
-  std::uint64_t charged(uid_t uid) const;
+  std::uint64_t charged(uid_t uid) const;        // leases
+  std::uint64_t charged_bounce(uid_t uid) const;  // bytes
   core::RequestId new_request(core::SessionId session, core::RequestId frame_id, core::LeaseId lease = 0);
 
   asio::io_context& loop_;
@@ -123,6 +136,9 @@ class Broker {
   core::Arbiter arbiter_;
   WorkerPool workers_;
   asio::steady_timer timer_;
+  asio::steady_timer stop_timer_;
+  Mailbox mailbox_;  // from the guard
+  fence::SharedFd spare_store_;  // not sized yet
   std::unordered_map<core::SessionId, std::unique_ptr<Session>> sessions_;
   std::unordered_map<core::LeaseId, std::shared_ptr<LeaseHold>> leases_;
   std::map<core::FileKey, FileEntry> files_;

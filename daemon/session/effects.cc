@@ -145,7 +145,12 @@ void Broker::apply(const effect::Extended& e) {
     reply(*s, pending.request, std::move(frame));
   };
   if (!lease->bounce) return answer();
-  in_worker([bounce = lease->bounce, size = e.file_size] { bounce->extend(size); }, answer);
+  auto result = std::make_shared<store::Bounce::Result>();
+  in_worker([bounce = lease->bounce, size = e.file_size, result] { *result = bounce->extend(size); },
+            [this, result, pending, answer] {
+              if (result->code == 0) return answer();
+              reply_status(pending.session, pending.request, result->code, "taking the file's pages back: " + result->text);
+            });
 }
 
 void Broker::apply(const effect::Recall& e) {
@@ -164,10 +169,10 @@ void Broker::apply(const effect::Recall& e) {
 void Broker::apply(const effect::StartFence& e) {
   const auto lease = find_lease(e.lease);
   if (!lease) return step(core::event::FenceDone{e.lease, true});
-  if (lease->destroyed) return step(core::event::FenceDone{e.lease, true});
   Session* s = find_session(e.session);
-  log_(2, "fencing lease " + std::to_string(e.lease) + " of " + (s != nullptr ? s->program : "a client that is gone") +
-              (e.kill ? " by SIGKILL" : ""));
+  if (!lease->destroyed)
+    log_(2, "fencing lease " + std::to_string(e.lease) + " of " + (s != nullptr ? s->program : "a client that is gone") +
+                (e.kill ? " by SIGKILL" : ""));
   fence_lease(lease, e.kill, [this, lease](bool ok) {
     rescue_stores(lease, [this, lease, ok] { step(core::event::FenceDone{lease->id, ok}); });
   });
@@ -177,7 +182,8 @@ void Broker::apply(const effect::BreakAnswered& e) {
   if (guard_breaks_.count(e.id) != 0) {
     // A break of our own making (observed late) is not known to the guard: it has passed already.
     if (!guard::is_guards(e.id)) return;
-    return guard_->answer(e.id, e.deny_errno, passing_.count(e.id) != 0);
+    // A denied operation leaves too, and a client that complies late needs to hear of it.
+    return guard_->answer(e.id, e.deny_errno, passing_.count(e.id) != 0 || e.deny_errno != 0);
   }
   const auto it = api_breaks_.find(e.id);
   if (it == api_breaks_.end()) return;

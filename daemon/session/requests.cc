@@ -121,6 +121,11 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd fd) {
   if (charged(s.peer.uid) >= options_.leases_max)
     return reply_status(s.id, f.id(), EDQUOT, "the user has " + std::to_string(options_.leases_max) + " leases, the limit");
 
+  if (*backing == core::Backing::Bounce && charged_bounce(s.peer.uid) + r.range().length() > options_.bounce_bytes_max)
+    return reply_status(s.id, f.id(), EDQUOT,
+                        "the user's bounce pages would exceed " + std::to_string(options_.bounce_bytes_max) +
+                            " bytes (--bounce-bytes-max)");
+
   auto lease = std::make_shared<LeaseHold>();
   lease->id = next_lease_++;
   lease->session = s.id;
@@ -174,11 +179,14 @@ void Broker::on_release(Session& s, const Frame& f) {
   const auto lease = own_lease(s, f.release().lease(), f.id());
   if (!lease) return;
   if (!lease->mrs.empty() && !lease->fencing) return reply_status(s.id, f.id(), EBUSY, "the lease still has MRs: remove them first");
-  // A frozen part comes to the file before the lease goes.
+  // Frozen stores come to the file when the arbiter says so: not while somebody has it frozen.
   const auto request = new_request(s.id, f.id());
-  rescue_stores(lease, [this, request, id = lease->id, session = s.id] {
-    step(core::event::ReleaseLease{request, id, session});
-  });
+  auto go_on = [this, request, lease] {
+    rescue_trimmed({lease}, [this, request, lease] { step(core::event::ReleaseLease{request, lease->id, lease->session}); });
+  };
+  // While a fence runs its memory regions may still be alive: nobody may be told that the lease is out of the way.
+  if (lease->fencing && !lease->destroyed) return lease->after_fence.push_back(std::move(go_on));
+  go_on();
 }
 
 void Broker::on_extend(Session& s, const Frame& f) {
@@ -203,6 +211,8 @@ void Broker::on_merge(Session& s, const Frame& f) {
     if (!extent || range.length() == 0 || extent->begin < store->extent.begin || extent->end > store->extent.end)
       return reply_status(s.id, f.id(), ERANGE, "merge: ranges: outside of the store");
   }
+  if (lease->merging) return reply_status(s.id, f.id(), EBUSY, "merge: one at a time on a lease");
+  lease->merging = true;
   auto code = std::make_shared<int>(0);
   in_worker(
       [code, lease, memfd = store->memfd, begin = store->extent.begin, m] {
@@ -219,7 +229,8 @@ void Broker::on_merge(Session& s, const Frame& f) {
           if (*code != 0) return;
         }
       },
-      [this, code, session = s.id, request = f.id()] {
+      [this, code, lease, session = s.id, request = f.id()] {
+        lease->merging = false;
         reply_status(session, request, *code, *code == 0 ? "" : std::string("writing to the file: ") + std::strerror(*code));
       });
 }
@@ -228,6 +239,7 @@ void Broker::on_recall_done(Session& s, const Frame& f) {
   const v1::RecallDone& r = f.recall_done();
   if (r.code() != 0) log_(2, s.program + " refuses a recall: " + r.message().substr(0, 200));
   const auto it = recalls_.find(r.recall());
+  int answer = r.code();
   if (it != recalls_.end()) {
     const auto lease = find_lease(it->second.lease);
     if (!lease || lease->session != s.id) return;  // not this client's to answer
@@ -235,9 +247,16 @@ void Broker::on_recall_done(Session& s, const Frame& f) {
     // A fenced lease's stores are in the hands of rescue_stores().
     if (ends_store && r.code() == 0 && !lease->fencing)
       std::erase_if(lease->stores, [&](const Store& store) { return store.id == it->second.store; });
+    const bool ends_mrs = it->second.action == core::Action::Quiesce || it->second.action == core::Action::Release;
+    if (ends_mrs && answer == 0 && !lease->mrs.empty()) {
+      log_(2, s.program + " says that it has complied, but its memory regions are there: it is fenced");
+      answer = EBUSY;
+    }
+    for (Store& store : lease->stores)
+      if (store.id == it->second.store && answer == 0) store.live = true;
     recalls_.erase(it);
   }
-  step(core::event::RecallAnswered{r.recall(), s.id, r.code()});
+  step(core::event::RecallAnswered{r.recall(), s.id, answer});
 }
 
 // Sync and Freeze: whoever has the descriptor may ask; a freeze holds others up, so it needs the right to write.

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -37,6 +38,7 @@ struct Store {
   core::Extent extent;  // of the file
   fence::SharedFd memfd;
   bool trim = false;    // made for a Trim: goes with its Settle. Else for a Freeze: goes with its Thaw
+  bool live = true;     // a device may have written to it. direct: only once the client has said that it uses it
 };
 
 struct LeaseMr {
@@ -61,6 +63,11 @@ struct LeaseHold {
   std::uint64_t size_told = 0;  // the end on the file, as the client knows it
   std::atomic<bool> fencing = false;  // from the start of a fence: no MR is added or handed back, no merge begins
   bool destroyed = false;             // the fence is through
+  std::vector<std::function<void()>> after_fence;   // who waits for the fence that runs
+  bool rescuing = false;
+  std::vector<std::function<void()>> after_rescue;  // who waits for the rescue that runs
+  bool merging = false;               // a Merge of the client is with a worker: one at a time
+  std::vector<core::effect::StartWork> parked;      // bounce: works that came before its pages were there
   std::mutex file_mutex;              // workers that write a store to the file, one at a time
 };
 

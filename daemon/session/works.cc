@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 #include "daemon/session/broker.h"
 #include "daemon/session/translate.h"
@@ -17,7 +18,11 @@ using wire::Frame;
 
 void Broker::in_worker(std::function<void()> work, std::function<void()> then) {
   workers_.run([this, work = std::move(work), then = std::move(then)] {
-    work();
+    try {
+      work();
+    } catch (const std::exception& e) {  // out of memory: the work's own result says nothing of it, the log does
+      asio::post(loop_, [this, what = std::string(e.what())] { log_(3, "a worker: " + what); });
+    }
     asio::post(loop_, then);
   });
 }
@@ -34,6 +39,8 @@ void Broker::grant_bounce(LeaseHold& lease) {
           made->bounce = std::make_shared<store::Bounce>(fd, extent.begin, extent.end - extent.begin, truncates);
         } catch (const std::system_error& e) {
           made->error = e.code();
+        } catch (const std::bad_alloc&) {
+          made->error = std::make_error_code(std::errc::not_enough_memory);
         }
       },
       [this, made, id = lease.id] {
@@ -41,9 +48,13 @@ void Broker::grant_bounce(LeaseHold& lease) {
         if (!found) return;
         if (made->bounce) {
           found->bounce = made->bounce;
+          // What broke in while it was filled: its flush had nothing to do, its merge or trim has.
+          const auto parked = std::move(found->parked);
+          for (const auto& work : parked) apply(work);
           return send_granted(*found);
         }
         reply_status(found->session, found->request, made->error.value(), "bounce pages: " + made->error.message());
+        for (const auto& work : found->parked) work_done(work, {});
         step(core::event::ReleaseLease{0, id, found->session});
       });
 }
@@ -57,22 +68,27 @@ void Broker::make_store(const effect::Recall& e, const std::shared_ptr<LeaseHold
   recalls_[e.recall].store = store.id;
   const std::uint64_t length = store.extent.end - store.extent.begin;
   try {
-    store.memfd = fence::SharedFd(store::create_store("mrlease-store", length));
+    store.memfd = spare_store_ ? std::exchange(spare_store_, {}) : fence::SharedFd(store::open_store("mrlease-store"));
+    store::size_store(store.memfd.get(), length);
   } catch (const std::system_error& x) {
     log_(3, "no store for lease " + std::to_string(lease->id) + ": " + x.what());
     return step(core::event::RecallAnswered{e.recall, e.session, ENOMEM});
   }
-  const auto send = [this, e, lease, store](int code) {
-    if (code != 0) return step(core::event::RecallAnswered{e.recall, e.session, code});
-    if (lease->fencing || !find_lease(lease->id)) return;
-    lease->stores.push_back(store);
-    send_recall(e, *lease, &lease->stores.back());
-  };
-  // A sparse store takes no time; one that is filled from the file does.
-  if (lease->backing != core::Backing::Direct) return send(0);
-  auto code = std::make_shared<int>(0);
-  in_worker([code, store, length, lease] { *code = store::fill(store.memfd.get(), store.extent.begin, length, lease->fd.get()); },
-            [code, send] { send(*code); });
+  // Nothing was written to a direct lease's store before its client has filled and registered it: a rescue before that
+  // would put old data back.
+  store.live = lease->backing != core::Backing::Direct;
+  if (lease->fencing) return;
+  lease->stores.push_back(store);
+  send_recall(e, *lease, &lease->stores.back());
+  prepare_store();
+}
+
+// While the client works: making a memfd takes longer than all else that stands between a held truncate and its recall.
+void Broker::prepare_store() {
+  try {
+    spare_store_ = fence::SharedFd(store::open_store("mrlease-store"));
+  } catch (const std::system_error&) {  // the next one that is needed says so
+  }
 }
 
 void Broker::send_recall(const effect::Recall& e, LeaseHold& lease, const Store* store) {
@@ -101,35 +117,48 @@ void Broker::send_recall(const effect::Recall& e, LeaseHold& lease, const Store*
   reply(*s, 0, std::move(frame), std::move(fds));
 }
 
+void Broker::do_work(const effect::StartWork& e, store::Bounce* bounce, const LeaseHold* lease, int fd, std::uint64_t file_end,
+                     const Options& options, store::Bounce::Result* result) {
+  const bool writes = bounce != nullptr && lease->write;
+  switch (e.kind) {
+    case core::Work::Flush: if (writes) *result = bounce->flush(); break;
+    case core::Work::FreezeFlush: if (writes) *result = bounce->flush_settled(options.settle_rounds, options.settle_ms); break;
+    case core::Work::Merge: if (bounce != nullptr) *result = bounce->merge_from_file(); break;
+    case core::Work::HoldFlush: if (bounce != nullptr) bounce->trim(core::kToEnd); break;  // waits for what runs, cuts nothing
+    case core::Work::ResumeFlush: if (bounce != nullptr) bounce->trim(file_end); break;
+    case core::Work::Fsync:
+      if (writes) *result = bounce->flush();
+      if (result->code == 0 && fd >= 0 && ::fsync(fd) != 0) result->code = errno;
+      break;
+    case core::Work::None: break;
+  }
+}
+
 void Broker::apply(const effect::StartWork& e) {
   const auto lease = find_lease(e.lease);
+  if (lease && lease->backing == core::Backing::Bounce && !lease->bounce) {
+    // Its pages are being filled from the file. What comes before an operation finds nothing to write; what comes after
+    // it has to see what the operation did.
+    const bool after = e.kind == core::Work::Merge || e.kind == core::Work::ResumeFlush;
+    if (after) return lease->parked.push_back(e);
+    return work_done(e, {});
+  }
+  // A lease without bounce pages that ends while it is frozen: its stores are what it owes.
+  if (lease && !lease->bounce && e.kind == core::Work::Flush)
+    return rescue_stores(lease, [this, e] { work_done(e, {}); });
   fence::SharedFd fd = lease ? lease->fd : fence::SharedFd();
   if (!lease)
     for (const auto& [id, b] : api_breaks_)
       if (b.kind == core::BreakKind::Sync && b.file == e.file) fd = b.fd;
   auto result = std::make_shared<store::Bounce::Result>();
-  const int rounds = options_.settle_rounds, settle = options_.settle_ms;
-  in_worker(
-      [e, lease, fd, result, rounds, settle] {
-        store::Bounce* bounce = lease ? lease->bounce.get() : nullptr;
-        const bool writes = bounce != nullptr && lease->write;
-        switch (e.kind) {
-          case core::Work::Flush: if (writes) *result = bounce->flush(); break;
-          case core::Work::FreezeFlush: if (writes) *result = bounce->flush_settled(rounds, settle); break;
-          case core::Work::Merge: if (bounce != nullptr) *result = bounce->merge_from_file(); break;
-          case core::Work::Fsync:
-            if (writes) *result = bounce->flush();
-            if (result->code == 0 && fd && ::fsync(fd.get()) != 0) result->code = errno;
-            break;
-          case core::Work::HoldFlush:    // works of a lease run one at a time, and the next comes after this break
-          case core::Work::ResumeFlush:  // in the loop, below
-          case core::Work::None: break;
-        }
-      },
-      [this, e, lease, result] {
-        if (e.kind == core::Work::ResumeFlush && lease) resume_bounce(lease);
-        work_done(e, *result);
-      });
+  const std::uint64_t file_end = lease ? std::max(file_size(lease->file), lease->extent.begin) : 0;
+  in_worker([e, lease, bounce = lease ? lease->bounce : nullptr, fd, file_end, options = options_, result] {
+              do_work(e, bounce.get(), lease.get(), fd.get(), file_end, options, result.get());
+            },
+            [this, e, lease, result] {
+              if (e.kind == core::Work::ResumeFlush && lease) tell_trimmed(*lease);
+              work_done(e, *result);
+            });
 }
 
 void Broker::work_done(const effect::StartWork& e, const store::Bounce::Result& result) {
@@ -145,62 +174,11 @@ void Broker::work_done(const effect::StartWork& e, const store::Bounce::Result& 
 }
 
 // The break is over: what lies beyond the file's end now is cut off, and the client is told when that is new.
-void Broker::resume_bounce(const std::shared_ptr<LeaseHold>& lease) {
-  if (!lease->bounce) return;
-  const std::uint64_t size = std::max(file_size(lease->file), lease->extent.begin);
-  if (size >= lease->size_told) return;
-  lease->bounce->trim(size);
-  lease->size_told = size;
-  notice(*lease, v1::Notice::TRIMMED, size, "the file was truncated");
-}
-
-void Broker::fence_lease(const std::shared_ptr<LeaseHold>& lease, bool kill, std::function<void(bool)> done) {
-  lease->fencing = true;
-  Session* s = find_session(lease->session);
-  fence::Order order;
-  if (s != nullptr) {
-    order.userfaultfd = s->userfaultfd;
-    order.pidfd = s->pidfd;
-  }
-  order.kill_at_once = kill;
-  order.deadline = std::chrono::milliseconds(std::max<core::Time>(options_.policy.fence_deadline * 3 / 4, 1));
-  for (const LeaseMr& mr : lease->mrs) order.mrs.push_back(mr.mr);
-  // What the client has exchanged is known from the recalls: only there can a device fault wait.
-  const std::uint64_t base = lease->mrs.empty() ? 0 : lease->mrs.front().mr.address;
-  for (const Store& store : lease->stores)
-    if (base != 0) order.gated.push_back({base + (store.extent.begin - lease->extent.begin), store.extent.end - store.extent.begin});
-  fence::run(std::move(order), [this, lease, done = std::move(done)](fence::Result result) {
-    asio::post(loop_, [this, lease, done, result = std::move(result)] {
-      if (!result.text.empty()) log_(1, "fence of lease " + std::to_string(lease->id) + ": " + result.text);
-      lease->destroyed = result.outcome != fence::Outcome::Failed;
-      lease->mrs.clear();
-      done(result.outcome == fence::Outcome::Destroyed);
-    });
-  });
-}
-
-// What RDMA wrote into frozen stores goes to the file.
-void Broker::rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::function<void()> done) {
-  std::vector<Store> stores;
-  stores.swap(lease->stores);
-  if (stores.empty() || !lease->write) return done();
-  auto report = std::make_shared<std::string>();
-  in_worker(
-      [lease, stores = std::move(stores), report] {
-        std::lock_guard lock(lease->file_mutex);
-        for (const Store& store : stores) {
-          std::uint64_t pages = 0;
-          const std::uint64_t end = std::min(store.extent.end, lease->extent.end);
-          const int code = store::merge_all(store.memfd.get(), store.extent.begin, end - store.extent.begin, lease->fd.get(), &pages,
-                                           lease->truncates);
-          *report += std::to_string(pages) + " pages of a frozen store written to the file";
-          if (code != 0) *report += std::string(", then ") + std::strerror(code);
-        }
-      },
-      [this, lease, report, done = std::move(done)] {
-        log_(1, "lease " + std::to_string(lease->id) + ": " + *report);
-        done();
-      });
+void Broker::tell_trimmed(LeaseHold& lease) {
+  const std::uint64_t size = std::max(file_size(lease.file), lease.extent.begin);
+  if (!lease.bounce || size >= lease.size_told) return;
+  lease.size_told = size;
+  notice(lease, v1::Notice::TRIMMED, size, "the file was truncated");
 }
 
 }  // namespace mrlease::session

@@ -60,6 +60,9 @@ int merge_all(int store, std::uint64_t store_begin, std::uint64_t store_length, 
               Truncates truncates = Truncates::Possible);
 // A sealed (no shrink, no grow) memfd of length bytes. Throws std::system_error.
 int create_store(const char* name, std::uint64_t length);
+// The same in two steps, the first of which can be done ahead of time.
+int open_store(const char* name);
+void size_store(int store, std::uint64_t length);
 // Fill a store from the file (direct freeze). 0 or errno.
 int fill(int store, std::uint64_t store_begin, std::uint64_t store_length, int file);
 

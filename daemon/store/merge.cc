@@ -117,16 +117,27 @@ int merge_all(int store, std::uint64_t store_begin, std::uint64_t store_length, 
   return first_error;
 }
 
-int create_store(const char* name, std::uint64_t length) {
+int open_store(const char* name) {
   const int fd = ::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0) throw std::system_error(errno, std::generic_category(), "memfd_create");
+  return fd;
+}
+
+void size_store(int store, std::uint64_t length) {
   const std::uint64_t rounded = (length + kPage - 1) & ~(kPage - 1);
-  const bool sized = ::ftruncate(fd, static_cast<off_t>(rounded)) == 0;
+  const bool sized = ::ftruncate(store, static_cast<off_t>(rounded)) == 0;
   // A client that could shrink it would make whoever maps it die of SIGBUS.
-  if (!sized || ::fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-    const int code = errno;
+  if (!sized || ::fcntl(store, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+    throw std::system_error(errno, std::generic_category(), sized ? "cannot seal a memfd" : "cannot size a memfd");
+}
+
+int create_store(const char* name, std::uint64_t length) {
+  const int fd = open_store(name);
+  try {
+    size_store(fd, length);
+  } catch (...) {
     ::close(fd);
-    throw std::system_error(code, std::generic_category(), sized ? "cannot seal a memfd" : "cannot size a memfd");
+    throw;
   }
   return fd;
 }

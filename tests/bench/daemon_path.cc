@@ -89,11 +89,13 @@ class Client {
   // The next frame that is not a recall; recalls are answered on the way.
   Frame next() {
     for (;;) {
-      pollfd p{daemon_, POLLIN, 0};
-      ::poll(&p, 1, -1);
       wire::Packet packet;
       const int code = wire::recv_packet(daemon_, &packet);
-      if (code == EAGAIN) continue;
+      if (code == EAGAIN) {
+        pollfd p{daemon_, POLLIN, 0};
+        ::poll(&p, 1, -1);
+        continue;
+      }
       errno = code;
       if (code != 0) die("mrleased has gone");
       Frame frame;

@@ -78,6 +78,8 @@ def judge(rows, control):
         if row["transparent"] and not row["keys_same"]:
             bad.append(f"{where}: address or rkey changed")
     for row in rows:
+        if row.get("refused") and not row["mrlease"] and "ibv_reg_mr" not in row["refused"]:
+            bad.append(f"{row['kernel']} {row['name']}: {row['refused']}")
         if not row["mrlease"] and not row.get("refused") and not row["lost"] + row["not_durable"]:
             bad.append(f"{row['kernel']} {row['name']}: the problem did not show")
     return bad

@@ -81,8 +81,11 @@ Outcome check_options(const mrl_reg_options* given, mrl_reg_options* out) {
   out->peer_budget_ms = 0;
   std::memcpy(static_cast<void*>(out), given, std::min(given->struct_size, sizeof *out));
   if (out->peer_budget_ms == 0) out->peer_budget_ms = 200;
-  if (out->backing < MRL_BACKING_AUTO || out->backing > MRL_BACKING_BOUNCE) {
-    return {EINVAL, "options.backing is " + std::to_string(out->backing) + ", which is none of enum mrl_backing"};
+  int backing = 0;  // a C caller may have put anything into the enum
+  static_assert(sizeof backing == sizeof out->backing);
+  std::memcpy(&backing, &out->backing, sizeof backing);
+  if (backing < MRL_BACKING_AUTO || backing > MRL_BACKING_BOUNCE) {
+    return {EINVAL, "options.backing is " + std::to_string(backing) + ", which is none of enum mrl_backing"};
   }
   if ((out->accept_quirks & ~static_cast<std::uint32_t>(MRL_QUIRK_ODP_PAGE_ALIGNED)) != 0) {
     return {EINVAL,

@@ -3,6 +3,8 @@
 // and the memory region to go.
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <map>
@@ -105,10 +107,39 @@ class Direct final : public Backing {
     if (frozen.span.begin == frozen.span.end) return {};
     Outcome o = store_of_recall(r, std::move(order.store), &frozen.store);
     if (o.ok()) o = quiet_and_gone(order);
+    if (o.ok()) o = catch_up(frozen);
     if (o.ok()) o = map_store(services_.layout(), frozen.store, frozen.span);
     if (!o.ok()) return o;
     frozen_[r.store()] = std::move(frozen);
     return register_again();
+  }
+
+  // The store came filled, but the device wrote into the file's pages until it was quiet.
+  Outcome catch_up(const Frozen& frozen) {
+    const Layout& l = services_.layout();
+    struct stat now {};
+    if (::fstat(l.file, &now) != 0) return from_errno("fstat");
+    const std::uint64_t on_file = bytes_on_file(services_, static_cast<std::uint64_t>(now.st_size));
+    const std::uint64_t end = std::min({frozen.span.end * kPage, on_file, frozen.store.end - l.file_offset});
+    for (std::uint64_t at = frozen.span.begin * kPage; at < end;) {
+      const ssize_t n = ::pwrite(frozen.store.memfd.get(), l.base + at, end - at,
+                                 static_cast<off_t>(l.file_offset + at - frozen.store.begin));
+      if (n <= 0) return from_errno("write to the store");
+      at += static_cast<std::uint64_t>(n);
+    }
+    return {};
+  }
+
+  // The peer wrote until a moment ago: the store takes the pages as they are now that it is quiet. pwrite(2) says EFAULT
+  // where a load would raise SIGBUS: behind the file's end, where the store is zeros already.
+  Outcome copy_to(const Frozen& frozen) {
+    const Layout& l = services_.layout();
+    for (std::uint64_t page = frozen.span.begin; page < frozen.span.end; page++) {
+      const auto inside = static_cast<off_t>(l.file_offset + page * kPage - frozen.store.begin);
+      const ssize_t n = ::pwrite(frozen.store.memfd.get(), l.base + page * kPage, kPage, inside);
+      if (n < 0 && errno != EFAULT) return from_errno("copying to the frozen store");
+    }
+    return {};
   }
 
   Outcome thaw(const RecallOrder& order) {

@@ -28,6 +28,7 @@ class Auditor {
     Lease lease;
     bool fenced = false;
     bool ending = false;
+    bool store_owed = false;  // odp, direct: ended while frozen, not merged yet
     Time fence_began = kNever;
     bool quiesced = false;              // direct: no registration
     std::uint64_t trimmed_at = kToEnd;  // odp: nothing from here on is on the file
@@ -40,6 +41,10 @@ class Auditor {
     int answers = 0, dones = 0;
     int code = 0;
     bool dropped = false;  // its session went while it was queued, or may have
+    int overtaken = 0;     // a foreign operation: by how many breaks of sessions, with no freeze to wait for
+    bool may_thaw = false;
+    Time held_since = kNever;
+    std::set<LeaseId> under;  // what the operation that is inside must not meet
   };
   const std::map<LeaseId, LeaseView>& leases() const { return leases_; }
   const std::map<BreakId, BreakView>& breaks() const { return breaks_; }
@@ -49,18 +54,24 @@ class Auditor {
   void recall_answered(const event::RecallAnswered& e);
   void answered(const effect::BreakAnswered& e, Time now, const Arbiter& arbiter);
   void granted(const effect::Granted& e);
-  void work_started(const effect::StartWork& w);
+  void work_started(const effect::StartWork& w, Time now);
   void recalled(const effect::Recall& r);
+  void went_in(const effect::WatchPassing& e, const Arbiter& arbiter);
+  void ended(LeaseView& v);
+  void forgotten(LeaseId id);
+  void gives_back(LeaseId id);
+  bool frozen(const LeaseView& v, Time now) const;
   void over(const effect::BreakDone& e, Time now);
   void check_bounds(Time now);
   bool reachable(const LeaseView& v, const BreakView& b, Time now, std::uint64_t on_file_end) const;
 
   Policy policy_;
+  bool going_ = false;  // in this step the leases of a session end one after the other
   std::map<RequestId, Lease> requests_;
   std::map<LeaseId, LeaseView> leases_;
   std::map<BreakId, BreakView> breaks_;
   std::map<FileKey, std::vector<BreakId>> line_;  // not done, in order of arrival
-  std::map<FileKey, Time> progress_;              // when a break of the file was last done, or its line began
+  std::map<FileKey, Time> progress_;              // when a break of the file was last answered or done, or its line began
   std::map<RecallId, effect::Recall> recalls_;
   std::vector<std::string> complaints_;
 };

@@ -61,6 +61,18 @@ TEST_F(Deny, AnAnswerBetweenDenialAndLeavingIsRestoredWithTheRest) {
   EXPECT_TRUE(over(7));
 }
 
+TEST_F(Deny, WhatTheGuardCannotRefuseIsFencedFor) {
+  grant(1, Backing::Direct);
+  event::RequestBreak b{7, kFile, BreakKind::Truncate, {0, kToEnd}};
+  b.deniable = false;
+  step(b);
+  wait(p.recall_deadline);
+  EXPECT_TRUE(none<effect::BreakAnswered>());
+  EXPECT_FALSE(only<effect::StartFence>().kill);
+  step(event::FenceDone{1, true});
+  EXPECT_TRUE(answered(7));
+}
+
 TEST_F(Deny, ARefusalDeniesAndIsOwedNothing) {
   grant(1, Backing::Direct);
   truncate(7, kPg);

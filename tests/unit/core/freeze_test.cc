@@ -211,13 +211,94 @@ TEST_F(Freezing, ItsSessionGoneWhileComplyingItIsThawedOnceItHolds) {
   EXPECT_EQ(only<effect::Recall>().action, Action::Thaw);
 }
 
-TEST_F(Freezing, AFrozenLeaseThatEndsIsNotThawed) {
+TEST_F(Freezing, AFrozenLeaseWhoseSessionGoesIsMergedAfterTheThaw) {
   grant(1, Backing::OdpTransparent);
+  grant(2, Backing::Direct);
+  freeze();
+  step(event::SessionGone{1});
+  step(event::SessionGone{2});
+  EXPECT_TRUE(last.empty());
+  EXPECT_TRUE(ever<effect::Forget>().empty());
+  step(event::Thaw{7, 70});
+  EXPECT_TRUE(none<effect::Recall>());
+  EXPECT_TRUE(none<effect::Thawed>());
+  const auto works = got<effect::StartWork>();
+  ASSERT_EQ(works.size(), 2u);
+  EXPECT_EQ(works[0].kind, Work::Flush);
+  EXPECT_EQ(works[0].extent, (Extent{0, kSize}));
+  work_done(works[0]);
+  EXPECT_EQ(only<effect::Forget>().lease, works[0].lease);
+  work_done(works[1]);
+  EXPECT_EQ(only<effect::Forget>().lease, works[1].lease);
+  EXPECT_EQ(only<effect::Thawed>().request, 70u);
+}
+
+TEST_F(Freezing, AFrozenLeaseThatIsReleasedIsMergedBeforeTheTruncateThatThaws) {
+  policy(FreezeConflict::Thaw);
+  grant(1, Backing::OdpTransparent);
+  freeze();
+  step(event::ReleaseLease{50, 1, 1});
+  EXPECT_TRUE(last.empty());
+  truncate(8, 0);
+  const auto flush = only<effect::StartWork>();
+  EXPECT_EQ(flush.kind, Work::Flush);
+  EXPECT_TRUE(none<effect::BreakAnswered>());
+  work_done(flush, EIO);
+  EXPECT_EQ(only<effect::Released>().code, EIO);
+  EXPECT_TRUE(over(7));
+  EXPECT_TRUE(answered(8));
+}
+
+TEST_F(Freezing, TheMergeOfAFrozenLeaseThatEndedIsBounded) {
+  policy(FreezeConflict::Thaw);
+  grant(1, Backing::Direct);
+  freeze();
+  step(event::SessionGone{1});
+  truncate(8, 0);
+  wait(Policy{}.work_deadline);
+  EXPECT_EQ(only<effect::Forget>().lease, 1u);
+  EXPECT_TRUE(answered(8));
+}
+
+TEST_F(Freezing, ASessionThatGoesWhileComplyingOrThawingIsMergedOnceAndNeverWhileItHolds) {
+  grant(1, Backing::OdpTransparent);
+  grant(2, Backing::OdpTransparent);
+  ask(7, BreakKind::Freeze);
+  const auto asked = got<effect::Recall>();
+  step(event::SessionGone{asked[0].session});
+  EXPECT_TRUE(last.empty());
+  answer(asked[1]);
+  EXPECT_TRUE(answered(7));
+  step(event::Thaw{7, 70});
+  const auto first = only<effect::StartWork>();
+  EXPECT_EQ(only<effect::Recall>().lease, asked[1].lease);
+  step(event::SessionGone{asked[1].session});
+  const auto second = only<effect::StartWork>();
+  work_done(first);
+  EXPECT_TRUE(none<effect::Thawed>());
+  work_done(second);
+  EXPECT_EQ(only<effect::Thawed>().request, 70u);
+  EXPECT_EQ(ever<effect::StartWork>().size(), 2u);
+  EXPECT_EQ(arbiter.leases(), 0u);
+}
+
+TEST_F(Freezing, AFrozenReaderIsForgottenAtOnce) {
+  Lease reader = lease(1, Backing::OdpTransparent);
+  reader.write = false;
+  grant(reader);
   freeze();
   step(event::SessionGone{1});
   EXPECT_EQ(only<effect::Forget>().lease, 1u);
-  step(event::Thaw{7, 70});
-  EXPECT_EQ(only<effect::Thawed>().request, 70u);
+}
+
+TEST_F(Freezing, AnOperationThatPolicyAllowsAsksNothingOfAFrozenLeaseThatEnded) {
+  policy(FreezeConflict::Allow);
+  grant(1, Backing::Direct);
+  freeze();
+  step(event::SessionGone{1});
+  truncate(8, 0);
+  EXPECT_TRUE(none<effect::Recall>());
+  EXPECT_TRUE(answered(8));
 }
 
 TEST_F(Freezing, ABounceLeaseReleasedWhileFrozenFlushesAfterTheThaw) {
@@ -253,6 +334,7 @@ TEST_F(Freezing, AClientThatDoesNotThawIsFenced) {
   EXPECT_EQ(only<effect::StartFence>().lease, 1u);
   step(event::FenceDone{1, true});
   EXPECT_TRUE(over(7));
+  EXPECT_TRUE(ever<effect::StartWork>().empty()) << "the fence has merged its store";
 }
 
 TEST_F(Freezing, AReaderIsNotAsked) {

@@ -60,8 +60,6 @@ TEST_F(Passing, AnOverrunIsReportedOnceAndTheRangeStaysRevoked) {
   wait(1'000'000);
   EXPECT_TRUE(last.empty());
   EXPECT_EQ(arbiter.next_deadline(), kNever);
-  ask(8, BreakKind::Destructive);  // still behind it
-  EXPECT_TRUE(last.empty());
   left(7, 0);
   EXPECT_EQ(only<effect::Recall>().action, Action::Reregister);
 }

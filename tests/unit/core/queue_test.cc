@@ -26,6 +26,53 @@ TEST(Queue, BreaksOfOneFileAreServedInOrder) {
   EXPECT_EQ(h.only<effect::StartWork>().kind, Work::HoldFlush);  // of 9
 }
 
+TEST(Queue, ForeignOperationsGoBeforeWhatTheApiAskedEarlier) {
+  Harness h;
+  h.grant(1, Backing::Bounce);
+  h.ask(7, BreakKind::Sync, {}, 0, 5);
+  const auto running = h.only<effect::StartWork>();
+  h.ask(8, BreakKind::Freeze, {}, 0, 5);
+  h.ask(9, BreakKind::Sync, {}, 0, 6);
+  h.ask(10, BreakKind::Write, {0, kPg});
+  h.truncate(11, kPg);
+  h.work_done(running);
+  h.work_done(h.only<effect::StartWork>());
+  EXPECT_TRUE(h.answered(10)) << "what has begun is not overtaken, what has not is";
+  h.left(10, kSize);
+  h.work_done(h.only<effect::StartWork>());
+  EXPECT_EQ(h.only<effect::StartWork>().kind, Work::HoldFlush) << "foreign operations keep their order";
+  h.work_done(h.only<effect::StartWork>());
+  h.left(11, kPg);
+  h.work_done(h.only<effect::StartWork>());
+  EXPECT_EQ(h.only<effect::StartWork>().kind, Work::FreezeFlush);
+}
+
+TEST(Queue, ASessionHasSoManyUnansweredBreaksAndNoMore) {
+  Harness h;
+  h.grant(1, Backing::Direct);
+  h.truncate(1, 0);
+  for (BreakId id = 2; id < 2 + kApiBreaksMax; ++id) {
+    h.ask(id, BreakKind::Sync, {}, 0, 5);
+    EXPECT_TRUE(h.last.empty());
+  }
+  h.ask(50, BreakKind::Sync, {}, 0, 5);
+  EXPECT_TRUE(h.answered(50, EDQUOT));
+  EXPECT_TRUE(h.over(50));
+  h.ask(51, BreakKind::Sync, {}, 0, 6);
+  EXPECT_TRUE(h.last.empty()) << "of another session";
+  h.step(event::SessionGone{5});
+  h.ask(52, BreakKind::Sync, {}, 0, 5);
+  EXPECT_TRUE(h.last.empty()) << "those of the session are over";
+}
+
+TEST(Queue, AnAnsweredBreakDoesNotCount) {
+  Harness h;
+  for (BreakId id = 1; id <= 2 * kApiBreaksMax; ++id) {
+    h.ask(id, BreakKind::Freeze, {id * kPg, (id + 1) * kPg}, 0, 5);
+    ASSERT_TRUE(h.answered(id));
+  }
+}
+
 TEST(Queue, FilesDoNotWaitForEachOther) {
   Harness h;
   Lease other = Harness::lease(2, Backing::Direct);

@@ -139,6 +139,10 @@ int client_body(int socket, void* argument) {
   if (mrl_reg_file(r.ctx, endpoint.pd, fd, 0, o.size, access, &reg, &r.region) != 0)
     throw std::runtime_error(std::string("mrl_reg_file: ") + mrl_last_error());
   ::close(fd);
+  mrl_info i{};
+  i.struct_size = sizeof i;
+  mrl_get_info(r.region, &i);
+  ::dprintf(1, "client: %s; guard %s\n", i.backing_reason, i.guard);
   Answer hello = info(r);
   hello.address = endpoint.address();
   send_or_throw(socket, &hello, sizeof hello);

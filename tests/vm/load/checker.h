@@ -37,6 +37,7 @@ class Checker {
     bool is = false;
     std::uint32_t from = 0;  // within the page: what lies before stayed
     std::uint64_t begin_ns = 0, end_ns = 0;
+    std::uint64_t unsure_ns = 0;  // what was posted until then may have been discarded by an earlier cut
   };
   const Acked& acked(std::uint64_t page) const;
   bool unaligned(std::uint64_t page) const;

@@ -99,6 +99,18 @@ TEST_F(CheckerTest, TheHeadOfThePageOfTheCutStays) {
   EXPECT_EQ(checker.torn(file_.data()).torn, 1u);
 }
 
+TEST_F(CheckerTest, WhatAnEarlierCutDiscardedIsNotMissedByTheNext) {
+  Checker checker(*table_, nullptr, 0);
+  checker.cut(4 * kPage, 100);
+  write(4, 1, 150, false);
+  checker.extended(200);
+  checker.cut(4 * kPage + 1000, 300);
+  checker.extended(400);
+  EXPECT_EQ(checker.verify(file_.data()).lost, 0u);
+  write(4, 2, 250, false);
+  EXPECT_EQ(checker.verify(file_.data()).lost, 1u);
+}
+
 TEST_F(CheckerTest, AMixedPageIsTornAlsoAtOddOffsets) {
   table_->unaligned = 1;
   Checker checker(*table_, nullptr, 0);

@@ -3,6 +3,7 @@
 run as users of their own."""
 import os
 import random
+import shutil
 import time
 
 from process import Died, Program, wait_for_socket
@@ -29,7 +30,8 @@ class Row:
         self.programs, self.problems = [], []
         self.sum = dict(lost=0, torn=0, not_durable=0, unsettled=0, freezes=0, truncates=0, syncs=0, foreign_errors=0)
         self.first = self.refused = ""
-        os.makedirs(self.work, exist_ok=True)
+        shutil.rmtree(self.work, ignore_errors=True)
+        os.makedirs(self.work)
         os.chmod(self.work, 0o1777)
         with open(self.file, "wb") as f:
             f.write(bytes(args.size))

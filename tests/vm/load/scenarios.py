@@ -12,7 +12,7 @@ import time
 
 from drive import parse
 from process import Died
-from row import FILE_GROUP, FOREIGN, RECALL_DEADLINE_MS, Row
+from row import FILE_GROUP, FOREIGN, RECALL_DEADLINE_MS, Refused, Row
 
 BOUND_MS = RECALL_DEADLINE_MS + 1000
 
@@ -154,7 +154,7 @@ class Scenario(Row):
     def run_scenario(self, name):
         try:
             getattr(self, name)()
-        except Died as died:
+        except (Died, Refused) as died:
             self.problems.append(str(died))
         for program in reversed(self.programs):
             program.end(10)

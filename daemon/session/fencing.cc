@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// The end of a client's device access, and what is saved of its stores.
+#include <algorithm>
+#include <cstring>
+
+#include "daemon/session/broker.h"
+
+namespace mrlease::session {
+
+namespace {
+
+fence::Order order_for(const Session* session, const std::vector<std::shared_ptr<LeaseHold>>& leases, core::Time deadline, bool kill) {
+  fence::Order order;
+  if (session != nullptr) {
+    order.userfaultfd = session->userfaultfd;
+    order.pidfd = session->pidfd;
+  }
+  order.kill_at_once = kill;
+  order.deadline = std::chrono::milliseconds(std::max<core::Time>(deadline * 3 / 4, 1));
+  for (const auto& lease : leases) {
+    for (const LeaseMr& mr : lease->mrs) order.mrs.push_back(mr.mr);
+    // What the client has exchanged is known from the recalls: only there can a device fault wait.
+    const std::uint64_t base = lease->mrs.empty() ? 0 : lease->mrs.front().mr.address;
+    if (base == 0) continue;
+    for (const Store& store : lease->stores) {
+      const std::uint64_t length = (store.extent.end - store.extent.begin + store::kPage - 1) / store::kPage * store::kPage;
+      order.gated.push_back({base + (store.extent.begin - lease->extent.begin), length});
+    }
+  }
+  return order;
+}
+
+}  // namespace
+
+void Broker::fence_lease(const std::shared_ptr<LeaseHold>& lease, bool kill, std::function<void(bool)> done) {
+  if (lease->destroyed) return done(true);
+  if (lease->fencing) return lease->after_fence.push_back([done = std::move(done)] { done(true); });
+  fence_session(lease->session, {lease}, kill, [this, lease, done = std::move(done)](fence::Outcome outcome) {
+    // Not fenced and not killed: nobody may be told otherwise. The arbiter's own bound goes on from here.
+    if (outcome == fence::Outcome::Failed) return;
+    if (outcome == fence::Outcome::Destroyed) return done(true);
+    drop_descriptors(lease->session, [done] { done(false); });
+  });
+}
+
+void Broker::fence_session(core::SessionId id, Leases leases, bool kill, std::function<void(fence::Outcome)> done) {
+  std::erase_if(leases, [](const auto& lease) { return lease->destroyed; });
+  // One that another fence is busy with is waited for.
+  auto waits = std::make_shared<std::size_t>(1);
+  auto result = std::make_shared<fence::Outcome>(fence::Outcome::Destroyed);
+  const auto one_less = [waits, result, done = std::move(done)] {
+    if (--*waits == 0) done(*result);
+  };
+  for (const auto& lease : leases)
+    if (lease->fencing) {
+      ++*waits;
+      lease->after_fence.push_back(one_less);
+    }
+  std::erase_if(leases, [](const auto& lease) { return lease->fencing.load(); });
+  for (const auto& lease : leases) lease->fencing = true;
+  if (leases.empty() && !kill) return one_less();
+  fence::run(order_for(find_session(id), leases, options_.policy.fence_deadline, kill), [this, leases, result, one_less](fence::Result r) {
+    asio::post(loop_, [this, leases, result, one_less, r = std::move(r)] {
+      if (!r.text.empty()) log_(1, "fence: " + r.text);
+      *result = r.outcome;
+      for (const auto& lease : leases) {
+        lease->destroyed = r.outcome != fence::Outcome::Failed;
+        if (!lease->destroyed) continue;
+        lease->mrs.clear();
+        for (auto& next : std::exchange(lease->after_fence, {})) next();
+      }
+      one_less();
+    });
+  });
+}
+
+void Broker::drop_descriptors(core::SessionId id, std::function<void()> then) {
+  Session* s = find_session(id);
+  if (s == nullptr) return then();
+  auto dropped = std::make_shared<std::vector<fence::SharedFd>>();
+  for (auto& [number, device] : s->devices) dropped->push_back(std::move(device.uverbs));
+  s->devices.clear();
+  dropped->push_back(std::move(s->userfaultfd));
+  s->userfaultfd = {};
+  for (const core::LeaseId lease_id : s->leases)
+    if (const auto lease = find_lease(lease_id)) {
+      for (LeaseMr& mr : lease->mrs) dropped->push_back(std::move(mr.mr.uverbs));
+      lease->mrs.clear();
+    }
+  in_worker([dropped] { dropped->clear(); }, std::move(then));
+}
+
+void Broker::rescue_trimmed(const Leases& leases, std::function<void()> done) {
+  auto waits = std::make_shared<std::size_t>(1);
+  const auto one_less = [waits, done = std::move(done)] {
+    if (--*waits == 0) done();
+  };
+  for (const auto& lease : leases) {
+    if (lease->stores.empty() || std::any_of(lease->stores.begin(), lease->stores.end(), [](const Store& s) { return !s.trim; })) continue;
+    ++*waits;
+    rescue_stores(lease, one_less);
+  }
+  one_less();
+}
+
+// What RDMA wrote into frozen stores goes to the file.
+void Broker::rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::function<void()> done) {
+  if (lease->rescuing) return lease->after_rescue.push_back(std::move(done));
+  std::vector<Store> stores;
+  stores.swap(lease->stores);
+  std::erase_if(stores, [](const Store& store) { return !store.live; });
+  if (stores.empty() || !lease->write) return done();
+  lease->rescuing = true;
+  auto report = std::make_shared<std::string>();
+  // What a truncate has cut off since is nobody's to bring back.
+  const std::uint64_t end_now = std::min(lease->extent.end, lease->size_told);
+  in_worker(
+      [lease, stores = std::move(stores), end_now, report] {
+        std::lock_guard lock(lease->file_mutex);
+        for (const Store& store : stores) {
+          std::uint64_t pages = 0;
+          const std::uint64_t end = std::min(store.extent.end, end_now);
+          if (end <= store.extent.begin) continue;
+          const int code = store::merge_all(store.memfd.get(), store.extent.begin, end - store.extent.begin, lease->fd.get(), &pages,
+                                            lease->truncates);
+          *report += std::to_string(pages) + " pages of a frozen store written to the file";
+          if (code != 0) *report += std::string(", then ") + std::strerror(code);
+        }
+      },
+      [this, lease, report, done = std::move(done)] {
+        if (!report->empty()) log_(1, "lease " + std::to_string(lease->id) + ": " + *report);
+        lease->rescuing = false;
+        done();
+        for (auto& next : std::exchange(lease->after_rescue, {})) next();
+      });
+}
+
+}  // namespace mrlease::session

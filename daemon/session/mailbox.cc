@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/session/mailbox.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+namespace mrlease::session {
+namespace {
+
+int make_eventfd() {
+  const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (fd < 0) throw std::system_error(errno, std::generic_category(), "no eventfd: raise the daemon's limit of descriptors");
+  return fd;
+}
+
+}  // namespace
+
+Mailbox::Mailbox(asio::io_context& loop) : wake_(loop, make_eventfd()) { wait(); }
+
+void Mailbox::post(Note note) {
+  bool first;
+  {
+    std::lock_guard lock(mutex_);
+    first = notes_.empty();
+    notes_.push_back(std::move(note));
+  }
+  if (!first) return;  // whoever put the first one wakes the loop, which then takes all
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t n = ::write(wake_.native_handle(), &one, sizeof one);  // full: it is awake already
+}
+
+void Mailbox::wait() {
+  wake_.async_wait(asio::posix::stream_descriptor::wait_read, [this](const asio::error_code& error) {
+    if (error) return;  // closed, with the mailbox
+    run();
+    wait();
+  });
+}
+
+void Mailbox::run() {
+  std::uint64_t count;
+  // Before the notes are taken: one that is put afterwards wakes the loop again.
+  [[maybe_unused]] const ssize_t n = ::read(wake_.native_handle(), &count, sizeof count);
+  {
+    std::lock_guard lock(mutex_);
+    running_.swap(notes_);
+  }
+  for (const Note& note : running_) note();
+  running_.clear();
+}
+
+}  // namespace mrlease::session

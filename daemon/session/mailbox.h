@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Notes from other threads to the loop. Like asio::post(), whose reactor is woken under its lock: the loop then wakes up
+// only to wait for that lock, which a held operation pays for. Here the lock is free before the loop is woken.
+#pragma once
+
+#include <asio.hpp>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+namespace mrlease::session {
+
+// post() is thread-safe; the rest belongs to the loop's thread.
+class Mailbox {
+ public:
+  using Note = std::function<void()>;
+
+  // Throws std::system_error when no descriptor is left.
+  explicit Mailbox(asio::io_context& loop);
+  // Run in the loop, in order.
+  void post(Note note);
+
+ private:
+  void wait();
+  void run();
+
+  std::mutex mutex_;
+  std::vector<Note> notes_;
+  std::vector<Note> running_;  // keeps its memory
+  asio::posix::stream_descriptor wake_;
+};
+
+}  // namespace mrlease::session

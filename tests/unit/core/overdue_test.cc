@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// An operation that does not leave: nobody waits for it, and what it has got out of its way stays there.
+#include "tests/unit/core/harness.h"
+
+namespace mrlease::core {
+namespace {
+
+struct Overdue : testing::Test, Harness {
+  // Truncate 7 to `size` is inside and does not leave.
+  void stick(std::uint64_t size) {
+    truncate(7, size);
+    for (const auto& r : std::vector(got<effect::Recall>())) answer(r);
+    for (const auto& w : std::vector(got<effect::StartWork>())) work_done(w);
+    ASSERT_EQ(only<effect::WatchPassing>().id, 7u);
+    wait(Policy{}.passing_bound);
+    ASSERT_EQ(got<effect::Report>().size(), 1u);
+  }
+};
+
+TEST_F(Overdue, WhoWaitedIsServedAtTheBound) {
+  grant(1, Backing::Direct);
+  truncate(7, 0);
+  answer(only<effect::Recall>());
+  truncate(8, 0);
+  EXPECT_TRUE(last.empty());
+  wait(Policy{}.passing_bound);
+  EXPECT_TRUE(answered(8)) << "the lease is out of the way already";
+  EXPECT_TRUE(none<effect::Recall>());
+  left(8, 0);
+  EXPECT_TRUE(over(8));
+  EXPECT_TRUE(none<effect::Recall>()) << "7 is still inside";
+  left(7, 0);
+  EXPECT_EQ(only<effect::Recall>().action, Action::Reregister);
+  answer(only<effect::Recall>());
+  EXPECT_TRUE(over(7));
+  EXPECT_EQ(arbiter.next_deadline(), kNever);
+}
+
+TEST_F(Overdue, LeavingFirstItGivesNothingBackUnderTheLaterOne) {
+  grant(1, Backing::Direct);
+  stick(0);
+  truncate(8, 0);
+  ASSERT_TRUE(answered(8));
+  left(7, 0);
+  EXPECT_TRUE(last.empty()) << "its turn comes when the line is free";
+  wait(Policy{}.passing_bound);
+  EXPECT_TRUE(over(7));
+  EXPECT_TRUE(none<effect::Recall>()) << "8 has not left either";
+  left(8, 0);
+  EXPECT_EQ(only<effect::Recall>().action, Action::Reregister);
+  answer(only<effect::Recall>());
+  EXPECT_TRUE(over(8));
+}
+
+TEST_F(Overdue, ALaterOneThatCutsMoreAsksForTheRestAndAllIsSettledTogether) {
+  grant(1, Backing::OdpTransparent);
+  stick(8 * kPg);
+  truncate(8, 4 * kPg);
+  const auto trim = only<effect::Recall>();
+  EXPECT_EQ(trim.action, Action::Trim);
+  EXPECT_EQ(trim.extent, (Extent{4 * kPg, 8 * kPg}));
+  answer(trim);
+  ASSERT_TRUE(answered(8));
+  left(8, 4 * kPg);
+  EXPECT_TRUE(over(8));
+  EXPECT_TRUE(none<effect::Recall>());
+  left(7, 4 * kPg);
+  const auto settles = got<effect::Recall>();
+  ASSERT_EQ(settles.size(), 2u);
+  EXPECT_EQ(settles[0].extent, (Extent{8 * kPg, kSize}));
+  EXPECT_EQ(settles[1].extent, (Extent{4 * kPg, 8 * kPg}));
+  for (const auto& r : settles) EXPECT_EQ(r.action, Action::Settle);
+  answer(settles[0]);
+  answer(settles[1]);
+  EXPECT_TRUE(over(7));
+}
+
+TEST_F(Overdue, AHeldFlushStaysHeldAndReadsGoOn) {
+  grant(1, Backing::Bounce);
+  stick(kPg);
+  ask(8, BreakKind::Read);
+  EXPECT_TRUE(answered(8));
+  EXPECT_TRUE(none<effect::StartWork>()) << "a flush would write behind the truncate";
+  truncate(9, 0);
+  ASSERT_TRUE(answered(9));
+  left(9, 0);
+  EXPECT_TRUE(over(9));
+  EXPECT_TRUE(none<effect::StartWork>());
+  left(7, 0);
+  EXPECT_EQ(only<effect::StartWork>().kind, Work::ResumeFlush);
+}
+
+TEST_F(Overdue, LeasesThatItDoesNotHaveAreServedAndRestored) {
+  grant(1, Backing::Direct, {8 * kPg, kSize});
+  stick(8 * kPg);
+  step(event::OperationLeft{99, 0});
+  grant(2, Backing::Direct, {0, 4 * kPg});
+  ask(8, BreakKind::Destructive, {0, kPg});
+  EXPECT_EQ(only<effect::Recall>().lease, 2u);
+  answer(only<effect::Recall>());
+  left(7, kSize);
+  EXPECT_TRUE(last.empty()) << "8 has the line";
+  left(8, kSize);
+  EXPECT_EQ(only<effect::Recall>().lease, 2u);
+  answer(only<effect::Recall>());
+  EXPECT_TRUE(over(8));
+  EXPECT_EQ(only<effect::Recall>().lease, 1u);
+}
+
+TEST_F(Overdue, WhatTheApiAsksOfItsLeasesIsRefused) {
+  grant(1, Backing::Bounce);
+  stick(kPg);
+  ask(8, BreakKind::Freeze, {}, 0, 5);
+  EXPECT_TRUE(answered(8, EBUSY));
+  EXPECT_TRUE(over(8));
+  ask(9, BreakKind::Revoke);
+  EXPECT_TRUE(answered(9, EBUSY));
+  ask(10, BreakKind::Sync, {}, 0, 5);
+  EXPECT_TRUE(answered(10, EBUSY));
+  EXPECT_TRUE(none<effect::StartWork>());
+}
+
+TEST_F(Overdue, AThawWaitsForItAndTheOthersDoNot) {
+  Policy p;
+  p.freeze_conflict = FreezeConflict::Allow;
+  arbiter.set_policy(p);
+  grant(1, Backing::OdpTransparent);
+  ask(6, BreakKind::Freeze);
+  answer(only<effect::Recall>());
+  stick(kPg);
+  p.freeze_conflict = FreezeConflict::Thaw;
+  arbiter.set_policy(p);
+  truncate(8, 0);
+  EXPECT_EQ(only<effect::Recall>().action, Action::Trim);
+  answer(only<effect::Recall>());
+  EXPECT_TRUE(answered(8));
+  left(8, 0);
+  EXPECT_TRUE(none<effect::Recall>());
+  left(7, 0);
+  for (const auto& r : std::vector(got<effect::Recall>())) {
+    EXPECT_EQ(r.action, Action::Settle);
+    answer(r);
+  }
+  EXPECT_EQ(only<effect::Recall>().action, Action::Thaw);
+}
+
+TEST_F(Overdue, TheNewestSizeIsTold) {
+  grant(1, Backing::Direct);
+  stick(4 * kPg);
+  truncate(8, 2 * kPg);
+  left(7, 4 * kPg);
+  left(8, 2 * kPg);
+  EXPECT_EQ(only<effect::Recall>().size, 2 * kPg);
+}
+
+}  // namespace
+}  // namespace mrlease::core

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/session/mailbox.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <thread>
+
+namespace mrlease::session {
+namespace {
+
+TEST(Mailbox, NotesRunInTheLoopInOrder) {
+  constexpr int kNotes = 2000;
+  asio::io_context loop;
+  Mailbox mailbox(loop);
+  std::vector<int> seen;
+  bool elsewhere = false;
+  std::thread poster([&] {
+    for (int i = 0; i < kNotes; i++) {
+      mailbox.post([&, i, by = std::this_thread::get_id()] {
+        seen.push_back(i);
+        elsewhere = elsewhere || std::this_thread::get_id() == by;
+        if (i + 1 == kNotes) loop.stop();
+      });
+    }
+  });
+  loop.run_for(std::chrono::seconds(20));
+  poster.join();
+  std::vector<int> all(kNotes);
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_EQ(seen, all);
+  EXPECT_FALSE(elsewhere);
+}
+
+TEST(Mailbox, ANoteMayPostAnother) {
+  asio::io_context loop;
+  Mailbox mailbox(loop);
+  bool second = false;
+  mailbox.post([&] {
+    mailbox.post([&] {
+      second = true;
+      loop.stop();
+    });
+  });
+  loop.run_for(std::chrono::seconds(20));
+  EXPECT_TRUE(second);
+}
+
+}  // namespace
+}  // namespace mrlease::session
