@@ -20,6 +20,11 @@ Extent cut_off(const Lease& lease, std::uint64_t new_size) {
   return {page_up(std::max(new_size, lease.extent.begin)), lease.on_file_end};
 }
 
+std::uint64_t size_left(const Lease& lease, std::uint64_t file_size) {
+  // Off the file until it is extended, even when the file has grown back: core would not recall what lies there.
+  return lease.on_file_end < lease.extent.end ? std::min(file_size, lease.on_file_end) : file_size;
+}
+
 Extent touched(BreakKind kind, const Extent& extent, std::uint64_t new_size) {
   return kind == BreakKind::Truncate ? Extent{new_size, kToEnd} : extent;
 }

@@ -15,6 +15,8 @@ std::uint64_t page_up(std::uint64_t offset);  // saturates: what cannot be round
 Extent pages_on_file(const Lease& lease, const Extent& wanted);
 // The pages of the lease that a truncate to new_size takes off the file whole. Empty: none.
 Extent cut_off(const Lease& lease, std::uint64_t new_size);
+// What a client that gets its lease back is told of a file of this size: no more than a break would get out of its way.
+std::uint64_t size_left(const Lease& lease, std::uint64_t file_size);
 // What the break touches of the file. A truncate says it by its size, whatever its extent.
 Extent touched(BreakKind kind, const Extent& extent, std::uint64_t new_size);
 

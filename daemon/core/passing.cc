@@ -3,6 +3,7 @@
 // true, and only then do leases get back what they can have.
 #include <algorithm>
 
+#include "daemon/core/extents.h"
 #include "daemon/core/state.h"
 
 namespace mrlease::core {
@@ -71,9 +72,7 @@ void Arbiter::State::begin_after(Break& b, std::size_t part) {
     return b.ask.kind == BreakKind::Freeze && entry->owes() ? await_end(*entry, b, part) : client_out(b, part);
   }
   if (entry->fence != Fence::None) return wait_for(*entry, b, part, Step::Fenced);
-  // Off the file until it is extended, even when the file has grown back: core would not recall what lies there.
-  const bool cut = duty.action == Action::Reregister && entry->lease.on_file_end < entry->lease.extent.end;
-  recall_part(b, part, duty.action, cut ? std::min(b.size, entry->lease.on_file_end) : b.size);
+  recall_part(b, part, duty.action, size_left(entry->lease, b.size));
 }
 
 void Arbiter::State::restored(Break& b) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Recalls to clients and works of the daemon: sent, answered, overdue.
+#include "daemon/core/extents.h"
 #include "daemon/core/state.h"
 
 namespace mrlease::core {
@@ -120,7 +121,7 @@ void Arbiter::State::owe_after(LeaseEntry& entry, const OwedAfter& owed) {
                       .action = owed.action,
                       .kind = owed.kind,
                       .extent = owed.extent,
-                      .size = owed.size});
+                      .size = size_left(entry.lease, owed.size)});
 }
 
 void Arbiter::State::work_done(const event::WorkDone& e) {

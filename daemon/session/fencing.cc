@@ -121,8 +121,9 @@ void Broker::rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::functio
           std::uint64_t pages = 0;
           const std::uint64_t end = std::min(store.extent.end, end_now);
           if (end <= store.extent.begin) continue;
+          // Possible: when the fence has overrun its time, the truncate that it was for goes on while we write.
           const int code = store::merge_all(store.memfd.get(), store.extent.begin, end - store.extent.begin, lease->fd.get(), &pages,
-                                            lease->truncates);
+                                            store::Truncates::Possible);
           *report += std::to_string(pages) + " pages of a frozen store written to the file";
           if (code != 0) *report += std::string(", then ") + std::strerror(code);
         }

@@ -217,17 +217,15 @@ void Broker::on_merge(Session& s, const Frame& f) {
   in_worker(
       [code, lease, memfd = store->memfd, begin = store->extent.begin, m] {
         std::lock_guard lock(lease->file_mutex);
+        std::vector<store::MergeRange> ranges;
         for (const auto& range : m.ranges()) {
-          if (lease->fencing) {
-            *code = EKEYREVOKED;
-            return;
-          }
           const std::uint64_t end = std::min(range.offset() + range.length(), lease->extent.end);
-          if (range.offset() >= end) continue;
-          *code = store::merge_pages(memfd.get(), begin, lease->fd.get(), range.offset(), end - range.offset(),
-                                     lease->truncates);
-          if (*code != 0) return;
+          if (range.offset() < end) ranges.push_back({range.offset(), end - range.offset()});
         }
+        // Possible, so through a mapping: a write(2) by us is an event of our own guard, one for each range, while a peer
+        // waits at the gate; a store through a mapping is none.
+        *code = store::merge_ranges(memfd.get(), begin, lease->fd.get(), ranges, store::Truncates::Possible,
+                                    [lease] { return bool{lease->fencing}; });
       },
       [this, code, lease, session = s.id, request = f.id()] {
         lease->merging = false;

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -54,6 +55,11 @@ class Bounce {
 // beyond the file's end. 0 or errno.
 int merge_pages(int store, std::uint64_t store_begin, int file, std::uint64_t begin, std::uint64_t length,
                 Truncates truncates = Truncates::Possible);
+// The same for many ranges, which need not touch: a peer may be waiting at the gate, and what a range costs by itself
+// (a mapping or a pipe, the time stamps) is paid once. stop: asked before each range; true ends it with EKEYREVOKED.
+struct MergeRange { std::uint64_t begin, length; };
+int merge_ranges(int store, std::uint64_t store_begin, int file, const std::vector<MergeRange>& ranges,
+                 Truncates truncates, const std::function<bool()>& stop);
 // For a client that is fenced or dead: write every page of the store that holds data and differs from the file.
 // pages: how many were written. 0 or errno.
 int merge_all(int store, std::uint64_t store_begin, std::uint64_t store_length, int file, std::uint64_t* pages,

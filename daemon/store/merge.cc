@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "daemon/store/file_work.h"
@@ -38,6 +39,7 @@ bool next_data(int fd, std::uint64_t at, std::uint64_t end, std::uint64_t* begin
   return true;
 }
 
+constexpr std::uint64_t kToEndOfFile = ~0ull;
 // A store on its way back into the file: [begin, end) of the file, through windows that bound what is mapped at a time.
 constexpr std::uint64_t kWindow = 64 << 20;
 
@@ -97,6 +99,30 @@ int merge_pages(int store, std::uint64_t store_begin, int file, std::uint64_t be
     if (at == 0 && written > 0) writer.touch();
     if (code != 0) return code;
     if (written < n) return 0;  // cut off since: those pages are orphans
+  }
+  return 0;
+}
+
+int merge_ranges(int store, std::uint64_t store_begin, int file, const std::vector<MergeRange>& ranges,
+                 Truncates truncates, const std::function<bool()>& stop) {
+  std::uint64_t first = kToEndOfFile, last = 0;
+  for (const MergeRange& range : ranges) {
+    if (range.begin < store_begin) return EINVAL;
+    first = std::min(first, range.begin);
+    last = std::max(last, range.begin + range.length);
+  }
+  if (last <= first) return 0;
+  // Through a mapping: a write(2) of ours is an event for our own guard (FAN_PRE_ACCESS), a page fault is none.
+  InsideWriter writer(file, first, last - first, Truncates::Possible);
+  bool touched = false;
+  for (const MergeRange& range : ranges) {
+    if (stop()) return EKEYREVOKED;
+    std::uint64_t inside = 0, written = 0;
+    int code = inside_file(file, range.begin, range.length, &inside);
+    if (code == 0 && inside > 0)
+      code = writer.write({store, range.begin - store_begin}, range.begin, inside, &written);
+    if (written > 0 && !std::exchange(touched, true)) writer.touch();
+    if (code != 0) return code;
   }
   return 0;
 }

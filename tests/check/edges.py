@@ -29,7 +29,7 @@ STANDARD_ONLY = ["daemon/core"]  # no header of the system, none of a library
 NO_LIBRARY = {"client-lib/include": re.compile(r"<(asio|google)[./]"), "proto": re.compile(r"<asio[./]")}
 RAW_CALL = re.compile(r"(?<![\w.>])(?:::)?(?:syscall|ioctl)\s*\(")
 RAW_CALL_IN = {"daemon": ["daemon/sys", "daemon/guard", "daemon/fence", "daemon/store"],
-               "client-lib": ["client-lib/src/uffd"]}
+               "client-lib": ["client-lib/src/uffd", "client-lib/src/verbs", "client-lib/src/util"]}
 VERBS_CALL = re.compile(r"(?<![\w.>])ibv_[a-z0-9_]+\s*\((?!\*)")
 VERBS_CALL_IN = {"client-lib/src": ["client-lib/src/verbs"], "daemon": []}
 

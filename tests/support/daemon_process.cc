@@ -114,6 +114,8 @@ Child::Child(std::function<int()> body, bool drop_privileges) {
   if (pid_ != 0) return;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (drop_privileges && (::setgroups(0, nullptr) != 0 || ::setgid(kNobody) != 0 || ::setuid(kNobody) != 0)) ::_exit(126);
+  // As after an exec: else /proc/self belongs to root, and the library cannot open its own pagemap.
+  if (drop_privileges) ::prctl(PR_SET_DUMPABLE, 1);
   int status = 125;
   try {
     status = body();

@@ -4,7 +4,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <map>
@@ -107,27 +106,11 @@ class Direct final : public Backing {
     if (frozen.span.begin == frozen.span.end) return {};
     Outcome o = store_of_recall(r, std::move(order.store), &frozen.store);
     if (o.ok()) o = quiet_and_gone(order);
-    if (o.ok()) o = catch_up(frozen);
+    if (o.ok()) o = copy_to(frozen);
     if (o.ok()) o = map_store(services_.layout(), frozen.store, frozen.span);
     if (!o.ok()) return o;
     frozen_[r.store()] = std::move(frozen);
     return register_again();
-  }
-
-  // The store came filled, but the device wrote into the file's pages until it was quiet.
-  Outcome catch_up(const Frozen& frozen) {
-    const Layout& l = services_.layout();
-    struct stat now {};
-    if (::fstat(l.file, &now) != 0) return from_errno("fstat");
-    const std::uint64_t on_file = bytes_on_file(services_, static_cast<std::uint64_t>(now.st_size));
-    const std::uint64_t end = std::min({frozen.span.end * kPage, on_file, frozen.store.end - l.file_offset});
-    for (std::uint64_t at = frozen.span.begin * kPage; at < end;) {
-      const ssize_t n = ::pwrite(frozen.store.memfd.get(), l.base + at, end - at,
-                                 static_cast<off_t>(l.file_offset + at - frozen.store.begin));
-      if (n <= 0) return from_errno("write to the store");
-      at += static_cast<std::uint64_t>(n);
-    }
-    return {};
   }
 
   // The peer wrote until a moment ago: the store takes the pages as they are now that it is quiet. pwrite(2) says EFAULT

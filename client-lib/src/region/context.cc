@@ -2,22 +2,13 @@
 #include "client-lib/src/region/context.h"
 
 #include <fcntl.h>
-#include <linux/kcmp.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "client-lib/src/protocol/frames.h"
 #include "client-lib/src/region/region.h"
+#include "client-lib/src/util/same_open_file.h"
 
 namespace mrlease::client {
-namespace {
-
-bool same_open_file(int a, int b) {
-  // KCMP_FILE, linux/kcmp.h. Where it is forbidden the device is told to the daemon again, which is right too.
-  return ::syscall(SYS_kcmp, ::getpid(), ::getpid(), KCMP_FILE, a, b) == 0;
-}
-
-}  // namespace
 
 Context::Context(const Options& options) : events_(options.callback, options.user) {}
 

@@ -105,26 +105,34 @@ void Auditor::went_in(const effect::WatchPassing& e, const Arbiter& arbiter) {
   for (const auto& [id, v] : leases_) {
     const Lease& l = v.lease;
     const Lease* present = arbiter.find(id);  // a cut of this very step counts
-    if (!present || present->on_file_end <= l.extent.begin) continue;
-    if (!(l.file == b.ask.file) || l.on_file_end <= l.extent.begin || v.fence_began != kNever) continue;
-    const Extent pages{l.extent.begin / 4096 * 4096, (l.on_file_end + 4095) / 4096 * 4096};
+    if (!present || !(l.file == b.ask.file) || v.fence_began != kNever) continue;
+    const std::uint64_t end = std::min(l.on_file_end, present->on_file_end);
+    if (end <= l.extent.begin) continue;
+    const Extent pages{l.extent.begin / 4096 * 4096, (end + 4095) / 4096 * 4096};
     const bool whole_pages = l.backing == Backing::OdpTransparent || l.backing == Backing::OdpCooperative;
     const std::uint64_t from = whole_pages ? (b.ask.new_size + 4095) / 4096 * 4096 : b.ask.new_size;
-    const bool cut = b.ask.kind == BreakKind::Truncate && from < l.on_file_end;
+    const bool cut = b.ask.kind == BreakKind::Truncate && from < end;
     const bool holed = b.ask.kind == BreakKind::Destructive && l.backing == Backing::Direct &&
                        pages.overlaps(b.ask.extent);
     if (cut || holed) b.under.insert(id);
   }
 }
 
-void Auditor::recalled(const effect::Recall& r) {
+void Auditor::recalled(const effect::Recall& r, const Arbiter& arbiter) {
   recalls_[r.recall] = r;
   const auto it = leases_.find(r.lease);
   if (it == leases_.end()) return complain("a recall of a lease that is not granted");
   LeaseView& v = it->second;
   if (v.fenced) complain("a recall of a fenced lease");
   if (v.ending && !going_) complain("a recall of a lease that has ended");
-  if (r.action == Action::Reregister || r.action == Action::Settle) gives_back(r.lease);
+  if (r.action == Action::Reregister || r.action == Action::Settle) {
+    gives_back(r.lease);
+    const Lease* present = arbiter.find(r.lease);  // may be extended in this step, after the recall
+    const std::uint64_t end = std::max(v.lease.on_file_end, present ? present->on_file_end : 0);
+    if (end < v.lease.extent.end && r.size > end) {
+      complain("lease " + std::to_string(r.lease) + " gets back more than breaks protect");
+    }
+  }
   if (r.session != v.lease.session) complain("a recall to a stranger");
   if (r.action == Action::Reregister) v.quiesced = false;  // from now on the device may be back
   if (r.action == Action::Settle) v.trimmed_at = kToEnd;
@@ -248,7 +256,7 @@ void Auditor::saw(const Effects& effects, Time now, const Arbiter& arbiter) {
     if (const auto* e = std::get_if<effect::Released>(&effect)) forgotten(e->lease);
     if (const auto* e = std::get_if<effect::Forget>(&effect)) forgotten(e->lease);
     if (const auto* e = std::get_if<effect::WatchPassing>(&effect)) went_in(*e, arbiter);
-    if (const auto* e = std::get_if<effect::Recall>(&effect)) recalled(*e);
+    if (const auto* e = std::get_if<effect::Recall>(&effect)) recalled(*e, arbiter);
     if (const auto* e = std::get_if<effect::StartWork>(&effect)) work_started(*e, now);
     if (const auto* e = std::get_if<effect::StartFence>(&effect)) {
       LeaseView& v = leases_[e->lease];

@@ -55,7 +55,7 @@ class Auditor {
   void answered(const effect::BreakAnswered& e, Time now, const Arbiter& arbiter);
   void granted(const effect::Granted& e);
   void work_started(const effect::StartWork& w, Time now);
-  void recalled(const effect::Recall& r);
+  void recalled(const effect::Recall& r, const Arbiter& arbiter);
   void went_in(const effect::WatchPassing& e, const Arbiter& arbiter);
   void ended(LeaseView& v);
   void forgotten(LeaseId id);

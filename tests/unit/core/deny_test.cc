@@ -116,6 +116,44 @@ TEST_F(Deny, ALateAnswerWaitsForTheNextBreakThatHasTheLease) {
   EXPECT_EQ(only<effect::Recall>().action, Action::Reregister);
 }
 
+TEST_F(Deny, ALateOneGetsBackNoMoreThanALaterBreakWouldRecall) {
+  grant(1, Backing::Direct);
+  truncate(7, 4 * kPg);
+  answer(only<effect::Recall>());
+  left(7, 4 * kPg);
+  answer(only<effect::Recall>());
+  ask(8, BreakKind::Destructive, {0, kPg});
+  const auto late = only<effect::Recall>();
+  wait(p.recall_deadline);
+  left(8, kSize);  // somebody has made the file longer; the lease was not extended
+  EXPECT_TRUE(over(8));
+  truncate(9, 8 * kPg);
+  EXPECT_TRUE(answered(9));
+  EXPECT_EQ(only<effect::WatchPassing>().id, 9u);
+  EXPECT_TRUE(none<effect::Recall>()) << "nothing of the lease is there";
+  answer(late);
+  EXPECT_EQ(only<effect::Recall>().action, Action::Reregister);
+  EXPECT_EQ(only<effect::Recall>().size, 4 * kPg) << "more would put the device under break 9";
+}
+
+TEST_F(Deny, WhatALateOneIsOwedIsCutByTheBreakThatItWaitedFor) {
+  grant(1, Backing::OdpTransparent);
+  truncate(7, 8 * kPg);
+  const auto late = only<effect::Recall>();
+  wait(p.recall_deadline);
+  left(7, kSize);
+  truncate(8, 4 * kPg);
+  const auto trim = only<effect::Recall>();
+  answer(late);
+  answer(trim);
+  ASSERT_TRUE(answered(8));
+  left(8, 4 * kPg);
+  answer(only<effect::Recall>());
+  EXPECT_TRUE(over(8));
+  EXPECT_EQ(only<effect::Recall>().action, Action::Settle);
+  EXPECT_EQ(only<effect::Recall>().size, 4 * kPg) << "7 was denied at 16 pages; the file ends at 4 now";
+}
+
 TEST_F(Deny, AFreezeIsUndoneWithoutAnOperation) {
   grant(1, Backing::OdpTransparent);
   grant(2, Backing::OdpTransparent);

@@ -144,6 +144,16 @@ TEST_F(Overdue, AThawWaitsForItAndTheOthersDoNot) {
   EXPECT_EQ(only<effect::Recall>().action, Action::Thaw);
 }
 
+TEST_F(Overdue, AFileThatHasGrownBackIsNotGivenBack) {
+  grant(1, Backing::OdpTransparent);
+  stick(8 * kPg);
+  truncate(8, 8 * kPg);
+  left(7, 8 * kPg);  // cuts the lease at once; its turn comes after 8
+  left(8, kSize);    // and somebody has made the file longer
+  EXPECT_EQ(only<effect::Recall>().action, Action::Settle);
+  EXPECT_EQ(only<effect::Recall>().size, 8 * kPg) << "no break would recall what lies there";
+}
+
 TEST_F(Overdue, TheNewestSizeIsTold) {
   grant(1, Backing::Direct);
   stick(4 * kPg);

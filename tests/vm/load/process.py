@@ -39,12 +39,19 @@ class Program:
         text, self.buffer = self.buffer.split(b"\n", 1)
         return json.loads(text)
 
-    def ask(self, command, seconds):
+    def tell(self, command):
         try:
             self.process.stdin.write(command.encode() + b"\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             raise Died(f"{self.what} is gone: {self.last_words()}") from None
+
+    def said(self):
+        """Whether an answer waits."""
+        return bool(self.buffer or select.select([self.process.stdout], [], [], 0)[0])
+
+    def ask(self, command, seconds):
+        self.tell(command)
         try:
             return self.line(seconds)
         except Died as died:

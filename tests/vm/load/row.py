@@ -46,7 +46,7 @@ class Row:
         return program
 
     def start_daemon(self):
-        socket = self.work + "/mrleased.sock"
+        socket = self.socket = self.work + "/mrleased.sock"
         command = [self.args.daemon, "--foreground", "--socket", socket, "--root", self.args.dir,
                    "--recall-deadline-ms", str(RECALL_DEADLINE_MS), "--freeze-conflict", self.args.freeze_conflict]
         command += self.args.daemon_options.split()
@@ -76,12 +76,16 @@ class Row:
         if a.fork_child:
             self.child = self.receiver.line(20)["child"]
         self.counters = Counters(self.table, self.sender, 20)
-        spare = ["--store-table", self.work + "/stores", "--spare", str(a.stores)] if a.stores else []
-        self.foreign = self.start("mrl_foreign", [a.bin + "/mrl_foreign", "--file", self.file, "--size", str(a.size),
-                                  "--table", self.table] + spare + (["--plain"] if self.plain else socket),
-                                  FOREIGN, FILE_GROUP)
-        self.foreign.line(20)
+        self.foreign = self.start_foreign("mrl_foreign")
         self.first_info = self.receiver.ask("info", 20)
+
+    def start_foreign(self, what):
+        a, socket = self.args, ["--plain"] if self.plain else ["--socket", self.socket]
+        spare = ["--store-table", self.work + "/stores", "--spare", str(a.stores)] if a.stores else []
+        program = self.start(what, [a.bin + "/mrl_foreign", "--file", self.file, "--size", str(a.size),
+                             "--table", self.table] + spare + socket, FOREIGN, FILE_GROUP)
+        program.line(20)
+        return program
 
     def stream(self):
         self.counters.advance(self.args.ops, self.sender, 60)
@@ -193,7 +197,7 @@ class Row:
                     ops=sent.get("ops", 0), errors=sent.get("errors", 0), failures=sent.get("failures", ""),
                     writes=sent.get("writes", 0), reads=sent.get("reads", 0), atomics=sent.get("atomics", 0),
                     stall_ms_max=sent.get("stall_us_max", 0) / 1000, budget_ms=a.budget,
-                    gate_ms_max=info.get("gate_us_max", 0) / 1000, events=info.get("events", ""),
+                    stalls_over_20ms=sent.get("stalls_over_20ms", 0), gate_ms_max=info.get("gate_us_max", 0) / 1000, events=info.get("events", ""),
                     key_changes=sent.get("key_changes", 0), cycles=a.cycles,
                     keys_same=bool(first) and [first.get("address"), first.get("rkey")] ==
                     [info.get("address"), info.get("rkey")])
@@ -203,4 +207,5 @@ class Row:
         every = sorted(ns / 1e6 for list_ in lists.values() for ns in list_)
         at = lambda q: round(every[min(len(every) - 1, int(q * len(every)))], 3) if every else 0
         return dict(foreign_ops=len(every), foreign_wait_ms_p50=at(0.5), foreign_wait_ms_p99=at(0.99),
-                    foreign_wait_ms_max=at(1), foreign_wait_ms_max_by={k: round(max(v) / 1e6, 3) for k, v in lists.items()})
+                    foreign_wait_ms_max=at(1), foreign_wait_ms_by={k: dict(n=len(v), p50=round(sorted(v)[len(v) // 2] / 1e6, 3),
+                                              max=round(max(v) / 1e6, 3)) for k, v in lists.items()})
