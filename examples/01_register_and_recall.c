@@ -14,8 +14,8 @@
 
 static const char *const kNames[] = {"", "RECALL", "RESTORED", "TRIMMED", "FENCED", "DISCONNECTED", "RECONNECTED"};
 
-/* Runs on a thread of the library. A RECALL comes only to backings that cannot hide a break from the peer: here nobody is
- * posting, so there is nothing to wait for. An application would stop its peer and return when nothing is in flight. */
+/* Runs on a thread of the library. A RECALL comes only to backings that cannot hide a break from the peer: here nobody
+ * is posting, so there is nothing to wait for. An application would stop its peer and return when nothing is in flight. */
 static int on_event(const struct mrl_event *event, void *user) {
   (void)user;
   printf("%s size %llu rkey %#x %s\n", kNames[event->type], (unsigned long long)event->size, event->rkey,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The house's one-way edges. edges.py ROOT: prints what breaks one, exit 1. edges.py --self-test ROOT: plants one broken
-edge of every kind into a copy of the sources and wants each to be found."""
+"""The house's one-way edges. edges.py ROOT: prints what breaks one, exit 1. edges.py --self-test ROOT: plants one
+broken edge of every kind into a copy of the sources and wants each to be found."""
 import os
 import re
 import shutil

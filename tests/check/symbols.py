@@ -8,7 +8,8 @@ import sys
 
 def main():
     library, header = sys.argv[1:3]
-    listing = subprocess.run(["nm", "-D", "--defined-only", library], check=True, text=True, stdout=subprocess.PIPE).stdout
+    listing = subprocess.run(["nm", "-D", "--defined-only", library], check=True, text=True,
+                             stdout=subprocess.PIPE).stdout
     # "A" entries name the versions of the version script
     exported = {line.split()[2].split("@")[0] for line in listing.splitlines() if line.split()[1] not in "Aa"}
     with open(header, encoding="utf-8") as f:

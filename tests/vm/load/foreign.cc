@@ -23,8 +23,11 @@ void tell(Json* json, const Verdict& verdict) {
 }  // namespace
 
 Foreign::Foreign(const Options& options)
-    : path_(options.text("file")), table_path_(options.text("table")), stores_path_(options.text("store-table")),
-      spare_(options.number("spare")), size_(options.number("size")) {
+    : path_(options.text("file")),
+      table_path_(options.text("table")),
+      stores_path_(options.text("store-table")),
+      spare_(options.number("spare")),
+      size_(options.number("size")) {
   if (posix_memalign(reinterpret_cast<void**>(&buffer_), kPage, size_)) throw std::bad_alloc();
   if (options.flag("plain")) return;
   mrl_open_options open_options{sizeof open_options};
@@ -62,9 +65,8 @@ int Foreign::truncate(std::uint64_t size, Json* json) {
   if (stat(path_.c_str(), &before)) return errno;
   const bool shrinks = size < static_cast<std::uint64_t>(before.st_size);
   if (shrinks) checker().cut(size, now_ns());
-  const int code = timed(shrinks ? "truncate" : "grow", [&] {
-    return ::truncate(path_.c_str(), static_cast<off_t>(size)) ? errno : 0;
-  });
+  const int code = timed(shrinks ? "truncate" : "grow",
+                         [&] { return ::truncate(path_.c_str(), static_cast<off_t>(size)) ? errno : 0; });
   json->add("wait_ns", waits_[shrinks ? "truncate" : "grow"].back());
   return code;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// mrl_foreign: the other user of the file, and the judge. Commands on stdin, one a line, each answered by one JSON line:
-//   truncate SIZE | zeros FROM | extended NS | sync | freeze HOLD_MS | copy | thaw | check | check-direct | waits | quit
+// mrl_foreign: the other user of the file, and the judge. Commands on stdin, one a line, each answered by one JSON
+// line:
+//   truncate SIZE | zeros FROM | extended NS | sync | freeze HOLD_MS | copy | thaw | check | check-direct | waits |
+//   quit
 //   --file F --size BYTES --table FILE [--store-table FILE --spare PAGES] [--socket S] [--plain]
 #include <cerrno>
 #include <cstdio>

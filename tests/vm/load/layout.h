@@ -2,8 +2,8 @@
 // What the load writes into a page, and the table that says what must be there.
 //
 // A stamp is a sequence number and the page's own number, so that a write that lands elsewhere shows. Aligned: the page
-// is 512 times the stamp. Unaligned: an odd number of bytes from an odd offset (both fixed for a page) repeats the stamp.
-// Page 0 belongs to the atomics: its first word counts fetch-and-adds.
+// is 512 times the stamp. Unaligned: an odd number of bytes from an odd offset (both fixed for a page) repeats the
+// stamp. Page 0 belongs to the atomics: its first word counts fetch-and-adds.
 #pragma once
 
 #include <atomic>

@@ -22,23 +22,30 @@ constexpr int kAccess =
 }
 
 mrl_backing backing_named(const std::string& name) {
-  for (const auto& [text, backing] : std::map<std::string, mrl_backing>{{"auto", MRL_BACKING_AUTO},
-                                                                        {"direct", MRL_BACKING_DIRECT},
-                                                                        {"odp", MRL_BACKING_ODP},
-                                                                        {"odp-cooperative", MRL_BACKING_ODP_COOPERATIVE},
-                                                                        {"bounce", MRL_BACKING_BOUNCE}})
+  for (const auto& [text, backing] :
+       std::map<std::string, mrl_backing>{{"auto", MRL_BACKING_AUTO},
+                                          {"direct", MRL_BACKING_DIRECT},
+                                          {"odp", MRL_BACKING_ODP},
+                                          {"odp-cooperative", MRL_BACKING_ODP_COOPERATIVE},
+                                          {"bounce", MRL_BACKING_BOUNCE}})
     if (text == name) return backing;
   throw std::system_error(EINVAL, std::generic_category(), "no backing is called " + name);
 }
 
 const char* event_name(mrl_event_type type) {
   switch (type) {
-    case MRL_EVENT_RECALL: return "recall";
-    case MRL_EVENT_RESTORED: return "restored";
-    case MRL_EVENT_TRIMMED: return "trimmed";
-    case MRL_EVENT_FENCED: return "fenced";
-    case MRL_EVENT_DISCONNECTED: return "disconnected";
-    case MRL_EVENT_RECONNECTED: return "reconnected";
+    case MRL_EVENT_RECALL:
+      return "recall";
+    case MRL_EVENT_RESTORED:
+      return "restored";
+    case MRL_EVENT_TRIMMED:
+      return "trimmed";
+    case MRL_EVENT_FENCED:
+      return "fenced";
+    case MRL_EVENT_DISCONNECTED:
+      return "disconnected";
+    case MRL_EVENT_RECONNECTED:
+      return "reconnected";
   }
   return "unknown";
 }
@@ -84,10 +91,17 @@ class Leased : public Memory {
   bool pause_for_extend() const override { return info().backing == MRL_BACKING_DIRECT || !transparent(); }
   void describe(Json& json) const override {
     const mrl_info about = info();
-    json.add("backing", mrl_backing_name(about.backing)).add("transparent", about.transparent != 0)
-        .add("fenced", about.fenced != 0).add("size", about.size).add("generation", about.generation)
-        .add("recalls", about.recalls).add("freezes", about.freezes).add("pages_merged", about.pages_merged)
-        .add("gate_us_max", about.stall_us_max).add("guard", about.guard).add("coverage", about.coverage)
+    json.add("backing", mrl_backing_name(about.backing))
+        .add("transparent", about.transparent != 0)
+        .add("fenced", about.fenced != 0)
+        .add("size", about.size)
+        .add("generation", about.generation)
+        .add("recalls", about.recalls)
+        .add("freezes", about.freezes)
+        .add("pages_merged", about.pages_merged)
+        .add("gate_us_max", about.stall_us_max)
+        .add("guard", about.guard)
+        .add("coverage", about.coverage)
         .add("reason", about.backing_reason);
   }
   std::string events() const override {

@@ -21,12 +21,12 @@ class Memory {
   virtual ~Memory() = default;
   virtual Keys keys() const = 0;
   virtual char* at() const = 0;
-  virtual void talk_to(Peer* peer) = 0;          // from now on recalls are answered by pausing it
-  virtual int sync(std::string* error) = 0;      // 0 or errno
+  virtual void talk_to(Peer* peer) = 0;      // from now on recalls are answered by pausing it
+  virtual int sync(std::string* error) = 0;  // 0 or errno
   virtual int extend(std::string* error) = 0;
-  virtual bool pause_for_extend() const = 0;     // the backing cannot take the tail back under a running peer
+  virtual bool pause_for_extend() const = 0;  // the backing cannot take the tail back under a running peer
   virtual void describe(Json& json) const = 0;
-  virtual std::string events() const = 0;        // counted by name, "fenced 1, recall 3"
+  virtual std::string events() const = 0;  // counted by name, "fenced 1, recall 3"
 };
 
 // Plain ibv_reg_mr of the file's mapping ("plain") or of anonymous memory ("none"). Throws std::system_error.

@@ -32,8 +32,9 @@ void Peer::send(Say say, std::uint32_t who, const Keys& keys) {
 bool Peer::pause(std::uint32_t who, int timeout_ms) {
   send(Say::Pause, who, {});
   std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return gone_ || (paused_ & who) == who; }) &&
-         !gone_;
+  return changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] {
+    return gone_ || (paused_ & who) == who;
+  }) && !gone_;
 }
 
 void Peer::resume(std::uint32_t who, const Keys& keys) { send(Say::Resume, who, keys); }

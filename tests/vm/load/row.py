@@ -197,7 +197,7 @@ class Row:
                     ops=sent.get("ops", 0), errors=sent.get("errors", 0), failures=sent.get("failures", ""),
                     writes=sent.get("writes", 0), reads=sent.get("reads", 0), atomics=sent.get("atomics", 0),
                     stall_ms_max=sent.get("stall_us_max", 0) / 1000, budget_ms=a.budget,
-                    stalls_over_20ms=sent.get("stalls_over_20ms", 0), gate_ms_max=info.get("gate_us_max", 0) / 1000, events=info.get("events", ""),
+                    pages_merged=info.get("pages_merged", 0), stalls_over_20ms=sent.get("stalls_over_20ms", 0), gate_ms_max=info.get("gate_us_max", 0) / 1000, events=info.get("events", ""),
                     key_changes=sent.get("key_changes", 0), cycles=a.cycles,
                     keys_same=bool(first) and [first.get("address"), first.get("rkey")] ==
                     [info.get("address"), info.get("rkey")])

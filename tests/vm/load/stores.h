@@ -21,7 +21,7 @@ class Stores {
   ~Stores() { pause(); }
   Stores(const Stores&) = delete;
   Stores& operator=(const Stores&) = delete;
-  void pause();   // returns when nothing is being stored
+  void pause();  // returns when nothing is being stored
   void resume();
 
  private:

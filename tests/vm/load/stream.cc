@@ -197,9 +197,14 @@ void Stream::print() const {
       .add("ops", table_ ? table_->get().ops.load() : 0)
       .add("errors", table_ ? table_->get().errors.load() : 0)
       .add("failures", failures)
-      .add("writes", writes_).add("reads", reads_).add("atomics", table_ ? table_->get().atomics.load() : 0)
-      .add("stale_reads", stale_reads_).add("torn_reads", torn_reads_).add("wrong_atomics", wrong_atomics_)
-      .add("stall_us_max", stall_ns_max_ / 1000).add("stalls_over_20ms", stalls_over_20ms_)
+      .add("writes", writes_)
+      .add("reads", reads_)
+      .add("atomics", table_ ? table_->get().atomics.load() : 0)
+      .add("stale_reads", stale_reads_)
+      .add("torn_reads", torn_reads_)
+      .add("wrong_atomics", wrong_atomics_)
+      .add("stall_us_max", stall_ns_max_ / 1000)
+      .add("stalls_over_20ms", stalls_over_20ms_)
       .add("key_changes", key_changes_)
       .print();
 }

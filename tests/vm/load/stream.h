@@ -15,8 +15,8 @@ namespace mrlease::load {
 
 struct StreamOptions {
   bool unaligned = false, atomics = true;
-  std::uint64_t floor = 0;       // pages below it are never cut off: reads of them are checked for their stamp
-  std::uint64_t spare = 0;       // pages at the end that somebody else writes
+  std::uint64_t floor = 0;  // pages below it are never cut off: reads of them are checked for their stamp
+  std::uint64_t spare = 0;  // pages at the end that somebody else writes
   std::string table;
   unsigned seed = 1;
 };

@@ -3,8 +3,8 @@
 
 kernel_at_least() { [ "$(printf '%s\n' "$1" "${VM_KERNEL%%-*}" | sort -V | head -n 1)" = "$1" ]; }
 
-# Two peers. From 7.3: a network namespace each, over veth, with a device each (created in the namespace; moving one there
-# leaves it without its management QP, and rdma_cm then fails). Before, rxe cannot do that: one device on a dummy netdev
+# Two peers. From 7.3: a network namespace each, over veth, with a device each (created in the namespace; moving one
+# there leaves it without its management QP, and rdma_cm then fails). Before, rxe cannot do that: one device on a dummy netdev
 # serves both. MTU 9000, or rxe falls below a path MTU of 4096.
 : "${RECV_NS:=}" "${SEND_NS:=}"  # prefixes of commands; set by setup_rdma
 setup_rdma() {
