@@ -222,10 +222,7 @@ void Broker::on_merge(Session& s, const Frame& f) {
           const std::uint64_t end = std::min(range.offset() + range.length(), lease->extent.end);
           if (range.offset() < end) ranges.push_back({range.offset(), end - range.offset()});
         }
-        // Possible, so through a mapping: a write(2) by us is an event of our own guard, one for each range, while a peer
-        // waits at the gate; a store through a mapping is none.
-        *code = store::merge_ranges(memfd.get(), begin, lease->fd.get(), ranges, store::Truncates::Possible,
-                                    [lease] { return bool{lease->fencing}; });
+        *code = store::merge_ranges(memfd.get(), begin, lease->fd.get(), ranges, [lease] { return bool{lease->fencing}; });
       },
       [this, code, lease, session = s.id, request = f.id()] {
         lease->merging = false;

@@ -59,7 +59,7 @@ int merge_pages(int store, std::uint64_t store_begin, int file, std::uint64_t be
 // (a mapping or a pipe, the time stamps) is paid once. stop: asked before each range; true ends it with EKEYREVOKED.
 struct MergeRange { std::uint64_t begin, length; };
 int merge_ranges(int store, std::uint64_t store_begin, int file, const std::vector<MergeRange>& ranges,
-                 Truncates truncates, const std::function<bool()>& stop);
+                 const std::function<bool()>& stop);
 // For a client that is fenced or dead: write every page of the store that holds data and differs from the file.
 // pages: how many were written. 0 or errno.
 int merge_all(int store, std::uint64_t store_begin, std::uint64_t store_length, int file, std::uint64_t* pages,
@@ -69,7 +69,5 @@ int create_store(const char* name, std::uint64_t length);
 // The same in two steps, the first of which can be done ahead of time.
 int open_store(const char* name);
 void size_store(int store, std::uint64_t length);
-// Fill a store from the file (direct freeze). 0 or errno.
-int fill(int store, std::uint64_t store_begin, std::uint64_t store_length, int file);
 
 }  // namespace mrlease::store

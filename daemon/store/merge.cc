@@ -104,7 +104,7 @@ int merge_pages(int store, std::uint64_t store_begin, int file, std::uint64_t be
 }
 
 int merge_ranges(int store, std::uint64_t store_begin, int file, const std::vector<MergeRange>& ranges,
-                 Truncates truncates, const std::function<bool()>& stop) {
+                 const std::function<bool()>& stop) {
   std::uint64_t first = kToEndOfFile, last = 0;
   for (const MergeRange& range : ranges) {
     if (range.begin < store_begin) return EINVAL;
@@ -166,21 +166,6 @@ int create_store(const char* name, std::uint64_t length) {
     throw;
   }
   return fd;
-}
-
-int fill(int store, std::uint64_t store_begin, std::uint64_t store_length, int file) {
-  std::vector<char> buffer(kBatch);
-  std::uint64_t inside = 0;
-  if (const int code = inside_file(file, store_begin, store_length, &inside); code != 0) return code;
-  for (std::uint64_t at = 0; at < inside; at += kBatch) {
-    const std::size_t n = std::min<std::uint64_t>(kBatch, inside - at);
-    if (const int code = read_zero_filled(file, buffer.data(), n, store_begin + at); code != 0) return code;
-    // A sparse file gives a sparse store. Not by SEEK_DATA: that would move the file position that the client shares.
-    if (buffer[0] == 0 && std::memcmp(buffer.data(), buffer.data() + 1, n - 1) == 0) continue;
-    std::size_t written = 0;
-    if (const int code = write_all(store, buffer.data(), n, at, &written); code != 0) return code;
-  }
-  return 0;
 }
 
 }  // namespace mrlease::store

@@ -18,8 +18,9 @@ def ms(value):
 
 def line_of(row):
     return (row["name"], row["backing"] + "+" * bool(row.get("transparent") and row["backing"] == "odp"),
-            row["guard"][:7], short(row["ops"]), row["errors"], short(row["lost"]), row["torn"], short(row["not_durable"]),
-            row["foreign_ops"], ms(row["foreign_wait_ms_p50"]), ms(row["foreign_wait_ms_p99"]),
+            row["guard"][:7], short(row["ops"]), row["errors"], short(row["lost"]), row["torn"],
+            short(row["not_durable"]), row["foreign_ops"], ms(row["foreign_wait_ms_p50"]),
+            ms(row["foreign_wait_ms_p99"]),
             ms(row["foreign_wait_ms_max"]), ms(row["stall_ms_max"]))
 
 
@@ -38,7 +39,7 @@ def notes(row):
     elif not row["mrlease"]:
         yield f"{row['name']}: a plain ibv_reg_mr of the file's mapping, no mrlease."
     else:
-        yield (f"{row['name']}: {row['backing']}: {row['reason'] or 'asked for'}. Guard: {row['coverage']}. "
+        yield (f"{row['name']}: {row['reason'] or row['backing'] + ': asked for'}. Guard {row['coverage']}. "
                f"{row['truncates']} truncates, {row['freezes']} freezes, {row['syncs']} syncs; "
                f"{'odd offsets and lengths' if row['unaligned'] else 'whole pages'}; "
                f"keys {'unchanged' if row['keys_same'] else 'changed'}; stall {ms(row['stall_ms_max'])} of "

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# In the guest: every case that this kernel has. A case is a script: its line "# kernels: 6.1 6.12 7.3" says where it runs,
-# "# limit: SECONDS" how long it may take. It exits 0 (passed), 77 (skipped) or else; its last line says why.
+# In the guest: every case that this kernel has. A case is a script: its line "# kernels: 6.1 6.12 7.3" says where it
+# runs, "# limit: SECONDS" how long it may take. It exits 0 (passed), 77 (skipped) or else; its last line says why.
 here=$(dirname "${BASH_SOURCE[0]}")
 . "$here/rig/guest.sh"
 setup_rdma && setup_disk || exit 1

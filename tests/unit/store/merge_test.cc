@@ -68,21 +68,22 @@ TEST_P(MergeTest, MergeAllOverBatches) {
   EXPECT_EQ(get(file_.fd(), 2 * kPage, (many - 2) * kPage), store_now.substr(kPage));
 }
 
-TEST_P(MergeTest, FillCopiesAndLeavesHoles) {
-  ASSERT_EQ(::ftruncate(file_.fd(), 400 * kPage), 0);
-  put(file_.fd(), 399 * kPage, "end");
-  const fence::SharedFd store(create_store("test", 400 * kPage));
-  EXPECT_EQ(fill(store.get(), 0, 400 * kPage, file_.fd()), 0);
-  EXPECT_EQ(get(store.get(), 0, 400 * kPage), get(file_.fd(), 0, 400 * kPage));
-  struct stat s;
-  ASSERT_EQ(::fstat(store.get(), &s), 0);
-  EXPECT_LT(static_cast<std::uint64_t>(s.st_blocks) * 512, 200 * kPage) << "holes were filled with zeros";
-}
-
-TEST_P(MergeTest, FillBeyondTheEnd) {
-  const fence::SharedFd store(create_store("test", 4 * kPage));
-  EXPECT_EQ(fill(store.get(), 6 * kPage, 4 * kPage, file_.fd()), 0);
-  EXPECT_EQ(get(store.get(), 0, 4 * kPage), pages(2, 'a') + pages(2, '\0'));
+TEST_P(MergeTest, ManyRangesInOneGoStopAtTheEndAndWhenToldTo) {
+  const fence::SharedFd store(create_store("test", 16 * kPage));
+  put(store.get(), 0, pages(16, 's'));
+  const std::vector<MergeRange> ranges = {{kPage, kPage}, {4 * kPage, 2 * kPage}, {15 * kPage, kPage}};
+  int asked = 0;
+  EXPECT_EQ(merge_ranges(store.get(), 0, file_.fd(), ranges, [&] { return ++asked > 1; }), EKEYREVOKED);
+  EXPECT_EQ(get(file_.fd(), kPage, kPage), pages(1, 's'));
+  EXPECT_EQ(get(file_.fd(), 4 * kPage, kPage), pages(1, 'a')) << "merged although told to stop";
+  struct stat before, after;
+  ASSERT_EQ(::fstat(file_.fd(), &before), 0);
+  EXPECT_EQ(merge_ranges(store.get(), 0, file_.fd(), ranges, [] { return false; }), 0);
+  EXPECT_EQ(get(file_.fd(), 4 * kPage, 2 * kPage), pages(2, 's'));
+  EXPECT_EQ(get(file_.fd(), 3 * kPage, kPage), pages(1, 'a'));
+  ASSERT_EQ(::fstat(file_.fd(), &after), 0);
+  EXPECT_EQ(after.st_size, before.st_size);
+  EXPECT_EQ(merge_ranges(store.get(), 8 * kPage, file_.fd(), ranges, [] { return false; }), EINVAL);
 }
 
 TEST_P(MergeTest, TheFilePositionOfTheClientStays) {
@@ -90,7 +91,6 @@ TEST_P(MergeTest, TheFilePositionOfTheClientStays) {
   ASSERT_EQ(::lseek(file_.fd(), 1234, SEEK_SET), 1234);
   std::uint64_t written = 0;
   put(store.get(), 0, "x");
-  EXPECT_EQ(fill(store.get(), 0, 4 * kPage, file_.fd()), 0);
   EXPECT_EQ(merge_all(store.get(), 0, 4 * kPage, file_.fd(), &written, truncates()), 0);
   EXPECT_EQ(merge_pages(store.get(), 0, file_.fd(), 0, kPage, truncates()), 0);
   EXPECT_EQ(::lseek(file_.fd(), 0, SEEK_CUR), 1234);

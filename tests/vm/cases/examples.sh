@@ -16,7 +16,10 @@ $RECV_NS setpriv --reuid=65534 --regid=65534 --clear-groups "$MRLEASE_BUILD/exam
   "$file" "$work/sock" < "$work/in" > "$work/out" 2>&1 &
 example=$!
 exec 9> "$work/in"
-wait_for() { for _ in $(seq 200); do grep -q "$1" "$work/out" && return; sleep 0.05; done; echo "never said $1"; return 1; }
+wait_for() {
+  for _ in $(seq 200); do grep -q "$1" "$work/out" && return; sleep 0.05; done
+  echo "never said $1"; return 1
+}
 wait_for '^leased 1048576 bytes'; a=$?
 # not truncate(1): it opens with O_NONBLOCK, which is EAGAIN while a lease is being broken
 as 65533 65500 python3 -c "import os; os.truncate('$file', 65536)"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""One row of the demo, in the guest, as root: a receiver, its remote peer and another user of the file, again and again:
-truncate and grow back, extend, freeze, copy twice, thaw, sync, and look whether anything is missing. Writes one JSON
-object."""
+"""One row of the demo, in the guest, as root: a receiver, its remote peer and another user of the file. Again and
+again: truncate and grow back, extend, freeze, copy twice, thaw, sync, and look whether anything is missing. Writes one
+JSON object."""
 import argparse
 import json
 import sys
@@ -38,8 +38,8 @@ def main():
     with open(args.out, "w") as f:
         json.dump(row, f, indent=1)
         f.write("\n")
-    show = ("name", "backing", "guard", "ops", "errors", "lost", "torn", "not_durable", "foreign_ops", "foreign_wait_ms_max",
-            "stall_ms_max", "seconds")
+    show = ("name", "backing", "guard", "ops", "errors", "lost", "torn", "not_durable", "foreign_ops",
+            "foreign_wait_ms_max", "stall_ms_max", "seconds")
     print("row " + " ".join(f"{k}={row[k]}" for k in show), flush=True)
     for problem in row["problems"][:5] + ([row["first"]] if row["first"] else []):
         print("    " + problem, flush=True)

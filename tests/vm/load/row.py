@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A receiver, its remote peer, another user of the file, and the daemon. Only the daemon is privileged: the three others
-run as users of their own."""
+"""A receiver, its remote peer, another user of the file, and the daemon. Only the daemon is privileged: the three
+others run as users of their own."""
 import os
 import random
 import shutil
@@ -61,16 +61,16 @@ class Row:
         flags = [f"--{f}" for f in ("quirk", "mlockall", "preserve") if getattr(a, f)]
         flags += ["--fork-child"] if a.fork_child else []
         stores = ["--store-pages", str(a.stores), "--store-table", self.work + "/stores"] if a.stores else []
-        self.receiver = self.start("mrl_receiver", [a.bin + "/mrl_receiver", "--file", self.file, "--backing", a.backing,
-                                   "--budget", str(a.budget)] + socket + flags + stores,
+        self.receiver = self.start("mrl_receiver", [a.bin + "/mrl_receiver", "--file", self.file,
+                                   "--backing", a.backing, "--budget", str(a.budget)] + socket + flags + stores,
                                    RECEIVER, RECEIVER, os.environ.get("RECV_NS", ""))
         self.ready = self.receiver.line(30)
         if "failed" in self.ready:
             raise Refused(self.ready["failed"])
         pages = a.size // PAGE
         self.floor = pages // 4
-        self.sender = self.start("mrl_sender", [a.bin + "/mrl_sender", "--table", self.table, "--floor", str(self.floor),
-                                 "--spare", str(a.stores), "--seed", str(a.seed)] +
+        self.sender = self.start("mrl_sender", [a.bin + "/mrl_sender", "--table", self.table,
+                                 "--floor", str(self.floor), "--spare", str(a.stores), "--seed", str(a.seed)] +
                                  (["--unaligned"] if a.unaligned else []),
                                  SENDER, SENDER, os.environ.get("SEND_NS", ""))
         if a.fork_child:
@@ -94,7 +94,8 @@ class Row:
         answer = program.ask(command, deadline)
         if answer["code"]:
             self.sum["foreign_errors"] += 1
-            self.problems.append(f"{command}: {os.strerror(answer['code'])}: " + answer.get("text", answer.get("error", "")))
+            why = answer.get("text", answer.get("error", ""))
+            self.problems.append(f"{command}: {os.strerror(answer['code'])}: {why}")
         return answer
 
     def count(self, answer, durable=False):
@@ -192,12 +193,14 @@ class Row:
         first = getattr(self, "first_info", {})
         return dict(mrlease=not self.plain, control=a.break_something, name=self.name,
                     kernel=os.uname().release, backing=info.get("backing", a.backing),
-                    refused=self.refused, asked=a.backing, transparent=info.get("transparent", False), guard=info.get("guard", "none"),
+                    refused=self.refused, asked=a.backing, transparent=info.get("transparent", False),
+                    guard=info.get("guard", "none"),
                     coverage=info.get("coverage", ""), reason=info.get("reason", ""), unaligned=a.unaligned,
                     ops=sent.get("ops", 0), errors=sent.get("errors", 0), failures=sent.get("failures", ""),
                     writes=sent.get("writes", 0), reads=sent.get("reads", 0), atomics=sent.get("atomics", 0),
                     stall_ms_max=sent.get("stall_us_max", 0) / 1000, budget_ms=a.budget,
-                    pages_merged=info.get("pages_merged", 0), stalls_over_20ms=sent.get("stalls_over_20ms", 0), gate_ms_max=info.get("gate_us_max", 0) / 1000, events=info.get("events", ""),
+                    pages_merged=info.get("pages_merged", 0), stalls_over_20ms=sent.get("stalls_over_20ms", 0),
+                    gate_ms_max=info.get("gate_us_max", 0) / 1000, events=info.get("events", ""),
                     key_changes=sent.get("key_changes", 0), cycles=a.cycles,
                     keys_same=bool(first) and [first.get("address"), first.get("rkey")] ==
                     [info.get("address"), info.get("rkey")])
@@ -205,7 +208,8 @@ class Row:
     def times(self, waits):
         lists = {k: v for k, v in waits.items() if isinstance(v, list)}
         every = sorted(ns / 1e6 for list_ in lists.values() for ns in list_)
+        of_one = lambda v: dict(n=len(v), p50=round(sorted(v)[len(v) // 2] / 1e6, 3), max=round(max(v) / 1e6, 3))
         at = lambda q: round(every[min(len(every) - 1, int(q * len(every)))], 3) if every else 0
         return dict(foreign_ops=len(every), foreign_wait_ms_p50=at(0.5), foreign_wait_ms_p99=at(0.99),
-                    foreign_wait_ms_max=at(1), foreign_wait_ms_by={k: dict(n=len(v), p50=round(sorted(v)[len(v) // 2] / 1e6, 3),
-                                              max=round(max(v) / 1e6, 3)) for k, v in lists.items()})
+                    foreign_wait_ms_max=at(1),
+                    foreign_wait_ms_by={what: of_one(list_) for what, list_ in lists.items()})
