@@ -2,6 +2,7 @@
 // What the administrator decides, as the session layer needs it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -16,8 +17,14 @@ struct Options {
   std::uint32_t sessions_max = 256;    // of one user
   std::uint64_t bounce_bytes_max = 0;  // bounce pages of one user, bytes; 0: half of the machine's memory
   bool break_something = false;        // the planted control: answer guards without recalling
-  int settle_rounds = 8;               // of a bounce freeze
-  int settle_ms = 5;
+
+  // Of a bounce freeze. A page is whole once it stands still for longer than its writer is held up in the middle of it:
+  // by a busy host, or by a retransmission (67 ms is the usual timeout, local ACK timeout 14). All rounds together take
+  // less than a quarter of what the client or the work may take.
+  int settle_rounds = 24;
+  int settle_ms() const {
+    return static_cast<int>(std::clamp<core::Time>(std::min(policy.recall_deadline, policy.work_deadline) / 20, 1, 100));
+  }
 };
 
 }  // namespace mrlease::session

@@ -302,7 +302,7 @@ Bounce::Result Bounce::flush_settled(int rounds, int settle_ms) {
   Result result;
   Pages moving = impl_->flush_pages(nullptr, &result);
   for (int round = 0; round < rounds && !moving.empty(); round++) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(settle_ms));
+    std::this_thread::sleep_for(std::chrono::milliseconds(std::max(settle_ms >> std::min(round, 30), 1)));
     const Pages last = std::move(moving);
     moving = impl_->flush_pages(&last, &result);
   }

@@ -70,7 +70,8 @@ def judge(rows, control):
     bad = []
     for row in leased:
         where = f"{row['kernel']} {row['name']}"
-        bad += [f"{where}: {key} = {row[key]}" for key in ("errors", "lost", "torn", "not_durable") if row[key]]
+        first = f" (the first: {row['first']})" if row["first"] else ""
+        bad += [f"{where}: {key} = {row[key]}{first}" for key in ("errors", "lost", "torn", "not_durable") if row[key]]
         bad += [f"{where}: {problem}" for problem in row["problems"]]
         if not row["ops"] or min(row["truncates"], row["freezes"]) < row["cycles"]:
             bad.append(f"{where}: only {row['truncates']} truncates and {row['freezes']} freezes of {row['cycles']}")

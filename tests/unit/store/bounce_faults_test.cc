@@ -66,7 +66,7 @@ TEST(BounceFaultsTest, SettledFlushLeavesNoTornPage) {
       put(bounce.memfd(), i * kPage + kPage / 2, std::string(kPage / 2, 'n'));
     }
   });
-  const auto result = bounce.flush_settled(5, 300);
+  const auto result = bounce.flush_settled(5, 1000);
   device.join();
   EXPECT_EQ(result.code, 0) << result.text;
   EXPECT_EQ(result.unsettled, 0u);

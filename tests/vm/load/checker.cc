@@ -29,8 +29,10 @@ bool Checker::unaligned(std::uint64_t page) const { return page < sender_.pages 
 
 void Checker::cut(std::uint64_t new_size, std::uint64_t begin_ns) {
   for (std::uint64_t page = new_size / kPage; page < sender_.pages; ++page) {
-    const auto from = static_cast<std::uint32_t>(page == new_size / kPage ? new_size % kPage : 0);
-    const Cut& before = cuts_[page];
+    auto from = static_cast<std::uint32_t>(page == new_size / kPage ? new_size % kPage : 0);
+    Cut before = cuts_[page];
+    if (before.is && acked(page).post_ns > before.end_ns) before.is = false;  // written since
+    if (before.is && before.from) from = std::min(from, before.from);         // what was cut then is still zero
     const std::uint64_t unsure = !before.is ? 0 : before.from == 0 ? before.end_ns : before.unsure_ns;
     cuts_[page] = {true, from, begin_ns, UINT64_MAX, unsure};
   }

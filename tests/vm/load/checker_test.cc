@@ -111,6 +111,21 @@ TEST_F(CheckerTest, WhatAnEarlierCutDiscardedIsNotMissedByTheNext) {
   EXPECT_EQ(checker.verify(file_.data()).lost, 1u);
 }
 
+TEST_F(CheckerTest, ASecondCutOfAPageDoesNotBringBackWhatTheFirstTook) {
+  Checker checker(*table_, nullptr, 0);
+  write(2, 1, 10);
+  for (const std::uint64_t from : {std::uint64_t{1000}, std::uint64_t{3000}}) {
+    std::fill(file_.begin() + static_cast<long>(2 * kPage + 1000), file_.begin() + 3 * kPage, 0);
+    checker.cut(2 * kPage + from, 20 + from);
+    checker.extended(30 + from);
+  }
+  EXPECT_EQ(checker.verify(file_.data()).lost, 0u);
+  EXPECT_EQ(checker.torn(file_.data()).torn, 0u);
+  file_[2 * kPage + 500] ^= 1;
+  EXPECT_EQ(checker.verify(file_.data()).lost, 1u);
+  EXPECT_EQ(checker.torn(file_.data()).torn, 1u);
+}
+
 TEST_F(CheckerTest, AMixedPageIsTornAlsoAtOddOffsets) {
   table_->unaligned = 1;
   Checker checker(*table_, nullptr, 0);

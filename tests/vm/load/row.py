@@ -109,7 +109,7 @@ class Row:
 
     def cut_size(self):
         size = self.random.randrange(self.floor * PAGE, self.args.size)
-        return size if self.random.random() < 0.25 else size // PAGE * PAGE
+        return size if self.random.random() < self.args.odd_cuts else size // PAGE * PAGE
 
     def truncate_cycle(self):
         size = self.cut_size()
@@ -124,7 +124,7 @@ class Row:
         self.stream()
 
     def freeze_cycle(self):
-        self.ask(self.foreign, "freeze 20000")
+        self.sum["unsettled"] += self.ask(self.foreign, "freeze 20000").get("unsettled", 0)
         self.count(self.ask(self.foreign, "copy"))
         self.stream()
         self.count(self.ask(self.foreign, "copy"))
@@ -136,6 +136,8 @@ class Row:
         self.ask(self.foreign, "sync")
         self.stream()
         self.ask(self.receiver, "quiet")
+        if self.first_info["guard"] == "precontent":  # it covers read: others see what was acknowledged, without a sync
+            self.count(self.ask(self.foreign, "check"))
         self.ask(self.receiver if number % 2 else self.foreign, "sync")
         self.sum["syncs"] += 2
         self.count(self.ask(self.foreign, "check-direct"), durable=True)
@@ -183,8 +185,11 @@ class Row:
         row.update(self.describe(info or getattr(self, "ready", {}), sent))
         row.update(self.sum)
         row.update(self.times(waits))
-        row["lost"] += sent.get("stale_reads", 0) + sent.get("wrong_atomics", 0)
-        row["torn"] += sent.get("torn_reads", 0)
+        for key, counts in (("lost", ("stale_reads", "wrong_atomics")), ("torn", ("torn_reads",))):
+            for count in counts:
+                row[key] += sent.get(count, 0)
+                if sent.get(count, 0) and not self.first:
+                    self.first = f"the sender: {count} = {sent[count]}"
         row.update(first=self.first, problems=self.problems)
         return row
 
