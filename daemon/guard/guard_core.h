@@ -39,6 +39,8 @@ class GuardCore : public Guard {
   void run();
   void wake() const;
   Clock::time_point next_due() const;
+  std::chrono::nanoseconds tick() const;
+  void set_alarm(Clock::time_point due);
   Ready wait_for_work();
   // One round, with mutex_ held: what somebody waits for, then the rest.
   void take_events(const Ready& ready);
@@ -62,9 +64,9 @@ class GuardCore : public Guard {
   std::string arming_trouble_;
   bool failed_ = false;
 
-  Clock::time_point quiet_until_{};
+  bool quiet_ = false;
   sys::Fd wake_;
-  sys::Fd alarm_;  // for what answer() has made due
+  sys::Fd alarm_;  // for what answer() has made due, and the ticks
   std::atomic<bool> stop_{false};
   std::atomic<Clock::rep> last_heartbeat_;
   std::thread thread_;

@@ -183,7 +183,8 @@ void Broker::apply(const effect::BreakAnswered& e) {
     // A break of our own making (observed late) is not known to the guard: it has passed already.
     if (!guard::is_guards(e.id)) return;
     // A denied operation leaves too, and a client that complies late needs to hear of it.
-    return guard_->answer(e.id, e.deny_errno, passing_.count(e.id) != 0 || e.deny_errno != 0);
+    guard_->answer(e.id, e.deny_errno, passing_.count(e.id) != 0 || e.deny_errno != 0);
+    return prepare_store();
   }
   const auto it = api_breaks_.find(e.id);
   if (it == api_breaks_.end()) return;
