@@ -128,7 +128,8 @@ struct mrl_reg_options {
   enum mrl_backing backing; /* default AUTO */
   uint32_t accept_quirks;   /* enum mrl_quirk, or-ed */
   uint32_t flags;           /* enum mrl_reg_flags */
-  uint32_t peer_budget_ms;  /* the longest stall the remote peer survives; 0: 200 */
+  uint32_t peer_budget_ms;  /* the longest stall the remote peer survives; 0: 200. A transparent thaw that would stall it
+                               longer asks for quiet first (MRL_EVENT_RECALL), and RESTORED follows */
 };
 
 /*
