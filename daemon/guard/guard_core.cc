@@ -255,7 +255,7 @@ void GuardCore::look_after(const Ready& ready) {
   if (ready.perm) leases_.on_perm_readable();
   auto now = Clock::now();
   desk_.poll(now);
-  ledger_.poll(now);
+  ledger_.poll(now, [this] { read_notices(); });
   leases_.poll(now);
   check_main_loop(now);
 }
