@@ -119,7 +119,9 @@ enum mrl_quirk {
 };
 
 enum mrl_reg_flags {
-  MRL_REG_SHARE = 1,           /* overlap with write leases of others is wanted */
+  MRL_REG_SHARE = 1,           /* overlap with write leases of others is wanted. Each holder has pages of its own while it
+                                  is frozen or trimmed, and always under bounce; they are merged whole. So holders must
+                                  not write into the same page then: the last merge of a page wins */
   MRL_REG_PRESERVE_ORPHANS = 2 /* keep what a truncate cuts off */
 };
 
