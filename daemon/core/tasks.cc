@@ -11,7 +11,7 @@ RecallId Arbiter::State::send_recall(LeaseEntry& entry, const RecallRecord& r) {
   recalls.emplace(id, r);
   entry.recalls.push_back(id);
   timers.set({Timer::Kind::Recall, id}, deadline);
-  out.push_back(effect::Recall{id, r.lease, r.session, r.action, r.kind, r.extent, r.size, deadline});
+  out.push_back(effect::Recall{id, r.lease, r.session, r.action, r.kind, r.extent, r.size, deadline, r.break_id});
   return id;
 }
 
