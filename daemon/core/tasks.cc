@@ -13,7 +13,7 @@ RecallId Arbiter::State::send_recall(LeaseEntry& entry, const RecallRecord& r) {
   kept.on_timeout = policy.on_timeout;
   entry.recalls.push_back(id);
   timers.set({Timer::Kind::Recall, id}, deadline);
-  out.push_back(effect::Recall{id, r.lease, r.session, r.action, r.kind, r.extent, r.size, deadline});
+  out.push_back(effect::Recall{id, r.lease, r.session, r.action, r.kind, r.extent, r.size, deadline, r.break_id});
   return id;
 }
 
