@@ -24,6 +24,7 @@ struct SessionGone { SessionId session; };
 struct RequestBreak {
   BreakId id; FileKey file; BreakKind kind; Extent extent; std::uint64_t new_size = 0; Time hold = 0; SessionId owner = 0;
   bool deniable = true;  // false: the guard cannot refuse the operation, so where policy would deny, the lease is fenced
+  LeaseId only = 0;      // Revoke: this lease and no other; 0: all that the extent touches
 };
 struct Thaw { BreakId freeze; RequestId request; };           // answered by effect::Thawed
 struct RecallAnswered { RecallId recall; SessionId session; int code; };  // code: 0 or errno; an errno is a refusal: fence
@@ -48,6 +49,7 @@ struct Extended { RequestId request; LeaseId lease; std::uint64_t file_size; };
 struct Recall {
   RecallId recall; LeaseId lease; SessionId session; Action action; BreakKind reason; Extent extent; std::uint64_t size;
   Time deadline;  // absolute
+  BreakId break_id = 0;  // for which break; 0: for what remains of one that was denied
 };
 struct StartWork { WorkId work; LeaseId lease; FileKey file; Work kind; Extent extent; };
 struct StartFence { LeaseId lease; SessionId session; bool kill; };

@@ -36,6 +36,7 @@ bool Arbiter::State::somebody_waits(const Break& b) {
 void Arbiter::State::plan(Break& b) {
   b.has_after = somebody_waits(b);
   leases.visit(b.ask.file, b.extent(), [&](LeaseEntry& entry) {
+    if (b.ask.only != 0 && b.ask.only != entry.lease.id) return true;
     // Even where nothing is asked of it: the size has to be learned, and an extension must wait until it is known.
     if (b.ask.kind == BreakKind::Truncate) b.has_after = true;
     Row row = row_for(b.ask.kind, entry.lease, entry.frozen_by != 0);

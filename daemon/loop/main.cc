@@ -7,10 +7,12 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <iostream>
 #include <system_error>
 
+#include "daemon/config/settings.h"
 #include "daemon/loop/listener.h"
-#include "daemon/loop/options.h"
+#include "daemon/loop/reloader.h"
 #include "daemon/session/broker.h"
 
 namespace {
@@ -22,7 +24,7 @@ void log_line(int level, const std::string& line) {
   spdlog::log(kLevels[level], "{}", line);
 }
 
-void set_up_log(const loop::Options& options) {
+void set_up_log(const config::Options& options) {
   auto logger = spdlog::stderr_color_mt("mrleased");
   spdlog::set_default_logger(logger);
   // systemd stamps the time itself.
@@ -46,9 +48,20 @@ void beat(asio::steady_timer& timer, guard::Guard& guard) {
   });
 }
 
-int serve(const loop::Options& options) {
+// SIGHUP, for as long as the loop runs.
+void reload_on(asio::signal_set& hangup, loop::Reloader& reloader) {
+  hangup.async_wait([&](const asio::error_code& error, int) {
+    if (error) return;
+    reloader.reload({});
+    reload_on(hangup, reloader);
+  });
+}
+
+int serve(const config::CommandLine& line, const config::Settings& settings) {
+  const config::Options& options = settings.options;
   asio::io_context io;
-  session::Broker broker(io, options.session, log_line);
+  asio::signal_set hangup(io, SIGHUP);  // first: until it stands, SIGHUP ends the process
+  session::Broker broker(io, config::for_session(options), log_line);
   // The guard cannot go on: whoever waits was let through; systemd starts us again.
   auto failed = [](const std::string& why) {
     log_line(3, "the guard has failed: " + why);
@@ -73,6 +86,11 @@ int serve(const loop::Options& options) {
       io.stop();
     });
   });
+  loop::Reloader reloader(io, line, settings, [&](const config::Options& fresh) {
+    spdlog::set_level(spdlog::level::from_str(fresh.log_level));
+    broker.set_options(config::for_session(fresh));
+  }, log_line);
+  reload_on(hangup, reloader);
   log_line(1, "serving " + options.socket);
   if (options.session.break_something) log_line(2, "--break-something: guards are answered without recalling anybody");
   io.run();
@@ -84,14 +102,20 @@ int serve(const loop::Options& options) {
 
 int main(int argc, char** argv) {
   int status = 0;
-  const auto options = loop::parse(argc, argv, &status);
-  if (!options) return status;
-  if (options->check_only) return 0;
-  set_up_log(*options);
+  const auto line = config::parse_command_line(argc, argv, &status);
+  if (!line) return status;
+  const config::Loaded loaded = config::load(*line);
+  for (const auto& problem : loaded.problems) std::cerr << "mrleased: " << problem << "\n";
+  if (!loaded.settings) return 2;
+  if (line->check_only) {
+    std::cout << (loaded.settings->file.empty() ? "no configuration file" : loaded.settings->file) << ": fine\n";
+    return 0;
+  }
+  set_up_log(loaded.settings->options);
   std::signal(SIGPIPE, SIG_IGN);
   raise_descriptor_limit();
   try {
-    return serve(*options);
+    return serve(*line, *loaded.settings);
   } catch (const std::system_error& e) {
     log_line(3, e.what());
   }

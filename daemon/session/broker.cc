@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
 #include <cstring>
 
 #include "daemon/session/translate.h"
@@ -14,7 +16,8 @@
 namespace mrlease::session {
 
 Broker::Broker(asio::io_context& loop, Options options, Log log)
-    : loop_(loop), options_(std::move(options)), log_(std::move(log)), arbiter_(options_.policy), timer_(loop), stop_timer_(loop), mailbox_(loop) {}
+    : loop_(loop), options_(std::move(options)), log_(std::move(log)), arbiter_(options_.policy), timer_(loop), stop_timer_(loop), mailbox_(loop),
+      chronicle_(loop, [this](const core::FileKey& file) { return path_of(file); }) {}
 
 Broker::~Broker() = default;
 
@@ -25,6 +28,7 @@ guard::Listener Broker::listener(std::function<void(std::string)> failed) {
       log_(0, "held: " + op.what);
       if (options_.break_something) return guard_->answer(op.id, 0, false);
       guard_breaks_[op.id] = op.file;
+      chronicle_.foreign(op.id, op.tid, op.what);
       step(core::event::RequestBreak{op.id, op.file, op.kind, op.extent, op.new_size, 0, 0, op.tid != 0});
     });
   };
@@ -43,12 +47,18 @@ guard::Listener Broker::listener(std::function<void(std::string)> failed) {
       if (options_.break_something || files_.count(file) == 0) return;
       const core::BreakId id = next_api_break_++;
       guard_breaks_[id] = file;
+      chronicle_.late(id, what);
       const std::uint64_t size = file_size(file);
       step(core::event::RequestBreak{id, file, core::BreakKind::Truncate, {size, core::kToEnd}, size, 0, 0});
     });
   };
   listener.failed = std::move(failed);
   return listener;
+}
+
+void Broker::set_options(Options options) {
+  options_ = std::move(options);
+  arbiter_.set_policy(options_.policy);
 }
 
 core::Time Broker::now() const {
@@ -96,6 +106,7 @@ void Broker::session_closed(core::SessionId id, const std::string& why) {
   Session* s = find_session(id);
   if (s == nullptr || s->gone) return;
   s->gone = true;
+  chronicle_.session_ended(id, why, s->leases.size());
   s->connection->close();
   if (s->exit_watch) s->exit_watch->close();
   log_(s->leases.empty() ? 0 : 1, "session " + std::to_string(id) + " (" + s->program + "): " + why);
@@ -202,6 +213,21 @@ std::uint64_t Broker::file_size(const core::FileKey& file) {
   struct stat st {};
   if (it == files_.end() || ::fstat(it->second.fd.get(), &st) != 0) return 0;
   return static_cast<std::uint64_t>(st.st_size);
+}
+
+std::string Broker::path_of(const core::FileKey& file) const {
+  const auto it = files_.find(file);
+  int fd = it == files_.end() ? -1 : it->second.fd.get();
+  for (const auto& [id, api] : api_breaks_)
+    if (fd < 0 && api.file == file) fd = api.fd.get();
+  std::array<char, 4096> path;
+  const auto n = fd < 0 ? -1 : ::readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), path.data(), path.size());
+  return n < 0 ? std::string() : std::string(path.data(), static_cast<std::size_t>(n));
+}
+
+void Broker::reconfigure(const Options& options) {
+  options_ = options;
+  arbiter_.set_policy(options_.policy);
 }
 
 std::uint64_t Broker::charged(uid_t uid) const {

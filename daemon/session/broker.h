@@ -10,6 +10,7 @@
 
 #include "daemon/core/arbiter.h"
 #include "daemon/guard/guard.h"
+#include "daemon/session/chronicle.h"
 #include "daemon/session/mailbox.h"
 #include "daemon/session/options.h"
 #include "daemon/session/session.h"
@@ -27,12 +28,18 @@ class Broker {
   // The guard calls these; it is attached once, before the first session.
   guard::Listener listener(std::function<void(std::string)> failed);
   void attach(guard::Guard* guard) { guard_ = guard; }
+  // From now on (Arbiter::set_policy says what that means for breaks that run). Clients are told of new deadlines with
+  // each recall; userfaultfd and limits count for what is asked for afterwards.
+  void set_options(Options options);
   // A new client. Refused (closed) when the user has too many.
   void accept(Connection::Socket socket);
   // For shutdown: what RDMA wrote is brought to the files (bounded by the work deadline), clients are let go, then `done`.
   void stop(std::function<void()> done);
+  // New limits and deadlines, for what begins from now on.
+  void reconfigure(const Options& options);
 
  private:
+  friend class AdminView;  // admin_view.h: what administrators see and ask for
   struct FileEntry {
     int leases = 0;
     core::LeaseId fd_owner = 0;  // whose descriptor the guard has
@@ -124,6 +131,7 @@ class Broker {
   std::shared_ptr<LeaseHold> find_lease(core::LeaseId id);
   std::shared_ptr<LeaseHold> own_lease(Session& s, core::LeaseId id, core::RequestId request);
   std::uint64_t file_size(const core::FileKey& file);
+  std::string path_of(const core::FileKey& file) const;  // as the kernel names it now; empty: no descriptor of it
   void drop_lease(core::LeaseId id);
   std::uint64_t charged(uid_t uid) const;        // leases
   std::uint64_t charged_bounce(uid_t uid) const;  // bytes
@@ -139,6 +147,8 @@ class Broker {
   asio::steady_timer stop_timer_;
   Mailbox mailbox_;  // from the guard
   fence::SharedFd spare_store_;  // not sized yet
+  Chronicle chronicle_;          // who broke what: for people, never for decisions
+  std::function<std::string(int fd)> banned_;  // why no lease of this file is granted now; empty: it may be
   std::unordered_map<core::SessionId, std::unique_ptr<Session>> sessions_;
   std::unordered_map<core::LeaseId, std::shared_ptr<LeaseHold>> leases_;
   std::map<core::FileKey, FileEntry> files_;

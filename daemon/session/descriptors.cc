@@ -46,16 +46,18 @@ std::string filesystem_of(int mount_id) {
   return {};
 }
 
+Verdict no(int code, std::string message) { return {code, std::move(message)}; }
+
+}  // namespace
+
+int mount_id(int fd) { return mount_of(fd); }
+
 bool may_block(const std::string& type) {
   static const std::array<const char*, 9> kinds = {"fuse", "nfs", "cifs", "smb3", "ceph", "afs", "9p", "coda", "orangefs"};
   for (const char* kind : kinds)
     if (type.rfind(kind, 0) == 0) return true;
   return false;
 }
-
-Verdict no(int code, std::string message) { return {code, std::move(message)}; }
-
-}  // namespace
 
 Verdict check_file(int fd, bool write, FileFacts* facts) {
   const int flags = ::fcntl(fd, F_GETFL);

@@ -24,6 +24,10 @@ struct FileFacts {
 // A regular file, open for reading (and for writing when `write`), not O_APPEND or O_PATH, on a file system whose calls
 // do not depend on a client's user space or on a network (FUSE, NFS: refused by /proc/self/mountinfo before any call).
 Verdict check_file(int fd, bool write, FileFacts* facts);
+// proc_pid_fdinfo(5), mnt_id: read without touching the file itself. -1: not known.
+int mount_id(int fd);
+// Calls on files of this type can wait for a network or for somebody's user space.
+bool may_block(const std::string& filesystem_type);
 // A descriptor of a uverbs device: a character device whose number /sys/class/infiniband_verbs knows.
 Verdict check_uverbs(int fd, std::string* device);
 // A userfaultfd. Recognised by its link in /proc/self/fd.

@@ -65,6 +65,7 @@ void Broker::on_hello(Session& s, const Frame& f) {
                             std::to_string(wire::kVersionMax) + ": update the library or the daemon");
   s.greeted = true;
   s.program = f.hello().program().substr(0, 64) + "[" + std::to_string(s.peer.pid) + "]";
+  chronicle_.session_began(s.id, {s.peer.pid, s.peer.uid, s.peer.gid, 0, f.hello().program().substr(0, 64)});
   Frame answer;
   v1::Welcome& w = *answer.mutable_welcome();
   w.set_version(version);
@@ -110,6 +111,7 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd fd) {
   FileFacts facts;
   const Verdict verdict = check_file(fd.get(), r.write(), &facts);
   if (verdict.code != 0) return reply_status(s.id, f.id(), verdict.code, verdict.message);
+  if (const std::string why = banned_ ? banned_(fd.get()) : ""; !why.empty()) return reply_status(s.id, f.id(), EBUSY, why);
   const auto backing = to_core(r.backing());
   const auto extent = to_core(r.range());
   if (!backing) return reply_status(s.id, f.id(), EINVAL, "register: backing: not one that can be leased");

@@ -167,9 +167,13 @@ void Broker::work_done(const effect::StartWork& e, const store::Bounce::Result& 
   if (result.conflicts != 0)
     log_(2, "lease " + std::to_string(e.lease) + ": " + std::to_string(result.conflicts) +
                 " pages were written both by RDMA and by a foreign write: RDMA's stay");
+  chronicle_.wrote(e.lease, result.pages_written, result.conflicts);
   if (e.kind == core::Work::FreezeFlush)
     for (auto& [id, b] : api_breaks_)
-      if (b.kind == core::BreakKind::Freeze && b.file == e.file) b.unsettled += result.unsettled;
+      if (b.kind == core::BreakKind::Freeze && b.file == e.file) {
+        b.unsettled += result.unsettled;
+        chronicle_.unsettled(id, result.unsettled);
+      }
   step(core::event::WorkDone{e.work, result.code});
 }
 

@@ -17,6 +17,7 @@ MAY_INCLUDE = {
     "daemon/guard": ["daemon/core", "daemon/sys", "proto"],
     "daemon/store": ["daemon/fence", "daemon/sys", "proto"],
     "daemon/session": ["daemon/core", "daemon/fence", "daemon/guard", "daemon/store", "daemon/sys", "proto"],
+    "daemon/config": ["daemon/core", "daemon/session"],
     "daemon": ["daemon", "proto"],
     "client-lib/include": [],
     "client-lib/src/protocol": ["client-lib/src/util", "client-lib/include", "proto"],

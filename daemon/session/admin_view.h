@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an administrator sees of the broker, and what he may ask it for.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/session/broker.h"
+
+namespace mrlease::session {
+
+enum class LeaseState { Pending, Active, Recalling, Frozen, Trimmed, Fencing, Fenced };
+
+struct MrView {
+  std::string device;
+  std::uint32_t handle = 0, lkey = 0, rkey = 0;
+  std::uint64_t length = 0;
+};
+
+struct LeaseView {
+  LeaseNote note;
+  LeaseState state = LeaseState::Pending;
+  std::uint64_t on_file_end = 0;
+  std::vector<MrView> mrs;
+  std::vector<core::Action> recalls;  // outstanding
+  guard::Coverage coverage;
+};
+
+struct FileView {
+  FileRef file;
+  std::uint64_t size = 0;
+  guard::Coverage coverage;
+  int mount = -1;  // proc_pid_fdinfo(5), mnt_id
+  std::vector<LeaseView> leases;
+  std::vector<BreakNote> breaks;
+};
+
+struct Totals {
+  std::size_t sessions = 0, files = 0, leases = 0, breaks = 0, freezes = 0;
+  std::uint64_t bounce_bytes = 0;
+};
+
+// A break that an administrator asks for. Each has an owner of its own, so that one who goes away leaves nothing behind.
+struct AdminAsk {
+  core::BreakKind kind = core::BreakKind::Sync;
+  core::FileKey file;
+  fence::SharedFd fd;  // Sync: for the fsync of a file without leases
+  core::Extent extent;
+  core::Time hold = 0;
+  core::LeaseId only = 0;
+  std::string what;    // for people
+  std::function<void(int code, std::uint64_t unsettled)> answered;
+  std::function<void(bool expired)> over;  // Freeze: after it held; expired: by itself
+};
+
+// Used from the loop's thread only. One per broker, which it must not outlive.
+class AdminView {
+ public:
+  explicit AdminView(Broker& broker);
+
+  // Leases with ids above `after`, by rising id, until visit returns false.
+  void visit_leases(core::LeaseId after, const std::function<bool(const LeaseNote&)>& visit) const;
+  std::optional<LeaseView> lease(core::LeaseId id) const;
+  LeaseState state(const LeaseNote& lease) const;
+  // Files that have a lease or a break, by rising key.
+  std::vector<core::FileKey> files(std::optional<core::FileKey> after, std::size_t limit) const;
+  std::optional<FileView> file(const core::FileKey& key) const;
+  std::vector<core::LeaseId> leases_of(const core::FileKey& key) const;
+  unsigned overlapping(const core::FileKey& key, const core::Extent& extent) const;
+  // A descriptor of a known file; empty: not known.
+  fence::SharedFd descriptor(const core::FileKey& key) const;
+  Totals totals() const;
+
+  // Breaks. ask.answered comes later, never from within; afterwards the break goes on by itself.
+  core::BreakId ask(AdminAsk ask);
+  // Nobody waits any more: a freeze is thawed, the callbacks are forgotten.
+  void abandon(core::BreakId id);
+  bool holds(core::BreakId freeze) const;  // anybody's freeze, begun or holding
+  void thaw(core::BreakId freeze, std::function<void(bool expired)> done);
+
+  // While `banned` gives a reason for a descriptor's file, no lease of it is granted.
+  void ban(std::function<std::string(int fd)> banned);
+
+  const Options& options() const { return broker_.options_; }
+  Chronicle& chronicle() { return broker_.chronicle_; }
+  const Chronicle& chronicle() const { return broker_.chronicle_; }
+
+ private:
+  struct Asked {
+    core::SessionId owner = 0;
+    AdminAsk ask;
+    bool holding = false;
+  };
+  void saw(const core::Effects& effects);
+
+  Broker& broker_;
+  std::map<core::BreakId, Asked> asked_;
+  std::map<core::RequestId, std::function<void(bool)>> thaws_;
+};
+
+}  // namespace mrlease::session

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/sys/task_owner.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+
+#include "daemon/sys/fd.h"
+
+namespace mrlease::sys {
+
+namespace {
+
+// What stands behind "\nKEY:\t", to the end of the line. The name comes first and cannot hold a newline (it is escaped).
+std::string_view value_of(std::string_view status, std::string_view key) {
+  const auto at = status.find(key);
+  if (at == std::string_view::npos) return {};
+  const auto begin = at + key.size();
+  return status.substr(begin, status.find('\n', begin) - begin);
+}
+
+// The nth number (from 0) of a line of numbers.
+template <typename T>
+bool number(std::string_view line, int nth, T* out) {
+  const char *at = line.data(), *const end = line.data() + line.size();
+  for (;; --nth) {
+    while (at != end && (*at == ' ' || *at == '\t')) ++at;
+    const auto [next, error] = std::from_chars(at, end, *out);
+    if (error != std::errc()) return false;
+    if (nth == 0) return true;
+    at = next;
+  }
+}
+
+}  // namespace
+
+bool parse_owner(std::string_view status, TaskOwner* owner) {
+  const auto comm = value_of(status, "Name:\t");
+  owner->comm = std::string(comm);
+  // Uid, Gid: real, effective, saved, file system.
+  return !comm.empty() && number(value_of(status, "\nTgid:\t"), 0, &owner->pid) &&
+         number(value_of(status, "\nUid:\t"), 1, &owner->uid) && number(value_of(status, "\nGid:\t"), 1, &owner->gid);
+}
+
+bool read_owner(int tid, TaskOwner* owner) {
+  std::array<char, 32> path;
+  const auto end = std::to_chars(path.data() + 6, path.data() + 24, tid).ptr;
+  std::string_view("/proc/").copy(path.data(), 6);
+  std::string_view("/status").copy(end, 8);
+  end[7] = '\0';
+  const Fd fd(::open(path.data(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 2048> text;
+  const ssize_t n = fd ? ::read(fd.get(), text.data(), text.size()) : -1;
+  return n > 0 && parse_owner(std::string_view(text.data(), static_cast<std::size_t>(n)), owner);
+}
+
+}  // namespace mrlease::sys

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// To whom a task belongs: /proc/<tid>/status, proc_pid_status(5).
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace mrlease::sys {
+
+struct TaskOwner {
+  int pid = 0;  // of the process (Tgid)
+  unsigned uid = 0, gid = 0;  // effective
+  std::string comm;
+};
+
+// Pure. False: the text lacks one of them.
+bool parse_owner(std::string_view status, TaskOwner* owner);
+// False: the task is gone or hidden.
+bool read_owner(int tid, TaskOwner* owner);
+
+}  // namespace mrlease::sys
