@@ -7,8 +7,12 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <functional>
+#include <optional>
 #include <system_error>
+#include <vector>
 
+#include "daemon/keep/manager.h"
 #include "daemon/loop/listener.h"
 #include "daemon/loop/options.h"
 #include "daemon/session/broker.h"
@@ -38,15 +42,39 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-void beat(asio::steady_timer& timer, guard::Guard& guard) {
-  guard.heartbeat();
-  timer.expires_after(std::chrono::seconds(1));
-  timer.async_wait([&](const asio::error_code& error) {
-    if (!error) beat(timer, guard);
+// The manager's watchdog hears of us while both the loop and the guard's thread go round.
+void beat(asio::steady_timer& timer, guard::Guard& guard, std::chrono::milliseconds interval) {
+  if (guard.heartbeat()) keep::tell_alive();
+  timer.expires_after(interval);
+  timer.async_wait([&, interval](const asio::error_code& error) {
+    if (!error) beat(timer, guard, interval);
   });
 }
 
-int serve(const loop::Options& options) {
+std::chrono::milliseconds beat_interval() {
+  using std::chrono::milliseconds;
+  return std::min(keep::watchdog_interval().value_or(milliseconds(1000)), milliseconds(1000));
+}
+
+// The named descriptor, taken out.
+sys::Fd take(std::vector<keep::NamedFd>& inherited, const std::string& name) {
+  for (auto& each : inherited)
+    if (each.name == name) return std::move(each.fd);
+  return {};
+}
+
+// SIGHUP: the options are read again. A mistake in them is told, and what was in force stays so.
+void on_hangup(asio::signal_set& signals, const std::function<void()>& reload) {
+  signals.async_wait([&signals, reload](const asio::error_code& error, int) {
+    if (error) return;
+    keep::tell_reloading();
+    reload();
+    keep::tell_ready("serving");
+    on_hangup(signals, reload);
+  });
+}
+
+int serve(const loop::Options& options, std::vector<keep::NamedFd> inherited, const std::function<std::optional<loop::Options>()>& read_again) {
   asio::io_context io;
   session::Broker broker(io, options.session, log_line);
   // The guard cannot go on: whoever waits was let through; systemd starts us again.
@@ -60,12 +88,20 @@ int serve(const loop::Options& options) {
   const auto guard = guard::Guard::create(guard_options, broker.listener(failed));
   broker.attach(guard.get());
   log_line(1, "guard: " + guard->describe());
-  loop::Listener listener(io, options.socket, [&](session::Connection::Socket s) { broker.accept(std::move(s)); });
+  loop::Listener listener(io, options.socket, [&](session::Connection::Socket s) { broker.accept(std::move(s)); },
+                          take(inherited, "mrleased.socket"));
   asio::steady_timer timer(io);
-  beat(timer, *guard);
+  beat(timer, *guard, beat_interval());
+  asio::signal_set hangups(io, SIGHUP);
+  on_hangup(hangups, [&] {
+    const auto again = read_again();
+    if (again) broker.reload(again->session);
+    log_line(again ? 1 : 3, again ? "the options are read again: deadlines and policies are in force" : "the options are wrong: nothing was changed");
+  });
   asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](const asio::error_code&, int number) {
     log_line(1, std::string("signal ") + ::strsignal(number) + ": leases are no longer protected");
+    keep::tell_stopping();
     listener.close();
     // The guard holds truncates until the last flush is through.
     broker.stop([&] {
@@ -75,6 +111,7 @@ int serve(const loop::Options& options) {
   });
   log_line(1, "serving " + options.socket);
   if (options.session.break_something) log_line(2, "--break-something: guards are answered without recalling anybody");
+  keep::tell_ready("serving " + options.socket);
   io.run();
   // A worker may hang in a file system: it must not hold up the exit, and nothing it refers to may go before it.
   std::_Exit(0);
@@ -84,6 +121,7 @@ int serve(const loop::Options& options) {
 
 int main(int argc, char** argv) {
   int status = 0;
+  std::vector<keep::NamedFd> inherited = keep::take_inherited();  // before anything is opened
   const auto options = loop::parse(argc, argv, &status);
   if (!options) return status;
   if (options->check_only) return 0;
@@ -91,7 +129,10 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   raise_descriptor_limit();
   try {
-    return serve(*options);
+    return serve(*options, std::move(inherited), [argc, argv] {
+      int ignored = 0;
+      return loop::parse(argc, argv, &ignored);
+    });
   } catch (const std::system_error& e) {
     log_line(3, e.what());
   }

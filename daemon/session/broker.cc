@@ -120,6 +120,13 @@ void Broker::session_ended(core::SessionId id) {
   sessions_.erase(id);
 }
 
+void Broker::reload(const Options& options) {
+  const bool broken = options_.break_something;
+  options_ = options;
+  options_.break_something = broken;
+  arbiter_.set_policy(options_.policy);
+}
+
 void Broker::stop(std::function<void()> done) {
   if (stopping_) return;
   stopping_ = true;

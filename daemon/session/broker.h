@@ -29,6 +29,8 @@ class Broker {
   void attach(guard::Guard* guard) { guard_ = guard; }
   // A new client. Refused (closed) when the user has too many.
   void accept(Connection::Socket socket);
+  // What of the options can change while sessions live: policy and limits.
+  void reload(const Options& options);
   // For shutdown: what RDMA wrote is brought to the files (bounded by the work deadline), clients are let go, then `done`.
   void stop(std::function<void()> done);
 
