@@ -182,7 +182,15 @@ void GuardCore::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
   if (due != Clock::time_point::max()) set_alarm(due);
 }
 
-void GuardCore::heartbeat() { last_heartbeat_ = Clock::now().time_since_epoch().count(); }
+bool GuardCore::heartbeat() {
+  const auto now = Clock::now();
+  last_heartbeat_ = now.time_since_epoch().count();
+  if (replied_ != asked_) return now - asked_at_ < options_.dead_man;
+  ++asked_;
+  asked_at_ = now;
+  wake();
+  return true;
+}
 
 void GuardCore::disarm() {
   std::lock_guard lock(mutex_);
@@ -198,6 +206,7 @@ void GuardCore::run() {
   ::pthread_setname_np(::pthread_self(), "mrl-guard");
   while (!stop_) {
     Ready ready = wait_for_work();
+    const std::uint64_t asked = asked_;
     {
       std::lock_guard lock(mutex_);
       take_events(ready);
@@ -208,6 +217,7 @@ void GuardCore::run() {
       look_after(ready);
     }
     deliver();
+    replied_ = asked;
   }
 }
 

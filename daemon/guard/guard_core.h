@@ -26,7 +26,7 @@ class GuardCore : public Guard {
   void unwatch(const core::FileKey& file) override;
   void publish(const core::FileKey& file, const core::Needs& needs) override;
   void answer(core::BreakId id, int deny_errno, bool watch_leaving) override;
-  void heartbeat() override;
+  bool heartbeat() override;
   void disarm() override;
 
  private:
@@ -69,6 +69,8 @@ class GuardCore : public Guard {
   sys::Fd alarm_;  // for what answer() has made due, and the ticks
   std::atomic<bool> stop_{false};
   std::atomic<Clock::rep> last_heartbeat_;
+  std::atomic<std::uint64_t> asked_{0}, replied_{0};  // is the guard's thread there?
+  Clock::time_point asked_at_{};                      // the caller's of heartbeat()
   std::thread thread_;
 };
 
