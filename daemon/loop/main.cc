@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #include <system_error>
 
 #include "daemon/config/settings.h"
+#include "daemon/loop/emergency.h"
 #include "daemon/loop/listener.h"
 #include "daemon/loop/reloader.h"
 #include "daemon/session/broker.h"
@@ -74,6 +76,10 @@ int serve(const config::CommandLine& line, const config::Settings& settings) {
   broker.attach(guard.get());
   log_line(1, "guard: " + guard->describe());
   loop::Listener listener(io, options.socket, [&](session::Connection::Socket s) { broker.accept(std::move(s)); });
+  loop::Emergency emergency(options.socket, [&] {
+    guard->disarm();
+    log_line(3, "disarmed by mrleasectl: leases are no longer protected; restart mrleased to arm again");
+  });
   asio::steady_timer timer(io);
   beat(timer, *guard);
   asio::signal_set signals(io, SIGTERM, SIGINT);
@@ -83,6 +89,7 @@ int serve(const config::CommandLine& line, const config::Settings& settings) {
     // The guard holds truncates until the last flush is through.
     broker.stop([&] {
       guard->disarm();
+      ::unlink(emergency.path().c_str());  // destructors do not run
       io.stop();
     });
   });

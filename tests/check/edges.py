@@ -18,6 +18,7 @@ MAY_INCLUDE = {
     "daemon/store": ["daemon/fence", "daemon/sys", "proto"],
     "daemon/session": ["daemon/core", "daemon/fence", "daemon/guard", "daemon/store", "daemon/sys", "proto"],
     "daemon/config": ["daemon/core", "daemon/session"],
+    "daemon/ctl": ["daemon/sys", "proto"],
     "daemon": ["daemon", "proto"],
     "client-lib/include": [],
     "client-lib/src/protocol": ["client-lib/src/util", "client-lib/include", "proto"],
@@ -25,7 +26,7 @@ MAY_INCLUDE = {
     "client-lib": ["client-lib", "proto"],
     "tests/vm/load": ["client-lib/include"],
 }
-GENERATED = {"lease.pb.h": "proto"}
+GENERATED = {"lease.pb.h": "proto", "admin.pb.h": "proto", "admin.grpc.pb.h": "proto"}
 STANDARD_ONLY = ["daemon/core"]  # no header of the system, none of a library
 NO_LIBRARY = {"client-lib/include": re.compile(r"<(asio|google)[./]"), "proto": re.compile(r"<asio[./]")}
 RAW_CALL = re.compile(r"(?<![\w.>])(?:::)?(?:syscall|ioctl)\s*\(")
