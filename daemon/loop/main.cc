@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <system_error>
 
+#include "daemon/admin/server.h"
 #include "daemon/loop/listener.h"
 #include "daemon/loop/options.h"
 #include "daemon/session/broker.h"
@@ -61,6 +62,11 @@ int serve(const loop::Options& options) {
   broker.attach(guard.get());
   log_line(1, "guard: " + guard->describe());
   loop::Listener listener(io, options.socket, [&](session::Connection::Socket s) { broker.accept(std::move(s)); });
+  admin::Configuration configuration;
+  configuration.file = [&] { return options.config_file; };
+  configuration.options = [&] { return options.listed; };
+  configuration.reload = [] { return admin::Reloaded{"this daemon takes new options over only when it is started anew", {}, {}}; };
+  admin::Server admin_server(io, broker, options.admin, std::move(configuration), options.roots, log_line);
   asio::steady_timer timer(io);
   beat(timer, *guard);
   asio::signal_set signals(io, SIGTERM, SIGINT);
@@ -70,6 +76,7 @@ int serve(const loop::Options& options) {
     // The guard holds truncates until the last flush is through.
     broker.stop([&] {
       guard->disarm();
+      admin_server.stop();
       io.stop();
     });
   });

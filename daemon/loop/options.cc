@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <set>
@@ -54,6 +56,37 @@ void add_policy(CLI::App& app, core::Policy& p) {
            {{"wait", core::FreezeConflict::Wait}, {"thaw", core::FreezeConflict::Thaw}, {"allow", core::FreezeConflict::Allow}});
 }
 
+void add_admin(CLI::App& app, admin::Options& a) {
+  app.add_option("--admin-socket", a.socket,
+                 "The Unix socket for administrators, root only; none: none. Beside --socket, where that is given")->capture_default_str();
+  app.add_option("--admin-listen", a.listen, "HOST:PORT for administrators, mutual TLS");
+  app.add_option("--admin-tls-cert", a.tls_cert, "The daemon's certificate (PEM), for --admin-listen");
+  app.add_option("--admin-tls-key", a.tls_key, "Its private key (PEM)");
+  app.add_option("--admin-tls-client-ca", a.tls_client_ca, "Whose certificates administrators have (PEM)");
+  app.add_option("--admin-events-max", a.events_max, "Events that are kept for who watches")
+      ->check(CLI::Range(1, 10000000))->capture_default_str();
+  app.add_option("--metrics-listen", a.metrics_listen, "HOST:PORT for Prometheus; off by default");
+}
+
+// CLI11 does not tell where a value came from: what stands on the command line is looked for there.
+std::vector<admin::OptionFacts> list(const CLI::App& app, const std::vector<std::string>& words) {
+  static const std::set<std::string> kNotTold = {"help", "version", "config", "check-config", "break-something"};
+  std::vector<admin::OptionFacts> listed;
+  for (const CLI::Option* option : app.get_options()) {
+    admin::OptionFacts facts;
+    facts.name = option->get_single_name();
+    if (kNotTold.count(facts.name) != 0) continue;
+    facts.description = option->get_description();
+    if (!option->get_default_str().empty()) facts.defaults = {option->get_default_str()};
+    facts.values = option->count() == 0 ? facts.defaults : option->results();
+    const std::string flag = "--" + facts.name;
+    const bool told = std::any_of(words.begin(), words.end(), [&](const auto& w) { return w == flag || w.rfind(flag + "=", 0) == 0; });
+    facts.source = option->count() == 0 ? "default" : told ? "command line" : "file";
+    listed.push_back(std::move(facts));
+  }
+  return listed;
+}
+
 }  // namespace
 
 std::string nesting_error(const core::Policy& p, core::Time lease_break_time_ms) {
@@ -88,6 +121,7 @@ std::optional<Options> parse(int argc, char** argv, int* status) {
   app.add_flag("--check-config", o.check_only, "Check the options and the configuration file, and exit");
   app.add_flag("--break-something", o.session.break_something, "For tests: answer guards without recalling anybody")->group("");
   add_policy(app, o.session.policy);
+  add_admin(app, o.admin);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -100,6 +134,11 @@ std::optional<Options> parse(int argc, char** argv, int* status) {
     *status = 2;
     return std::nullopt;
   }
+  if (const auto* config = app.get_option("--config"); config->count() != 0) o.config_file = config->as<std::string>();
+  if (app.get_option("--admin-socket")->count() == 0 && app.get_option("--socket")->count() != 0)
+    o.admin.socket = std::filesystem::absolute(o.socket).parent_path() / "admin.sock";
+  o.admin.healthy = !o.session.break_something;
+  o.listed = list(app, {argv + 1, argv + argc});
   if (o.session.bounce_bytes_max == 0)
     o.session.bounce_bytes_max = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) / 2 * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   return o;

@@ -6,17 +6,22 @@
 #include <string>
 #include <vector>
 
+#include "daemon/admin/configuration.h"
+#include "daemon/admin/options.h"
 #include "daemon/session/options.h"
 
 namespace mrlease::loop {
 
 struct Options {
   session::Options session;
+  admin::Options admin;
   std::string socket = "/run/mrlease/mrleased.sock";
   std::vector<std::string> roots;
   std::string log_level = "info";
   bool foreground = false;
   bool check_only = false;  // --check-config
+  std::string config_file;  // that was read; "": none
+  std::vector<admin::OptionFacts> listed;  // every option, for GetConfig
 };
 
 // nothing: the process is to exit with *status (a mistake, told on stderr, or --help).
