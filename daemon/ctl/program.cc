@@ -2,7 +2,6 @@
 #include "daemon/ctl/program.h"
 
 #include <google/protobuf/util/json_util.h>
-#include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/ctl/terminal.h"
 
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
 
 #include "daemon/ctl/client.h"
+#include "daemon/sys/window_size.h"
 
 namespace mrlease::ctl {
 namespace {
@@ -31,11 +31,8 @@ void put(const std::string& text) {
 
 Size terminal_size(int fd) {
   Size size;
-  winsize window{};
-  if (::ioctl(fd, TIOCGWINSZ, &window) == 0 && window.ws_col > 0 && window.ws_row > 0) {
-    size.rows = window.ws_row;
-    size.columns = window.ws_col;
-  }
+  const sys::WindowSize window = sys::window_size(fd);
+  if (window.rows > 0 && window.columns > 0) size = {window.rows, window.columns};
   return size;
 }
 

@@ -117,11 +117,10 @@ void add_breaks(const v1::ListFilesResponse& files, std::size_t room, std::size_
 }
 
 void add_leases(const v1::ListFilesResponse& files, std::size_t room, std::size_t columns, std::vector<std::string>* lines) {
-  Table table({{"LEASE", Align::Right}, {"FILE", Align::Path}, {"RANGE"}, {"BACKING"}, {"STATE"}, {"BREAKS", Align::Right}, {"CLIENT"}});
+  Table table({{"LEASE", Align::Right}, {"FILE", Align::Path}, {"RANGE"}, {"BACKING"}, {"STATE"}, {"CLIENT"}});
   for (const v1::Lease* l : sorted_leases(files)) {
     if (room != 0 && table.rows() + 1 >= room) break;
-    table.add({std::to_string(l->id()), file(l->file()), lease_range(*l), word(l->backing()), word(l->state()),
-               std::to_string(l->breaks()), process(l->client())});
+    table.add({std::to_string(l->id()), file(l->file()), lease_range(*l), word(l->backing()), word(l->state()), process(l->client())});
   }
   if (table.empty()) return;
   lines->push_back("");
