@@ -113,10 +113,11 @@ TEST_F(AdminWatch, WhatIsNoLongerKeptIsOutOfRange) {
 }
 
 TEST_F(AdminWatch, ASlowReaderIsToldFromWhereToGoOn) {
-  serve({"--admin-events-max", "1024"});
+  serve({"--admin-events-max", "6000"});
   auto stream = watch();
-  // More than gRPC's windows and both sides' buffers hold: it is not read meanwhile.
-  for (int i = 0; i < 4000; i++) release(lease(v1::BACKING_ODP_TRANSPARENT, 0, 4096));
+  // More than gRPC's windows and both sides' buffers hold: it is not read meanwhile. 9000 events: whenever the daemon finds
+  // that 6000 were missed, what it then says is kept to the end of this loop.
+  for (int i = 0; i < 4500; i++) release(lease(v1::BACKING_ODP_TRANSPARENT, 0, 4096));
   adm::WatchEventsResponse message;
   std::uint64_t last = stream->first.head();
   while (stream->reader->Read(&message)) last = message.event().sequence();
