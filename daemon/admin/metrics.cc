@@ -50,8 +50,6 @@ Metrics::Metrics() : registry_(std::make_shared<prometheus::Registry>()) {
   BuildGauge().Name("mrlease_build_info").Help("Version of the daemon; the value is 1").Register(r).Add({{"version", kVersion}}).Set(1);
   gauge("process_start_time_seconds", "Start of the daemon, seconds since the epoch")->Set(start_time());
   leases_ = &BuildGauge().Name("mrlease_leases").Help("Leases that are granted now").Register(r);
-  for (const auto backing : {core::Backing::Direct, core::Backing::OdpTransparent, core::Backing::OdpCooperative, core::Backing::Bounce})
-    leases_->Add({{"backing", word(backing)}});  // from the start, so that a query finds a zero and not nothing
   sessions_ = gauge("mrlease_sessions", "Clients that are connected");
   files_ = gauge("mrlease_leased_files", "Files that have a lease");
   pending_ = gauge("mrlease_breaks_pending", "Breaks that are not over: waiting, holding or passing");
@@ -59,8 +57,6 @@ Metrics::Metrics() : registry_(std::make_shared<prometheus::Registry>()) {
   bounce_bytes_ = gauge("mrlease_bounce_bytes", "Bytes of bounce pages of all leases");
   breaks_ = &BuildCounter().Name("mrlease_breaks_total").Help("Breaks that are over, by what was wanted, by whom, and how it ended").Register(r);
   fences_ = &BuildCounter().Name("mrlease_fences_total").Help("Leases revoked by force, by cause and means").Register(r);
-  for (const char* cause : {"recall_timeout", "refused"})
-    for (const char* means : {"destroyed", "killed"}) fences_->Add({{"cause", cause}, {"means", means}});
   recalls_ = &BuildCounter().Name("mrlease_recalls_total").Help("Recalls of clients that are over, by action, backing and result").Register(r);
   granted_ = counter("mrlease_leases_granted_total", "Leases granted");
   refused_ = counter("mrlease_leases_refused_total", "Requests for leases that the arbiter has refused");
@@ -70,6 +66,34 @@ Metrics::Metrics() : registry_(std::make_shared<prometheus::Registry>()) {
   reports_ = counter("mrlease_reports_total", "Reports of the arbiter to the administrator: overruns, failures, fences");
   wait_ = &BuildHistogram().Name("mrlease_foreign_wait_seconds").Help("How long held operations of others waited, by kind").Register(r);
   recall_time_ = &BuildHistogram().Name("mrlease_recall_seconds").Help("How long clients took to comply with a recall, by action and backing").Register(r);
+  start_at_zero();
+}
+
+// What will be counted stands there from the start: a query finds zero instead of nothing, and a first increase is seen.
+void Metrics::start_at_zero() {
+  using core::Action;
+  using core::Backing;
+  using core::BreakKind;
+  for (const auto backing : {Backing::Direct, Backing::OdpTransparent, Backing::OdpCooperative, Backing::Bounce}) {
+    leases_->Add({{"backing", word(backing)}});
+    const bool direct = backing == Backing::Direct;
+    for (const auto action : direct ? std::vector{Action::Quiesce, Action::Reregister, Action::Freeze, Action::Thaw, Action::Dirty, Action::Release}
+                             : backing == Backing::Bounce ? std::vector{Action::Release}
+                                                          : std::vector{Action::Trim, Action::Settle, Action::Freeze, Action::Thaw, Action::Release}) {
+      recall_time_->Add({{"action", word(action)}, {"backing", word(backing)}}, kSeconds);
+      for (const char* result : {"complied", "refused", "late"})
+        recalls_->Add({{"action", word(action)}, {"backing", word(backing)}, {"result", result}});
+    }
+  }
+  for (const auto kind : {BreakKind::Truncate, BreakKind::Destructive, BreakKind::Write, BreakKind::Read}) {
+    wait_->Add({{"kind", word(kind)}}, kSeconds);
+    for (const char* result : {"allowed", "denied"}) breaks_->Add({{"kind", word(kind)}, {"source", "foreign"}, {"result", result}});
+  }
+  for (const auto kind : {BreakKind::Sync, BreakKind::Freeze, BreakKind::Revoke})
+    for (const char* source : {"client", "admin"})
+      if (kind != BreakKind::Revoke || *source == 'a') breaks_->Add({{"kind", word(kind)}, {"source", source}, {"result", "allowed"}});
+  for (const char* cause : {"recall_timeout", "refused"})
+    for (const char* means : {"destroyed", "killed"}) fences_->Add({{"cause", cause}, {"means", means}});
 }
 
 struct Metrics::Seer {
@@ -147,6 +171,7 @@ void add_counts(const prometheus::MetricFamily& family, google::protobuf::Repeat
 
 void add_histograms(const prometheus::MetricFamily& family, google::protobuf::RepeatedPtrField<v1::Histogram>* to) {
   for (const auto& metric : family.metric) {
+    if (metric.histogram.sample_count == 0) continue;
     v1::Histogram& h = *to->Add();
     for (const auto& label : metric.label) (*h.mutable_labels())[label.name] = label.value;
     h.set_count(metric.histogram.sample_count);

@@ -31,6 +31,7 @@ class Metrics {
  private:
   struct Seer;
   using Labels = std::map<std::string, std::string>;
+  void start_at_zero();
   void lease_granted(const session::LeaseNote& lease);
   void lease_ended(const session::LeaseNote& lease);
   void break_done(const session::happening::BreakDone& done);

@@ -82,7 +82,11 @@ void Resolver::resolve(const std::string& field, const FileName& name, Wants wan
             [=, this] {
               if (!found->status.ok()) return then(found->status, {});
               found->target.fd = view_.descriptor(found->target.key);
-              if (wants == Wants::Key || found->target.fd) return then({}, found->target);
+              if (found->target.fd) return then({}, found->target);
+              if (wants == Wants::Key) {
+                found->target.fd = found->by_path;  // so that it has a name in the log
+                return then({}, found->target);
+              }
               in_worker([=] { found->status = open_found(field + ".path", found->by_path, &found->target.fd); },
                         [=] { then(found->status, found->target); });
             });

@@ -16,7 +16,7 @@ namespace mrlease::admin {
 
 struct Target {
   core::FileKey key;
-  fence::SharedFd fd;  // only when it was wanted
+  fence::SharedFd fd;  // Wants::Key: perhaps by O_PATH, perhaps none
 };
 
 enum class Wants {

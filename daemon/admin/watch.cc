@@ -96,11 +96,13 @@ void Watch::pump() {
   }
 }
 
+// Not the oldest that is kept: that one is gone before the reader is back. It gets half of what is kept as a start.
 void Watch::lost() {
-  const std::uint64_t oldest = events_.bounds().oldest;
+  const auto [oldest, head] = events_.bounds();
+  const std::uint64_t resume = oldest - 1 + (head - (oldest - 1)) / 2;
   finish({grpc::StatusCode::RESOURCE_EXHAUSTED,
-          "read too slowly: events " + std::to_string(cursor_ + 1) + " to " + std::to_string(oldest - 1) +
-              " are lost; go on with after_sequence " + std::to_string(oldest - 1) + ", or read faster"});
+          "read too slowly: events " + std::to_string(cursor_ + 1) + " to " + std::to_string(resume) +
+              " are lost; go on with after_sequence " + std::to_string(resume) + ", or read faster"});
 }
 
 bool Watch::wanted(const session::Happening& happening) const {

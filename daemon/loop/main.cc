@@ -109,7 +109,7 @@ int serve(const config::CommandLine& line, const config::Settings& settings) {
   session::AdminView view(broker);
   loop::Reloader reloader(io, line, settings, [&](const config::Options& fresh, const config::Difference& difference) {
     spdlog::set_level(spdlog::level::from_str(fresh.log_level));
-    if (!difference.changed.empty()) broker.set_options(config::for_session(fresh));
+    if (!difference.changed.empty()) broker.reconfigure(config::for_session(fresh));
     view.chronicle().note(session::happening::ConfigReloaded{difference.changed, difference.needs_restart});
   }, log_line);
   admin::Server admin_server(io, broker, config::for_admin(options), facts_of(reloader), options.roots, log_line);

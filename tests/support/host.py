@@ -102,7 +102,7 @@ class HostTest(unittest.TestCase):
 
     def foreign(self, code, *arguments):
         """Python code in a process of nobody."""
-        process = Process(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "python3", "-c", code, *arguments])
+        process = Process(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "/usr/bin/python3", "-c", code, *arguments])
         self.addCleanup(process.stop, signal.SIGKILL)
         return process
 
