@@ -2,6 +2,7 @@
 // What no single option can say of itself, and what 0 is replaced by.
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "daemon/config/table.h"
@@ -34,8 +35,24 @@ std::vector<Clash> nesting_clashes(const core::Policy& p, core::Time lease_break
   return found;
 }
 
+std::vector<Clash> tls_clashes(const admin::Options& admin) {
+  std::vector<Clash> found;
+  const std::pair<const char*, const std::string*> files[] = {{"admin-tls-cert", &admin.tls_cert},
+                                                              {"admin-tls-key", &admin.tls_key},
+                                                              {"admin-tls-client-ca", &admin.tls_client_ca}};
+  for (const auto& [name, value] : files) {
+    if (!admin.listen.empty() && value->empty())
+      found.push_back({"admin-listen", std::string("admin-listen wants ") + name + ": over TCP there is nothing but mutual TLS"});
+    if (admin.listen.empty() && !value->empty()) found.push_back({name, std::string(name) + " is of no use without admin-listen"});
+  }
+  return found;
+}
+
 std::vector<Clash> clashes(const Options& options) {
-  return nesting_clashes(options.session.policy, kernel_lease_break_time_ms());
+  auto found = nesting_clashes(options.session.policy, kernel_lease_break_time_ms());
+  const auto tls = tls_clashes(options.admin);
+  found.insert(found.end(), tls.begin(), tls.end());
+  return found;
 }
 
 session::Options for_session(const Options& options) {
@@ -43,6 +60,14 @@ session::Options for_session(const Options& options) {
   if (result.bounce_bytes_max == 0)
     result.bounce_bytes_max =
         static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) / 2 * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return result;
+}
+
+admin::Options for_admin(const Options& options) {
+  admin::Options result = options.admin;
+  if (result.socket == "auto")
+    result.socket = (std::filesystem::absolute(options.socket).parent_path() / "admin.sock").string();
+  result.healthy = !options.session.break_something;
   return result;
 }
 

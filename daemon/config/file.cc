@@ -30,7 +30,7 @@ const char* kind_of(const toml::node& node) {
 std::optional<std::string> text_of(const Row& row, const toml::node& node) {
   if (row.type == Type::Number && node.is_integer()) return std::to_string(node.as_integer()->get());
   if (row.type == Type::Flag && node.is_boolean()) return node.as_boolean()->get() ? "true" : "false";
-  const bool wants_text = row.type == Type::Text || row.type == Type::Word || row.type == Type::List;
+  const bool wants_text = row.type == Type::Text || row.type == Type::Address || row.type == Type::Word || row.type == Type::List;
   if (wants_text && node.is_string()) return node.as_string()->get();
   return {};
 }

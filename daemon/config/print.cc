@@ -10,7 +10,7 @@ namespace {
 
 std::string default_of(const Row& row) {
   const auto values = row.get(Options{});
-  return values.empty() ? "none" : values.front();
+  return values.empty() || values.front().empty() ? "none" : values.front();
 }
 
 // '-' would be a hyphen, which cannot be copied into a shell.

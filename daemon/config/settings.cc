@@ -87,6 +87,10 @@ std::vector<std::string> told(const std::string& path, std::vector<FileProblem> 
 
 }  // namespace
 
+std::string word(Source source) {
+  return source == Source::Default ? "default" : source == Source::File ? "file" : "command line";
+}
+
 Loaded load(const CommandLine& line, const std::string& must_have) {
   ReadFile file = read(line, must_have);
   Loaded loaded;

@@ -26,6 +26,7 @@ struct CommandLine {
 std::optional<CommandLine> parse_command_line(int argc, const char* const* argv, int* status);
 
 enum class Source { Default, File, CommandLine };
+std::string word(Source source);  // default, file, command line
 
 struct Settings {
   Options options;

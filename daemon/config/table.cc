@@ -147,13 +147,43 @@ void add_limits(std::vector<Row>& rows) {
                                    0, 1ull << 50, "bytes", [](Options& o) -> auto& { return o.session.bounce_bytes_max; })));
 }
 
+void add_admin(std::vector<Row>& rows) {
+  const auto add = [&](const char* name, const char* help, const char* stands_for, auto access) {
+    rows.push_back(text(named(name, "Administration", help), stands_for, access));
+    rows.back().optional = true;
+  };
+  add("admin-socket", "The Unix socket for administrators, root only; auto: admin.sock beside the clients' socket.", "PATH|auto|none",
+      [](Options& o) -> auto& { return o.admin.socket; });
+  rows.back().optional = false;
+  add("admin-listen", "Also serve administrators here, by mutual TLS only.", "HOST:PORT", [](Options& o) -> auto& { return o.admin.listen; });
+  rows.back().type = Type::Address;
+  add("admin-tls-cert", "The daemon's certificate (PEM), for admin-listen; read again when it changes.", "FILE",
+      [](Options& o) -> auto& { return o.admin.tls_cert; });
+  add("admin-tls-key", "Its private key (PEM).", "FILE", [](Options& o) -> auto& { return o.admin.tls_key; });
+  add("admin-tls-client-ca", "Whose certificates administrators have (PEM).", "FILE", [](Options& o) -> auto& { return o.admin.tls_client_ca; });
+  rows.push_back(number(named("admin-events-max", "Administration", "Events that are kept for who watches."), 1, 10000000, "",
+                        [](Options& o) -> auto& { return o.admin.events_max; }));
+  add("metrics-listen", "Serve metrics to Prometheus here (http, /metrics).", "HOST:PORT", [](Options& o) -> auto& { return o.admin.metrics_listen; });
+  rows.back().type = Type::Address;
+}
+
 std::vector<Row> make_table() {
   std::vector<Row> rows;
   add_general(rows);
   add_deadlines(rows);
   add_policies(rows);
   add_limits(rows);
+  add_admin(rows);
   return rows;
+}
+
+// Whether there is such a host is found out by listening.
+bool is_address(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string::npos || colon == 0 || text.size() > colon + 6 || text.find_first_of(" \t/") != std::string::npos) return false;
+  const std::string host = text.substr(0, colon), port = text.substr(colon + 1);
+  if (host.find(':') != std::string::npos && (host.front() != '[' || host.back() != ']')) return false;
+  return !port.empty() && port.find_first_not_of("0123456789") == std::string::npos && std::stoul(port) <= 65535;
 }
 
 bool is_number(const std::string& text, std::uint64_t min, std::uint64_t max) {
@@ -185,6 +215,7 @@ std::string allowed(const Row& row) {
       return list;
     }
     case Type::Text: return row.unit;
+    case Type::Address: return "HOST:PORT, the port 0 to 65535";
     case Type::List: return "any number of " + row.unit;
   }
   return {};
@@ -195,7 +226,9 @@ std::string wrong(const Row& row, const std::string& text) {
   if (row.type == Type::Flag) good = text == "true" || text == "false";
   if (row.type == Type::Number) good = is_number(text, row.min, row.max);
   if (row.type == Type::Word) good = std::find(row.words.begin(), row.words.end(), text) != row.words.end();
+  if (row.type == Type::Address) good = is_address(text);
   if (row.type == Type::Text || row.type == Type::List) good = !text.empty();
+  if (row.optional && text.empty()) good = true;
   return good ? "" : "'" + text + "' is not allowed: " + allowed(row);
 }
 

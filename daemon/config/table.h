@@ -16,6 +16,7 @@ enum class Type {
   Flag,    // true, false
   Number,  // whole, with a range
   Text,
+  Address,  // HOST:PORT, [IPV6]:PORT
   Word,    // one of a few
   List     // texts; repeatable on the command line
 };
@@ -28,6 +29,7 @@ struct Row {
   std::string unit;                  // of a Number, or what a Text stands for: "ms", "PATH"
   std::vector<std::string> words;    // Word
   std::string help;                  // one sentence
+  bool optional = false;             // a Text that may be empty: off
   bool reloadable = false;           // SIGHUP takes it over; else a restart does
   bool hidden = false;               // for tests: on the command line only, not told of
   // A value as text; a List has any number, everything else one.
@@ -49,6 +51,7 @@ struct Clash {
 };
 std::vector<Clash> clashes(const Options& options);
 // Deadlines must nest, or the wrong timer fires first.
+std::vector<Clash> tls_clashes(const admin::Options& admin);
 std::vector<Clash> nesting_clashes(const core::Policy& policy, core::Time lease_break_time_ms);
 
 }  // namespace mrlease::config

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
@@ -11,10 +12,14 @@
 #include <system_error>
 #include <vector>
 
+#include "daemon/admin/server.h"
 #include "daemon/config/settings.h"
+#include "daemon/config/table.h"
 #include "daemon/keep/manager.h"
+#include "daemon/loop/emergency.h"
 #include "daemon/loop/listener.h"
 #include "daemon/loop/reloader.h"
+#include "daemon/session/admin_view.h"
 #include "daemon/session/broker.h"
 
 namespace {
@@ -73,6 +78,29 @@ void reload_on(asio::signal_set& hangup, loop::Reloader& reloader) {
   });
 }
 
+// What the admin service tells of the options, and how it has them read again.
+admin::Configuration facts_of(loop::Reloader& reloader) {
+  admin::Configuration configuration;
+  configuration.file = [&] { return reloader.settings().file; };
+  configuration.options = [&] {
+    std::vector<admin::OptionFacts> facts;
+    for (const config::Row& row : config::table()) {
+      if (row.hidden) continue;
+      const config::Settings& settings = reloader.settings();
+      facts.push_back({row.name, row.get(settings.options), row.get({}), config::word(settings.sources.at(row.name)), row.reloadable, row.help});
+    }
+    return facts;
+  };
+  configuration.reload = [&](std::function<void(const admin::Reloaded&)> done) {
+    reloader.reload([done = std::move(done)](const loop::Reloader::Result& r) {
+      admin::Reloaded reloaded{{}, r.difference.changed, r.difference.needs_restart};
+      for (const auto& problem : r.problems) reloaded.error += (reloaded.error.empty() ? "" : "\n") + problem;
+      done(reloaded);
+    });
+  };
+  return configuration;
+}
+
 int serve(const config::CommandLine& line, const config::Settings& settings, std::vector<keep::NamedFd> inherited) {
   const config::Options& options = settings.options;
   asio::io_context io;
@@ -91,6 +119,17 @@ int serve(const config::CommandLine& line, const config::Settings& settings, std
   log_line(1, "guard: " + guard->describe());
   loop::Listener listener(io, options.socket, [&](session::Connection::Socket s) { broker.accept(std::move(s)); },
                           take(inherited, "mrleased.socket"));
+  loop::Emergency emergency(options.socket, [&] {
+    guard->disarm();
+    log_line(3, "disarmed by mrleasectl: leases are no longer protected; restart mrleased to arm again");
+  });
+  session::AdminView view(broker);
+  loop::Reloader reloader(io, line, settings, [&](const config::Options& fresh, const config::Difference& difference) {
+    spdlog::set_level(spdlog::level::from_str(fresh.log_level));
+    if (!difference.changed.empty()) broker.reconfigure(config::for_session(fresh));
+    view.chronicle().note(session::happening::ConfigReloaded{difference.changed, difference.needs_restart});
+  }, log_line);
+  admin::Server admin_server(io, broker, config::for_admin(options), facts_of(reloader), options.roots, log_line);
   asio::steady_timer timer(io);
   beat(timer, *guard, beat_interval());
   asio::signal_set signals(io, SIGTERM, SIGINT);
@@ -101,13 +140,11 @@ int serve(const config::CommandLine& line, const config::Settings& settings, std
     // The guard holds truncates until the last flush is through.
     broker.stop([&] {
       guard->disarm();
+      ::unlink(emergency.path().c_str());  // destructors do not run
+      admin_server.stop();
       io.stop();
     });
   });
-  loop::Reloader reloader(io, line, settings, [&](const config::Options& fresh) {
-    spdlog::set_level(spdlog::level::from_str(fresh.log_level));
-    broker.set_options(config::for_session(fresh));
-  }, log_line);
   reload_on(hangup, reloader);
   log_line(1, "serving " + options.socket);
   if (options.session.break_something) log_line(2, "--break-something: guards are answered without recalling anybody");

@@ -15,8 +15,7 @@ std::string joined(const std::vector<std::string>& words) {
 
 }  // namespace
 
-Reloader::Reloader(asio::io_context& loop, config::CommandLine line, config::Settings settings,
-                   std::function<void(const config::Options&)> apply, Log log)
+Reloader::Reloader(asio::io_context& loop, config::CommandLine line, config::Settings settings, Apply apply, Log log)
     : loop_(loop), line_(std::move(line)), settings_(std::move(settings)), apply_(std::move(apply)), log_(std::move(log)) {}
 
 void Reloader::reload(std::function<void(const Result&)> done) {
@@ -38,7 +37,7 @@ void Reloader::loaded(config::Loaded loaded) {
   result.problems = std::move(loaded.problems);
   if (loaded.settings) {
     result.difference = config::take_over(*loaded.settings, &settings_);
-    if (!result.difference.changed.empty()) apply_(settings_.options);
+    apply_(settings_.options, result.difference);
   }
   tell(result);
   running_ = false;

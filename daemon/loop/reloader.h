@@ -15,9 +15,9 @@ namespace mrlease::loop {
 class Reloader {
  public:
   using Log = std::function<void(int level, std::string line)>;
-  // apply: the options that may change have changed.
-  Reloader(asio::io_context& loop, config::CommandLine line, config::Settings settings,
-           std::function<void(const config::Options&)> apply, Log log);
+  using Apply = std::function<void(const config::Options&, const config::Difference&)>;
+  // apply: a file without problems was read, and what may change has changed.
+  Reloader(asio::io_context& loop, config::CommandLine line, config::Settings settings, Apply apply, Log log);
 
   struct Result {
     std::vector<std::string> problems;  // any: nothing has changed
@@ -35,7 +35,7 @@ class Reloader {
   asio::io_context& loop_;
   config::CommandLine line_;
   config::Settings settings_;
-  std::function<void(const config::Options&)> apply_;
+  Apply apply_;
   Log log_;
   bool running_ = false;
   std::vector<std::function<void(const Result&)>> now_, next_;  // who waits: for this run, for one after it

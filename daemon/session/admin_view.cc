@@ -12,7 +12,7 @@ namespace mrlease::session {
 namespace effect = core::effect;
 
 AdminView::AdminView(Broker& broker) : broker_(broker) {
-  broker_.chronicle_.watch([this](const core::Event&, const core::Effects& effects) { saw(effects); });
+  broker_.chronicle_.watch([this](const core::Effects& effects) { saw(effects); });
 }
 
 void AdminView::visit_leases(core::LeaseId after, const std::function<bool(const LeaseNote&)>& visit) const {
@@ -97,6 +97,15 @@ unsigned AdminView::overlapping(const core::FileKey& key, const core::Extent& ex
   return n;
 }
 
+std::vector<std::weak_ptr<const void>> AdminView::held_for(const core::FileKey& key) const {
+  std::vector<std::weak_ptr<const void>> held;
+  for (const core::LeaseId id : leases_of(key))
+    if (auto hold = broker_.find_lease(id)) held.push_back(hold);
+  return held;
+}
+
+std::string AdminView::guard_text() const { return broker_.guard_->describe(); }
+
 fence::SharedFd AdminView::descriptor(const core::FileKey& key) const {
   const auto it = broker_.files_.find(key);
   return it == broker_.files_.end() ? fence::SharedFd() : it->second.fd;
@@ -150,11 +159,13 @@ void AdminView::saw(const core::Effects& effects) {
     if (const auto* answer = std::get_if<effect::BreakAnswered>(&e)) {
       const auto it = asked_.find(answer->id);
       if (it == asked_.end()) continue;
-      it->second.holding = it->second.ask.kind == core::BreakKind::Freeze && answer->deny_errno == 0;
       const auto known = broker_.api_breaks_.find(answer->id);
       const std::uint64_t unsettled = known == broker_.api_breaks_.end() ? 0 : known->second.unsettled;
-      asio::post(broker_.loop_, [answered = std::exchange(it->second.ask.answered, {}), code = answer->deny_errno, unsettled] {
-        if (answered) answered(code, unsettled);
+      AdminAnswer result{answer->deny_errno, unsettled, 0};
+      if (const auto note = chronicle().breaks().find(answer->id); note != chronicle().breaks().end())
+        for (const RecallNote& recall : note->second.recalled) result.fenced += recall.fenced;
+      asio::post(broker_.loop_, [answered = std::exchange(it->second.ask.answered, {}), result] {
+        if (answered) answered(result);
       });
     }
     if (const auto* thawed = std::get_if<effect::Thawed>(&e)) {

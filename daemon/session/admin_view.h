@@ -43,6 +43,12 @@ struct Totals {
   std::uint64_t bounce_bytes = 0;
 };
 
+struct AdminAnswer {
+  int code = 0;  // errno
+  std::uint64_t unsettled = 0;
+  unsigned fenced = 0;
+};
+
 // A break that an administrator asks for. Each has an owner of its own, so that one who goes away leaves nothing behind.
 struct AdminAsk {
   core::BreakKind kind = core::BreakKind::Sync;
@@ -52,7 +58,7 @@ struct AdminAsk {
   core::Time hold = 0;
   core::LeaseId only = 0;
   std::string what;    // for people
-  std::function<void(int code, std::uint64_t unsettled)> answered;
+  std::function<void(const AdminAnswer&)> answered;
   std::function<void(bool expired)> over;  // Freeze: after it held; expired: by itself
 };
 
@@ -72,7 +78,10 @@ class AdminView {
   unsigned overlapping(const core::FileKey& key, const core::Extent& extent) const;
   // A descriptor of a known file; empty: not known.
   fence::SharedFd descriptor(const core::FileKey& key) const;
+  // What the daemon has open for a file's leases: expired when all of it is closed.
+  std::vector<std::weak_ptr<const void>> held_for(const core::FileKey& key) const;
   Totals totals() const;
+  std::string guard_text() const;
 
   // Breaks. ask.answered comes later, never from within; afterwards the break goes on by itself.
   core::BreakId ask(AdminAsk ask);
@@ -92,7 +101,6 @@ class AdminView {
   struct Asked {
     core::SessionId owner = 0;
     AdminAsk ask;
-    bool holding = false;
   };
   void saw(const core::Effects& effects);
 

@@ -30,13 +30,11 @@ class Broker {
   void attach(guard::Guard* guard) { guard_ = guard; }
   // From now on (Arbiter::set_policy says what that means for breaks that run). Clients are told of new deadlines with
   // each recall; userfaultfd and limits count for what is asked for afterwards.
-  void set_options(Options options);
+  void reconfigure(const Options& options);
   // A new client. Refused (closed) when the user has too many.
   void accept(Connection::Socket socket);
   // For shutdown: what RDMA wrote is brought to the files (bounded by the work deadline), clients are let go, then `done`.
   void stop(std::function<void()> done);
-  // New limits and deadlines, for what begins from now on.
-  void reconfigure(const Options& options);
 
  private:
   friend class AdminView;  // admin_view.h: what administrators see and ask for

@@ -95,8 +95,8 @@ void Chronicle::saw(const core::Event& event, const core::Effects& effects) {
   if (const auto* answer = std::get_if<core::event::RecallAnswered>(&event)) answered(*answer);
   if (const auto* fence = std::get_if<core::event::FenceDone>(&event)) fence_over(fence->lease, !fence->ok);
   if (const auto* gone = std::get_if<core::event::SessionGone>(&event)) drop_waiting(gone->session);
+  if (watcher_) watcher_(effects);
   for (const auto& e : effects) std::visit([this](const auto& x) { on(x); }, e);
-  if (watcher_) watcher_(event, effects);
 }
 
 void Chronicle::begins(const core::event::RequestLease& e) {

@@ -18,14 +18,14 @@ namespace mrlease::session {
 class Chronicle {
  public:
   using Batch = std::vector<Happening>;
-  using Watcher = std::function<void(const core::Event&, const core::Effects&)>;
+  using Watcher = std::function<void(const core::Effects&)>;
 
   Chronicle(asio::io_context& loop, std::function<std::string(const core::FileKey&)> path_of);
 
   // Where batches go, kBatchDelay after their first happening at the latest. Nobody: nothing is kept for it.
   void tell(std::function<void(Batch)> sink) { sink_ = std::move(sink); }
   void flush();
-  // Sees every event and its effects, after they were carried out.
+  // Sees effects after they were carried out, and before they are noted here. Must not step the arbiter.
   void watch(Watcher watcher) { watcher_ = std::move(watcher); }
 
   // --- what the arbiter's words do not say ---

@@ -18,7 +18,9 @@ MAY_INCLUDE = {
     "daemon/store": ["daemon/fence", "daemon/sys", "proto"],
     "daemon/keep": ["daemon/sys"],
     "daemon/session": ["daemon/core", "daemon/fence", "daemon/guard", "daemon/keep", "daemon/store", "daemon/sys", "proto"],
-    "daemon/config": ["daemon/core", "daemon/session"],
+    "daemon/config": ["daemon/core", "daemon/session", "daemon/admin"],
+    "daemon/ctl": ["daemon/sys", "proto"],
+    "daemon/admin": ["daemon/core", "daemon/fence", "daemon/guard", "daemon/session", "daemon/sys", "proto"],
     "daemon": ["daemon", "proto"],
     "client-lib/include": [],
     "client-lib/src/protocol": ["client-lib/src/util", "client-lib/include", "proto"],
@@ -26,7 +28,7 @@ MAY_INCLUDE = {
     "client-lib": ["client-lib", "proto"],
     "tests/vm/load": ["client-lib/include"],
 }
-GENERATED = {"lease.pb.h": "proto"}
+GENERATED = {"lease.pb.h": "proto", "admin.pb.h": "proto", "admin.grpc.pb.h": "proto"}
 STANDARD_ONLY = ["daemon/core"]  # no header of the system, none of a library
 NO_LIBRARY = {"client-lib/include": re.compile(r"<(asio|google)[./]"), "proto": re.compile(r"<asio[./]")}
 RAW_CALL = re.compile(r"(?<![\w.>])(?:::)?(?:syscall|ioctl)\s*\(")
@@ -109,6 +111,8 @@ PLANTED = {
     "daemon/core/planted2.cc": "#include <sys/stat.h>",
     "daemon/core/planted3.cc": "#include <spdlog/spdlog.h>",
     "daemon/guard/planted.cc": '#include "daemon/session/broker.h"',
+    "daemon/session/planted3.cc": '#include "daemon/admin/events.h"',
+    "daemon/admin/planted.cc": '#include "daemon/loop/reloader.h"',
     "daemon/session/planted.cc": '#include "client-lib/src/protocol/frames.h"',
     "daemon/session/planted2.cc": "int f() { return ::ioctl(0, 0); }",
     "daemon/loop/planted.cc": "#include <mrlease/mrlease.h>",

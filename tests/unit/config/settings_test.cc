@@ -82,6 +82,18 @@ TEST_F(SettingsTest, AReloadTakesOverWhatMayChangeAndNamesTheRest) {
   EXPECT_EQ(current.options.socket, "/a");
 }
 
+TEST_F(SettingsTest, TheAdminSocketStandsBesideTheClients) {
+  Options options;
+  EXPECT_EQ(for_admin(options).socket, "/run/mrlease/admin.sock");
+  options.socket = "/elsewhere/clients.sock";
+  EXPECT_EQ(for_admin(options).socket, "/elsewhere/admin.sock");
+  options.admin.socket = "none";
+  EXPECT_EQ(for_admin(options).socket, "none");
+  EXPECT_TRUE(for_admin(options).healthy);
+  options.session.break_something = true;
+  EXPECT_FALSE(for_admin(options).healthy);
+}
+
 TEST_F(SettingsTest, ZeroBouncePagesMeansHalfOfTheMemory) {
   EXPECT_GT(for_session(Options{}).bounce_bytes_max, 1u << 20);
   Options options;

@@ -77,6 +77,24 @@ TEST(Clashes, AllMustEndBeforeTheKernelBreaksALeaseByItself) {
   EXPECT_TRUE(nesting_clashes(p, 46000).empty());
 }
 
+TEST(Table, AnAddressHasAHostAndAPort) {
+  const Row& row = *find_row("metrics-listen");
+  for (const char* good : {"", "127.0.0.1:9464", "[::1]:0", "localhost:65535", "0.0.0.0:1"}) EXPECT_EQ(wrong(row, good), "") << good;
+  for (const char* bad : {"localhost", ":80", "a:", "a:65536", "a:-1", "a:1x", "::1:80", "http://a:80", "a:0000080"})
+    EXPECT_NE(wrong(row, bad), "") << bad;
+}
+
+TEST(Clashes, TcpWantsAllOfTlsAndTlsWantsTcp) {
+  admin::Options admin;
+  EXPECT_TRUE(tls_clashes(admin).empty());
+  admin.listen = "127.0.0.1:1";
+  EXPECT_EQ(tls_clashes(admin).size(), 3u);
+  admin.tls_cert = admin.tls_key = admin.tls_client_ca = "/f";
+  EXPECT_TRUE(tls_clashes(admin).empty());
+  admin.listen = "";
+  EXPECT_EQ(tls_clashes(admin).size(), 3u);
+}
+
 TEST(Print, TheManPageAndTheExampleTellEveryRowAndNoHiddenOne) {
   for (const Row& row : table()) {
     EXPECT_EQ(example_file().find("\n#" + row.name + " = ") != std::string::npos, !row.hidden) << row.name;

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/admin/drain.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <thread>
+
+#include "daemon/admin/mounts.h"
+#include "daemon/admin/words.h"
+#include "daemon/session/descriptors.h"
+
+namespace mrlease::admin {
+
+using std::chrono::milliseconds;
+using std::chrono::system_clock;
+
+namespace {
+
+constexpr milliseconds kUsualTimeout{60000};
+// Before the call's own deadline: the answer, which names what is left, has to reach the caller.
+constexpr milliseconds kAnswerTime{200};
+constexpr int kLeftMax = 1000;
+
+std::string path_of(int fd) {
+  std::array<char, 4096> path;
+  const auto n = ::readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), path.data(), path.size());
+  return n < 0 ? std::string() : std::string(path.data(), static_cast<std::size_t>(n));
+}
+
+}  // namespace
+
+struct Drainer::Job {
+  Job(CallPtr c, const v1::DrainRequest* q, v1::DrainResponse* r) : call(std::move(c)), request(q), response(r), timer(call->loop()) {}
+  CallPtr call;
+  const v1::DrainRequest* request;  // both are gone when the call is over
+  v1::DrainResponse* response;
+  asio::steady_timer timer;
+  Area area;
+  bool keep = false, over = false;
+  std::size_t asked = 0;           // revokes under way
+  std::vector<core::BreakId> breaks;
+  std::vector<std::weak_ptr<const void>> held;
+};
+
+// Neither readlink nor fdinfo of a descriptor touches its file system.
+bool Drainer::holds(const Area& area, int fd) const {
+  if (area.mount >= 0 && session::mount_id(fd) == area.mount) return true;
+  return is_under(path_of(fd), area.path);
+}
+
+std::vector<core::FileKey> Drainer::files_in(const Area& area) const {
+  std::vector<core::FileKey> files;
+  for (const auto& key : view_.files({}, static_cast<std::size_t>(-1)))
+    if (const auto fd = view_.descriptor(key); fd && holds(area, fd.get())) files.push_back(key);
+  return files;
+}
+
+void Drainer::find(const CallPtr& call, const std::string& path, std::function<void(Area)> then) {
+  struct Found { grpc::Status status; Area area; };
+  auto found = std::make_shared<Found>();
+  resolver_.in_worker(
+      [found, path] {
+        fence::SharedFd fd;
+        found->status = look_up_directory("path", path, &fd, &found->area.path);
+        if (!found->status.ok()) return;
+        const auto mounts = read_mounts();
+        const Mount* mount = find_mount(mounts, session::mount_id(fd.get()));
+        if (mount != nullptr && mount->point == found->area.path) found->area.mount = mount->id;
+      },
+      [call, found, then = std::move(then)] {
+        if (call->over()) return;
+        if (!found->status.ok()) return call->finish(found->status);
+        then(found->area);
+      });
+}
+
+void Drainer::drain(const CallPtr& call, const v1::DrainRequest* request, v1::DrainResponse* response) {
+  auto job = std::make_shared<Job>(call, request, response);
+  job->keep = request->keep();
+  find(call, request->path(), [this, job](Area area) {
+    job->area = std::move(area);
+    start(job);
+  });
+}
+
+void Drainer::start(const std::shared_ptr<Job>& job) {
+  ban(job->area);
+  job->call->on_cancel([this, job] {
+    job->over = true;
+    job->timer.cancel();
+    for (const core::BreakId id : job->breaks) view_.abandon(id);
+    if (!job->keep) lift(job->area);
+  });
+  const bool bounded = job->call->deadline() != system_clock::time_point::max();
+  auto until = system_clock::now() + (job->request->timeout_ms() != 0 ? milliseconds(job->request->timeout_ms()) : kUsualTimeout);
+  if (bounded && (job->request->timeout_ms() == 0 || job->call->deadline() - kAnswerTime < until)) until = job->call->deadline() - kAnswerTime;
+  job->timer.expires_after(until - system_clock::now());
+  job->timer.async_wait([this, job](const asio::error_code& error) {
+    if (!error) end(job, false);
+  });
+  revoke(job);
+}
+
+// Again until nothing is left: a lease that was asked for before the ban may be granted behind a break.
+void Drainer::revoke(const std::shared_ptr<Job>& job) {
+  if (job->over) return;
+  const auto files = files_in(job->area);
+  if (files.empty()) return wait_closed(job);
+  job->asked = files.size();
+  job->breaks.clear();
+  for (const auto& key : files) {
+    const auto leases = view_.leases_of(key);
+    const auto held = view_.held_for(key);
+    job->held.insert(job->held.end(), held.begin(), held.end());
+    session::AdminAsk ask;
+    ask.kind = core::BreakKind::Revoke;
+    ask.file = key;
+    ask.what = "revoke by drain of " + job->area.path;
+    ask.answered = [this, job, n = leases.size()](const session::AdminAnswer& answer) {
+      if (job->over) return;
+      if (answer.code == 0) job->response->set_revoked(job->response->revoked() + static_cast<std::uint32_t>(n));
+      if (--job->asked > 0) return;
+      // One that was refused (an operation on the file does not end) is tried again in a while, until the deadline.
+      if (answer.code == 0) return revoke(job);
+      auto pause = std::make_shared<asio::steady_timer>(loop_, milliseconds(100));
+      pause->async_wait([this, job, pause](const asio::error_code&) { revoke(job); });
+    };
+    job->breaks.push_back(view_.ask(std::move(ask)));
+  }
+}
+
+// The leases have ended; what the daemon had open for them is closed by workers, and umount waits for that.
+void Drainer::wait_closed(const std::shared_ptr<Job>& job) {
+  auto closed = std::make_shared<bool>(false);
+  resolver_.in_worker(
+      [held = job->held, closed] {
+        const auto any = [&] { return std::any_of(held.begin(), held.end(), [](const auto& weak) { return !weak.expired(); }); };
+        for (int i = 0; i < 100 && any(); ++i) std::this_thread::sleep_for(milliseconds(1));
+        *closed = !any();
+      },
+      [this, job, closed] {
+        if (job->over) return;
+        if (*closed) return end(job, true);
+        wait_closed(job);
+      });
+}
+
+void Drainer::end(const std::shared_ptr<Job>& job, bool drained) {
+  if (job->over || job->call->over()) return;
+  job->over = true;
+  job->timer.cancel();
+  job->response->set_drained(drained);
+  if (!drained && !job->keep) lift(job->area);
+  if (!drained)
+    for (const auto& key : files_in(job->area))
+      for (const core::LeaseId id : view_.leases_of(key))
+        if (const auto lease = view_.lease(id); lease && job->response->left_size() < kLeftMax) fill(job->response->add_left(), *lease);
+  job->call->finish({});
+}
+
+void Drainer::undrain(const CallPtr& call, const v1::UndrainRequest* request) {
+  find(call, request->path(), [this, call](Area area) {
+    const auto it = std::find_if(banned_.begin(), banned_.end(), [&](const auto& b) { return b.first.path == area.path; });
+    if (it == banned_.end()) return call->finish({grpc::StatusCode::NOT_FOUND, "path: " + area.path + " is not drained"});
+    banned_.erase(it);
+    publish();
+    call->finish({});
+  });
+}
+
+void Drainer::ban(const Area& area) {
+  const auto it = std::find_if(banned_.begin(), banned_.end(), [&](const auto& b) { return b.first == area; });
+  if (it != banned_.end()) ++it->second;
+  else banned_.emplace_back(area, 1);
+  publish();
+}
+
+void Drainer::lift(const Area& area) {
+  const auto it = std::find_if(banned_.begin(), banned_.end(), [&](const auto& b) { return b.first == area; });
+  if (it == banned_.end() || --it->second > 0) return;
+  banned_.erase(it);
+  publish();
+}
+
+void Drainer::publish() {
+  if (banned_.empty()) return view_.ban({});
+  view_.ban([this](int fd) -> std::string {
+    for (const auto& [area, count] : banned_)
+      if (holds(area, fd)) return area.path + " is being drained by the administrator: no new leases there until `mrleasectl undrain`";
+    return {};
+  });
+}
+
+}  // namespace mrlease::admin

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/admin/mounts.h"
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+namespace mrlease::admin {
+
+namespace {
+
+// Spaces, tabs, newlines and backslashes stand as three octal digits behind a backslash.
+std::string unescape(const std::string& text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool octal = text[i] == '\\' && i + 3 < text.size() &&
+                       std::all_of(text.begin() + i + 1, text.begin() + i + 4, [](char c) { return c >= '0' && c <= '7'; });
+    if (!octal) {
+      out += text[i];
+      continue;
+    }
+    out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
+    i += 3;
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<Mount> parse_mounts(std::string_view mountinfo) {
+  std::vector<Mount> mounts;
+  std::istringstream in{std::string(mountinfo)};
+  for (std::string line; std::getline(in, line);) {
+    const auto dash = line.find(" - ");
+    std::istringstream front(line.substr(0, dash));
+    std::string parent, device, root, point, type, source;
+    Mount m;
+    if (dash == std::string::npos || !(front >> m.id >> parent >> device >> root >> point)) continue;
+    std::istringstream back(line.substr(dash + 3));
+    if (!(back >> type >> source)) continue;
+    m.point = unescape(point);
+    m.type = type;
+    m.source = unescape(source);
+    mounts.push_back(std::move(m));
+  }
+  return mounts;
+}
+
+std::vector<Mount> read_mounts() {
+  std::ifstream in("/proc/self/mountinfo");
+  std::stringstream text;
+  text << in.rdbuf();
+  return parse_mounts(text.str());
+}
+
+const Mount* find_mount(const std::vector<Mount>& mounts, int id) {
+  const auto it = std::find_if(mounts.begin(), mounts.end(), [id](const Mount& m) { return m.id == id; });
+  return it == mounts.end() ? nullptr : &*it;
+}
+
+bool is_under(std::string_view path, std::string_view directory) {
+  while (directory.size() > 1 && directory.back() == '/') directory.remove_suffix(1);
+  if (directory == "/") return !path.empty() && path[0] == '/';
+  return path.starts_with(directory) && (path.size() == directory.size() || path[directory.size()] == '/');
+}
+
+}  // namespace mrlease::admin
