@@ -31,6 +31,8 @@ void Ledger::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
   Entry& entry = at->second;
   // Seen on its way to sleep: by now it sleeps, and shows the call that it is in.
   if (entry.view.call && entry.view.call->running) entry.view = look(entry.view.tid);
+  // Before it goes on: a successor must not take it for over.
+  if (watch_leaving && journal_ != nullptr) entry.passing = journal_->passes(entry.op.file, entry.view);
   int error = entry.let_go(deny_errno);
   entry.let_go = {};
   entry.answered = true;
@@ -51,6 +53,7 @@ void Ledger::allow_all() {
 }
 
 Ledger::Entries::iterator Ledger::leave(Entries::iterator entry, bool sure) {
+  if (journal_ != nullptr) journal_->left(entry->second.passing);
   outbox_->add([id = entry->first, sure](const Listener& listener) { listener.left(id, sure); });
   return entries_.erase(entry);
 }

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "daemon/guard/guard.h"
+#include "daemon/guard/journal.h"
 #include "daemon/guard/leaving.h"
 #include "daemon/guard/outbox.h"
 
@@ -19,7 +20,7 @@ class Ledger {
   // denied and goes on.
   using LetGo = std::function<int(int deny_errno)>;
 
-  explicit Ledger(Outbox* outbox) : outbox_(outbox) {}
+  explicit Ledger(Outbox* outbox, Journal* journal = nullptr) : outbox_(outbox), journal_(journal) {}
 
   // Tells the listener. `view`: the task; tid 0: not known, then `left` is told at `bound` after the answer at the latest.
   void hold(ForeignOp op, TaskView view, LetGo let_go, Clock::duration bound = {});
@@ -46,6 +47,7 @@ class Ledger {
     Clock::duration bound{};
     bool answered = false;
     unsigned looks = 0;
+    Journal::Slot passing = Journal::kNoSlot;
     Clock::time_point next_look{};
     std::optional<Clock::time_point> until;
   };
@@ -54,6 +56,7 @@ class Ledger {
   Entries::iterator leave(Entries::iterator entry, bool sure);
 
   Outbox* outbox_;
+  Journal* journal_;
   Entries entries_;
 };
 

@@ -27,7 +27,12 @@ bool kernel_knows_pre_access(const sys::FanGroup& group) {
 
 }  // namespace
 
-int Precontent::start() {
+int Precontent::start(sys::Fd arming, sys::Fd events) {
+  if (arming && events) {
+    arming_.adopt(std::move(arming));
+    events_.adopt(std::move(events));
+    return 0;
+  }
   if (int error = arming_.open(FAN_CLASS_PRE_CONTENT)) return error;
   if (!kernel_knows_pre_access(arming_)) return EINVAL;
   return events_.open(FAN_CLASS_PRE_CONTENT | FAN_REPORT_TID);
@@ -69,6 +74,7 @@ void Precontent::unwatch(const WatchedFile& file) { events_.mark(FAN_MARK_REMOVE
 int Precontent::on_readable() {
   std::vector<sys::FanEvent> events;
   int error = events_.read(&events);
+  for (const auto& event : events) desk_->was_read(event, Group::Precontent);
   for (auto& event : events) desk_->take(&events_, std::move(event));
   return error == EAGAIN ? 0 : error;
 }

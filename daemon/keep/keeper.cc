@@ -44,6 +44,12 @@ void Keeper::drop(const std::string& name) {
   if (count_ > 0) --count_;
 }
 
+void Keeper::vacate(int number) {
+  std::lock_guard lock(mutex_);
+  for (auto& [name, fd] : inherited_)
+    if (fd.get() == number) fd.reset(::fcntl(number, F_DUPFD_CLOEXEC, number + 1));
+}
+
 std::vector<std::string> Keeper::unclaimed() const {
   std::lock_guard lock(mutex_);
   std::vector<std::string> names;

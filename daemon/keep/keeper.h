@@ -27,6 +27,8 @@ class Keeper {
   // 0; ENOSPC: the manager's store is full; or errno. Names are never used twice while in use.
   int put(const std::string& name, int fd);
   void drop(const std::string& name);
+  // Moves what has this number of ours to another.
+  void vacate(int number);
   // What nobody has taken is of no use any more. Returns how many.
   std::size_t drop_unclaimed();
   std::vector<std::string> unclaimed() const;

@@ -10,10 +10,10 @@
 #include <functional>
 #include <optional>
 #include <system_error>
-#include <vector>
 
 #include "daemon/keep/manager.h"
 #include "daemon/loop/listener.h"
+#include "daemon/loop/office.h"
 #include "daemon/loop/options.h"
 #include "daemon/session/broker.h"
 
@@ -56,13 +56,6 @@ std::chrono::milliseconds beat_interval() {
   return std::min(keep::watchdog_interval().value_or(milliseconds(1000)), milliseconds(1000));
 }
 
-// The named descriptor, taken out.
-sys::Fd take(std::vector<keep::NamedFd>& inherited, const std::string& name) {
-  for (auto& each : inherited)
-    if (each.name == name) return std::move(each.fd);
-  return {};
-}
-
 // SIGHUP: the options are read again. A mistake in them is told, and what was in force stays so.
 void on_hangup(asio::signal_set& signals, const std::function<void()>& reload) {
   signals.async_wait([&signals, reload](const asio::error_code& error, int) {
@@ -74,9 +67,10 @@ void on_hangup(asio::signal_set& signals, const std::function<void()>& reload) {
   });
 }
 
-int serve(const loop::Options& options, std::vector<keep::NamedFd> inherited, const std::function<std::optional<loop::Options>()>& read_again) {
+int serve(const loop::Options& options, keep::Keeper& keeper, const std::function<std::optional<loop::Options>()>& read_again) {
   asio::io_context io;
-  session::Broker broker(io, options.session, log_line);
+  loop::Office office(keeper);
+  session::Broker broker(io, options.session, log_line, {&keeper, office.state()});
   // The guard cannot go on: whoever waits was let through; systemd starts us again.
   auto failed = [](const std::string& why) {
     log_line(3, "the guard has failed: " + why);
@@ -85,11 +79,14 @@ int serve(const loop::Options& options, std::vector<keep::NamedFd> inherited, co
   guard::Options guard_options;
   guard_options.roots = options.roots;
   // Before any other thread: the guard blocks its signal, and threads inherit that.
-  const auto guard = guard::Guard::create(guard_options, broker.listener(failed));
+  guard_options.successor_comes = keeper.active();
+  const auto guard = guard::Guard::create(guard_options, broker.listener(failed), office.heritage());
   broker.attach(guard.get());
   log_line(1, "guard: " + guard->describe());
+  office.take_over(*guard, broker, std::chrono::milliseconds(options.session.policy.passing_bound), log_line);
   loop::Listener listener(io, options.socket, [&](session::Connection::Socket s) { broker.accept(std::move(s)); },
-                          take(inherited, "mrleased.socket"));
+                          office.listener());
+  office.keep_listener(listener.fd());
   asio::steady_timer timer(io);
   beat(timer, *guard, beat_interval());
   asio::signal_set hangups(io, SIGHUP);
@@ -100,17 +97,21 @@ int serve(const loop::Options& options, std::vector<keep::NamedFd> inherited, co
   });
   asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](const asio::error_code&, int number) {
-    log_line(1, std::string("signal ") + ::strsignal(number) + ": leases are no longer protected");
     keep::tell_stopping();
-    listener.close();
+    // Kept, all goes on with a successor; when none comes, the service manager closes it, and so lets everybody go.
+    const bool kept = keeper.active();
+    log_line(1, std::string("signal ") + ::strsignal(number) + (kept ? ": a successor takes the leases over, if there is one"
+                                                                    : ": leases are no longer protected"));
+    if (!kept) listener.close();
     // The guard holds truncates until the last flush is through.
-    broker.stop([&] {
-      guard->disarm();
+    broker.stop([&, kept] {
+      if (!kept) guard->disarm();
       io.stop();
     });
   });
   log_line(1, "serving " + options.socket);
   if (options.session.break_something) log_line(2, "--break-something: guards are answered without recalling anybody");
+  office.serves();
   keep::tell_ready("serving " + options.socket);
   io.run();
   // A worker may hang in a file system: it must not hold up the exit, and nothing it refers to may go before it.
@@ -121,7 +122,7 @@ int serve(const loop::Options& options, std::vector<keep::NamedFd> inherited, co
 
 int main(int argc, char** argv) {
   int status = 0;
-  std::vector<keep::NamedFd> inherited = keep::take_inherited();  // before anything is opened
+  keep::Keeper keeper(keep::take_inherited());  // before anything is opened
   const auto options = loop::parse(argc, argv, &status);
   if (!options) return status;
   if (options->check_only) return 0;
@@ -129,7 +130,7 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   raise_descriptor_limit();
   try {
-    return serve(*options, std::move(inherited), [argc, argv] {
+    return serve(*options, keeper, [argc, argv] {
       int ignored = 0;
       return loop::parse(argc, argv, &ignored);
     });
