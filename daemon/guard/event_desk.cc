@@ -61,6 +61,16 @@ int respond(const sys::FanGroup& group, int event_fd, int deny_errno) {
 
 }  // namespace
 
+int EventDesk::read(const sys::FanGroup* from, Group group) {
+  std::vector<sys::FanEvent> events;
+  journal_->begin_read();
+  const int error = from->read(&events);
+  for (const auto& event : events) journal_->was_read(event, group);
+  journal_->end_read();
+  for (auto& event : events) take(from, std::move(event));
+  return error;
+}
+
 // The event's number is used again when its descriptor is closed: not before the journal has forgotten it.
 void EventDesk::allow(const sys::FanGroup& group, const sys::FanEvent& event) {
   group.respond(event.fd.get(), FAN_ALLOW);
@@ -71,9 +81,7 @@ void EventDesk::allow(const sys::FanGroup& group, const sys::FanEvent& event) {
 WatchedFile* EventDesk::concerned(const sys::FanEvent& event) {
   struct stat st;
   if (open_ || sys::is_own_thread(event.tid) || ::fstat(event.fd.get(), &st)) return nullptr;
-  const core::FileKey key{st.st_dev, st.st_ino};
-  journal_->is_file(event.fd.get(), key);
-  WatchedFile* file = files_->find(key);
+  WatchedFile* file = files_->find(core::FileKey{st.st_dev, st.st_ino});
   return file && file->needs != core::Needs{} ? file : nullptr;
 }
 

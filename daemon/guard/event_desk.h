@@ -14,8 +14,8 @@ class EventDesk {
  public:
   EventDesk(WatchedFiles* files, Ledger* ledger, Journal* journal) : files_(files), ledger_(ledger), journal_(journal) {}
 
-  // First, of all that came with one read.
-  void was_read(const sys::FanEvent& event, Group group) { journal_->was_read(event, group); }
+  // One read of a group's queue, and all that came with it. 0, or errno of the read.
+  int read(const sys::FanGroup* from, Group group);
   // The group must outlive what is held of it.
   void take(const sys::FanGroup* group, sys::FanEvent event);
   void poll(Clock::time_point now);

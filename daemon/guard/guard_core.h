@@ -39,7 +39,8 @@ class GuardCore : public Guard {
 
   void start_precontent(Heritage* heritage);
   const sys::FanGroup* group_of(Group group) const;
-  bool take_over(const Orphan& orphan);
+  void take_over(const Orphan& orphan);
+  void begin_unknown(std::vector<Orphan> known);
   int sweep(const std::vector<Orphan>& known) const;
   void start_thread();
   void run();

@@ -18,6 +18,8 @@ namespace {
 constexpr std::chrono::milliseconds kLook{1};
 // Numbers are the lowest free ones: an event that the predecessor could not note any more has one not far above.
 constexpr int kBeyond = 1024;
+// How long an operation of which nothing is known is taken to run: nobody can be looked at.
+constexpr std::chrono::milliseconds kUnknownBound{500};
 
 }  // namespace
 
@@ -55,10 +57,10 @@ const sys::FanGroup* GuardCore::group_of(Group group) const {
   return precontent_ ? &precontent_->events() : nullptr;
 }
 
-// Its number is reserved: whoever started us has put a descriptor there. False: nobody knows of which file it is.
-bool GuardCore::take_over(const Orphan& orphan) {
+// Its number is reserved: whoever started us has put a descriptor there.
+void GuardCore::take_over(const Orphan& orphan) {
   const sys::FanGroup* group = group_of(orphan.group);
-  if (group == nullptr) return false;
+  if (group == nullptr) return;
   WatchedFile* file = files_.find(orphan.file);
   sys::FanEvent event;
   event.mask = orphan.mask;
@@ -66,40 +68,69 @@ bool GuardCore::take_over(const Orphan& orphan) {
   event.has_range = orphan.has_range;
   event.offset = orphan.offset;
   event.count = orphan.count;
-  if (orphan.file == core::FileKey{}) return false;
   if (file != nullptr) ::dup3(file->fd.get(), orphan.number, O_CLOEXEC);  // what is known of the file is asked of it
   event.fd.reset(orphan.number);
   desk_.take(group, std::move(event));  // a file that is not leased (any more): allowed
-  return true;
 }
 
-// What the predecessor had read and not noted: of which file nobody knows. It is refused rather than let through.
+// What the predecessor had read and not noted: numbers that nobody knows are allowed. Returns how many there were.
 int GuardCore::sweep(const std::vector<Orphan>& known) const {
   int found = 0;
   const int last = journal_.highest_number() + kBeyond;
   for (int number = 0; number <= last; number++) {
-    const bool is_known = std::any_of(known.begin(), known.end(), [&](const Orphan& o) { return o.number == number && o.file != core::FileKey{}; });
-    if (is_known) continue;
-    if (precontent_ && precontent_->events().respond(number, FAN_DENY_ERRNO(EBUSY)) == 0) found++;
-    if (leases_.perm() && leases_.perm().respond(number, FAN_DENY) == 0) found++;
+    if (std::any_of(known.begin(), known.end(), [&](const Orphan& o) { return o.number == number; })) continue;
+    if (precontent_ && precontent_->events().respond(number, FAN_ALLOW) == 0) found++;
+    if (leases_.perm() && leases_.perm().respond(number, FAN_ALLOW) == 0) found++;
   }
   return found;
+}
+
+// An operation may be held of which nobody knows the file, nor what it is. So every lease gets out of the way of the worst
+// that it can be, and it goes on when all have. Nothing is read before that: a new event may get its number.
+void GuardCore::begin_unknown(std::vector<Orphan> known) {
+  struct Unknown {
+    std::vector<core::BreakId> ids;
+    std::size_t unanswered = 0;
+  };
+  auto unknown = std::make_shared<Unknown>();
+  const auto let_go = [this, unknown, known = std::move(known)] {
+    sweep(known);
+    for (const core::BreakId id : unknown->ids) ledger_.goes_on(id, kUnknownBound);
+    begun_ = true;
+    wake();
+  };
+  for (const auto& [key, file] : files_.all()) {
+    if (file.needs == core::Needs{}) continue;
+    ForeignOp op;
+    op.file = key;
+    op.kind = core::BreakKind::Truncate;
+    op.what = "an operation that the predecessor had read and not noted, if there is one";
+    ++unknown->unanswered;
+    unknown->ids.push_back(ledger_.hold(std::move(op), TaskView{}, [this, unknown, let_go](int deny) {
+      // The last one's own entry is not answered yet: its end is set by whoever looks after timers.
+      if (--unknown->unanswered == 0) outbox_.add([this, let_go](const Listener&) {
+        std::lock_guard lock(mutex_);
+        let_go();
+      });
+      return deny ? ENOTSUP : 0;
+    }));
+  }
+  if (unknown->unanswered == 0) let_go();
 }
 
 std::string GuardCore::begin() {
   std::lock_guard lock(mutex_);
   if (begun_) return {};
   const auto orphans = journal_.orphans();
-  const int refused = sweep(orphans);  // before the first read: a new event may get an orphan's number
-  int held = 0;
-  for (const Orphan& orphan : orphans) {
-    held += take_over(orphan);
-    if (orphan.file == core::FileKey{}) journal_.answered(orphan.number);
+  for (const Orphan& orphan : orphans) take_over(orphan);
+  std::string text = std::to_string(orphans.size()) + " operations that the predecessor held are held on";
+  if (journal_.was_reading()) {
+    begin_unknown(orphans);
+    text += "; it was killed while it read: every lease gets out of the way once";
+  } else {
+    begun_ = true;
   }
-  begun_ = true;
   wake();
-  std::string text = std::to_string(held) + " operations that the predecessor held are held on";
-  if (refused > 0) text += ", " + std::to_string(refused) + " of unknown files were refused with EBUSY";
   return text;
 }
 

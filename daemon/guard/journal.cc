@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/guard/journal.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -17,8 +19,7 @@ struct HeldRecord {
   std::int32_t tid;
   std::uint32_t has_range;
   std::uint64_t device, inode;
-  std::atomic<std::uint32_t> has_file;
-  std::uint32_t space[13];
+  std::uint32_t space[14];
 };
 static_assert(sizeof(HeldRecord) == 112);
 
@@ -86,7 +87,8 @@ Passing unpack(const PassingRecord& r) {
 struct Journal::Layout {
   std::atomic<std::int32_t> highest;      // number that was ever journaled
   std::atomic<std::uint32_t> reach;       // of passing
-  char pad[4088];
+  std::atomic<std::uint32_t> reading;
+  char pad[4084];
   HeldRecord held[kNumbersMax];
   PassingRecord passing[kPassingMax];
 };
@@ -110,17 +112,22 @@ void Journal::was_read(const sys::FanEvent& event, Group group) {
   r.has_range = event.has_range;
   r.offset = event.offset;
   r.count = event.count;
-  r.has_file = 0;
+  struct stat st {};
+  ::fstat(number, &st);
+  r.device = st.st_dev;
+  r.inode = st.st_ino;
   r.used = 1;
 }
 
-void Journal::is_file(int number, const core::FileKey& file) {
-  if (memory_ == nullptr || number < 0 || number >= kNumbersMax) return;
-  HeldRecord& r = memory_->held[number];
-  r.device = file.device;
-  r.inode = file.inode;
-  r.has_file = 1;
+void Journal::begin_read() {
+  if (memory_ != nullptr) memory_->reading = 1;
 }
+
+void Journal::end_read() {
+  if (memory_ != nullptr) memory_->reading = 0;
+}
+
+bool Journal::was_reading() const { return memory_ != nullptr && memory_->reading != 0; }
 
 void Journal::answered(int number) {
   if (memory_ != nullptr && number >= 0 && number < kNumbersMax) memory_->held[number].used = 0;
@@ -157,8 +164,7 @@ std::vector<Orphan> Journal::orphans() const {
   for (int i = 0; i <= last; i++) {
     const HeldRecord& r = memory_->held[i];
     if (r.used == 0) continue;
-    Orphan o{i, static_cast<Group>(r.group), r.mask, r.tid, r.has_range != 0, r.offset, r.count, {}};
-    if (r.has_file != 0) o.file = {r.device, r.inode};
+    Orphan o{i, static_cast<Group>(r.group), r.mask, r.tid, r.has_range != 0, r.offset, r.count, {r.device, r.inode}};
     out.push_back(o);
   }
   return out;

@@ -23,7 +23,7 @@ struct Orphan {
   int tid = 0;
   bool has_range = false;
   std::uint64_t offset = 0, count = 0;
-  core::FileKey file;  // {}: the predecessor did not get so far
+  core::FileKey file;
 };
 
 // An operation that was allowed and had not left.
@@ -45,13 +45,16 @@ class Journal {
   static std::size_t bytes();
   explicit operator bool() const { return memory_ != nullptr; }
 
+  // Around a read: who is killed between may have taken events that are not in the journal.
+  void begin_read();
+  void end_read();
   void was_read(const sys::FanEvent& event, Group group);
-  void is_file(int number, const core::FileKey& file);
   void answered(int number);  // before the number can be used again
   Slot passes(const core::FileKey& file, const TaskView& view);
   void left(Slot slot);
 
   // Of the predecessor.
+  bool was_reading() const;
   std::vector<Orphan> orphans() const;
   std::vector<Passing> passing() const;
   void forget_passing();

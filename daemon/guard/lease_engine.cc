@@ -161,10 +161,7 @@ void LeaseEngine::drop(WatchedFile* file) {
 }
 
 int LeaseEngine::on_perm_readable() {
-  std::vector<sys::FanEvent> events;
-  int error = perm_.read(&events);
-  for (const auto& event : events) desk_->was_read(event, Group::Perm);
-  for (auto& event : events) desk_->take(&perm_, std::move(event));
+  const int error = desk_->read(&perm_, Group::Perm);
   return error == EAGAIN ? 0 : error;
 }
 

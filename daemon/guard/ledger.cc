@@ -15,14 +15,21 @@ std::atomic<core::BreakId> next_id{core::BreakId{1} << 63};
 
 }  // namespace
 
-void Ledger::hold(ForeignOp op, TaskView view, LetGo let_go, Clock::duration bound) {
+core::BreakId Ledger::hold(ForeignOp op, TaskView view, LetGo let_go, Clock::duration bound) {
   op.id = next_id++;
   Entry& entry = entries_[op.id];
   entry.op = op;
   entry.view = std::move(view);
   entry.let_go = std::move(let_go);
   entry.bound = bound;
+  const core::BreakId id = op.id;
   outbox_->add([op = std::move(op)](const Listener& listener) { listener.held(op); });
+  return id;
+}
+
+void Ledger::goes_on(core::BreakId id, Clock::duration bound) {
+  const auto at = entries_.find(id);
+  if (at != entries_.end() && at->second.answered) at->second.until = Clock::now() + bound;
 }
 
 void Ledger::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
@@ -42,7 +49,7 @@ void Ledger::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
     leave(at, true);  // it failed, or its task was killed: nothing will happen any more
   } else if (entry.view.tid) {
     entry.next_look = Clock::now() + look_interval(0);
-  } else {
+  } else if (entry.bound != Clock::duration{}) {
     entry.until = Clock::now() + entry.bound;
   }
 }

@@ -22,10 +22,13 @@ class Ledger {
 
   explicit Ledger(Outbox* outbox, Journal* journal = nullptr) : outbox_(outbox), journal_(journal) {}
 
-  // Tells the listener. `view`: the task; tid 0: not known, then `left` is told at `bound` after the answer at the latest.
-  void hold(ForeignOp op, TaskView view, LetGo let_go, Clock::duration bound = {});
+  // Tells the listener; the id. `view`: the task; tid 0: not known, then `left` is told at `bound` after the answer at the latest
+  // (bound 0: not before goes_on()).
+  core::BreakId hold(ForeignOp op, TaskView view, LetGo let_go, Clock::duration bound = {});
   void answer(core::BreakId id, int deny_errno, bool watch_leaving);
   void allow_all();
+  // An answered operation whose task is not known goes on only now: it is taken for over after `bound`.
+  void goes_on(core::BreakId id, Clock::duration bound);
 
   // What was seen of files and tasks. modified(): true if an operation explains it.
   bool modified(const core::FileKey& file, int tid);

@@ -72,10 +72,7 @@ int Precontent::watch(WatchedFile* file) {
 void Precontent::unwatch(const WatchedFile& file) { events_.mark(FAN_MARK_REMOVE, kHeld, file.fd.get()); }
 
 int Precontent::on_readable() {
-  std::vector<sys::FanEvent> events;
-  int error = events_.read(&events);
-  for (const auto& event : events) desk_->was_read(event, Group::Precontent);
-  for (auto& event : events) desk_->take(&events_, std::move(event));
+  const int error = desk_->read(&events_, Group::Precontent);
   return error == EAGAIN ? 0 : error;
 }
 

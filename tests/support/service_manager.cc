@@ -72,6 +72,7 @@ ServiceManager::~ServiceManager() {
   const std::uint64_t one = 1;
   [[maybe_unused]] const auto n = ::write(stop_.get(), &one, sizeof one);
   thread_.join();
+  release();
 }
 
 void ServiceManager::serve() {
@@ -161,9 +162,16 @@ void ServiceManager::kill(int number) {
   pid_ = -1;
 }
 
+// Each in a thread of its own, as systemd does (asynchronous_close()): the close of a fanotify group waits for tasks that
+// another of the groups holds.
 void ServiceManager::release() {
-  std::lock_guard lock(mutex_);
-  kept_.clear();
+  std::vector<std::thread> closing;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto& [name, fd] : kept_) closing.emplace_back([n = fd.release()] { ::close(n); });
+    kept_.clear();
+  }
+  for (auto& thread : closing) thread.join();
 }
 
 std::string ServiceManager::log() const {
