@@ -23,7 +23,7 @@ TEST_F(KeptTest, ATruncateThatNobodyHasReadStaysHeld) {
   ObedientClient::Counts counts;
   EXPECT_EQ(obedient.release(&counts), 0) << manager->log();
   EXPECT_EQ(counts.resumes, 1);
-  EXPECT_GE(counts.recalls, 2);
+  EXPECT_GE(counts.recalls, 1);
 }
 
 TEST_F(KeptTest, ATruncateThatWasReadAndNotAnsweredStaysHeld) {
