@@ -8,11 +8,28 @@
 
 #include <cerrno>
 #include <system_error>
+#include <thread>
+#include <utility>
 
 namespace mrlease::keep {
 
 Keeper::Keeper(std::vector<NamedFd> inherited) : active_(has_manager()), count_(inherited.size()) {
-  for (NamedFd& each : inherited) inherited_[each.name] = std::move(each.fd);
+  for (NamedFd& each : inherited) {
+    all_.push_back(each.name);
+    inherited_[each.name] = std::move(each.fd);
+  }
+}
+
+void Keeper::drop_all() {
+  std::vector<std::string> names;
+  {
+    std::lock_guard lock(mutex_);
+    names = std::exchange(all_, {});
+    // Side by side: the close of one group of the guard waits for tasks that another one holds.
+    for (auto& [name, fd] : inherited_) std::thread([n = fd.release()] { ::close(n); }).detach();
+    inherited_.clear();
+  }
+  for (const std::string& name : names) drop(name);
 }
 
 sys::Fd Keeper::take(const std::string& name) {

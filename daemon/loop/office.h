@@ -34,11 +34,14 @@ class Office {
   void serves();
 
  private:
+  bool open_state();
+  void abandon();
   void reserve_numbers();
 
   keep::Keeper& keeper_;
   std::unique_ptr<keep::Memory> state_memory_, journal_;
   std::unique_ptr<keep::State> state_;
+  std::string trouble_;  // with what a predecessor left; empty: none
   std::set<std::string> inherited_groups_;
   sys::Fd listener_;
   bool follows_ = false;

@@ -20,6 +20,7 @@ class ObedientClient {
   // Releases the lease: the errno of that, or 200 when it had been fenced. Ends the process.
   int release(Counts* counts = nullptr);
   pid_t pid() const { return child_->pid(); }
+  int wait() { return child_->wait(); }
 
  private:
   int run(const std::string& socket, const std::string& file, v1::Backing backing);

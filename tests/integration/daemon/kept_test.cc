@@ -252,6 +252,27 @@ TEST_F(KeptTest, AFullStopLetsEverybodyGo) {
   EXPECT_EQ(other->wait(), 0) << "the manager has closed what it kept";
 }
 
+// Whoever is held must not wait for a state that nobody can take over, nor may a device reach what is not protected.
+TEST_F(KeptTest, AStateThatCannotBeUnderstoodEndsTheClientsAndHoldsNobody) {
+  make_file();
+  ObedientClient obedient(manager->socket(), path, v1::BACKING_ODP_TRANSPARENT);
+  manager->start();
+  obedient.wait_granted();
+  manager->signal(SIGSTOP);
+  auto other = truncate_to(4096);
+  ASSERT_TRUE(other->blocked_in(SYS_truncate));
+  manager->kill(SIGKILL);
+  const std::uint64_t nonsense = 1;
+  ASSERT_EQ(::pwrite(manager->kept("state"), &nonsense, sizeof nonsense, 0), static_cast<ssize_t>(sizeof nonsense));
+  manager->start();
+  EXPECT_EQ(other->wait(), 0) << manager->log();
+  EXPECT_EQ(obedient.wait(), 128 + SIGKILL) << manager->log();
+  connect();
+  EXPECT_NO_THROW(client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, 4096));
+  replace_daemon();
+  resume();
+}
+
 TEST_F(KeptTest, WithoutASocketUnitTheListenerIsKept) {
   make_file();
   manager->activate = false;
