@@ -61,6 +61,22 @@ int respond(const sys::FanGroup& group, int event_fd, int deny_errno) {
 
 }  // namespace
 
+int EventDesk::read(const sys::FanGroup* from, Group group) {
+  std::vector<sys::FanEvent> events;
+  journal_->begin_read();
+  const int error = from->read(&events);
+  for (const auto& event : events) journal_->was_read(event, group);
+  journal_->end_read();
+  for (auto& event : events) take(from, std::move(event));
+  return error;
+}
+
+// The event's number is used again when its descriptor is closed: not before the journal has forgotten it.
+void EventDesk::allow(const sys::FanGroup& group, const sys::FanEvent& event) {
+  group.respond(event.fd.get(), FAN_ALLOW);
+  journal_->answered(event.fd.get());
+}
+
 // The file, if somebody may want to know of the event.
 WatchedFile* EventDesk::concerned(const sys::FanEvent& event) {
   struct stat st;
@@ -73,7 +89,7 @@ void EventDesk::take(const sys::FanGroup* group, sys::FanEvent event) {
   if (!event.fd) return;  // a queue overflow, which unlimited queues do not have
   WatchedFile* file = concerned(event);
   if (!file) {
-    group->respond(event.fd.get(), FAN_ALLOW);
+    allow(*group, event);
     return;
   }
   ledger_->came_again(file->key, event.tid);
@@ -99,7 +115,7 @@ void EventDesk::poll(Clock::time_point now) {
     Early due = std::move(early);
     early_.erase(early_.begin() + i);
     if (file) decide(due.group, std::move(due.event), file, std::move(view));
-    else due.group->respond(due.event.fd.get(), FAN_ALLOW);
+    else allow(*due.group, due.event);
   }
 }
 
@@ -119,7 +135,7 @@ void EventDesk::decide(const sys::FanGroup* group, sys::FanEvent event, WatchedF
   if (file->passed.size() >= kPassedMax) file->passed.clear();
   file->passed.insert(event.tid);
   if (!verdict) {
-    group->respond(event.fd.get(), FAN_ALLOW);
+    allow(*group, event);
     return;
   }
   ForeignOp op;
@@ -130,8 +146,9 @@ void EventDesk::decide(const sys::FanGroup* group, sys::FanEvent event, WatchedF
   op.tid = event.tid;
   op.what = describe(*verdict, view);
   auto held = std::make_shared<sys::Fd>(std::move(event.fd));
-  ledger_->hold(std::move(op), std::move(view), [group, held](int deny) {
+  ledger_->hold(std::move(op), std::move(view), [group, held, journal = journal_](int deny) {
     int error = respond(*group, held->get(), deny);
+    journal->answered(held->get());
     held->reset();  // only now: the answer is matched by the number
     return error;
   });

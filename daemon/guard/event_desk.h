@@ -3,6 +3,7 @@
 // Not thread-safe: the guard's lock is held around every call.
 #pragma once
 
+#include "daemon/guard/journal.h"
 #include "daemon/guard/ledger.h"
 #include "daemon/guard/watched_files.h"
 #include "daemon/sys/fanotify.h"
@@ -11,8 +12,10 @@ namespace mrlease::guard {
 
 class EventDesk {
  public:
-  EventDesk(WatchedFiles* files, Ledger* ledger) : files_(files), ledger_(ledger) {}
+  EventDesk(WatchedFiles* files, Ledger* ledger, Journal* journal) : files_(files), ledger_(ledger), journal_(journal) {}
 
+  // One read of a group's queue, and all that came with it. 0, or errno of the read.
+  int read(const sys::FanGroup* from, Group group);
   // The group must outlive what is held of it.
   void take(const sys::FanGroup* group, sys::FanEvent event);
   void poll(Clock::time_point now);
@@ -30,10 +33,12 @@ class EventDesk {
   };
 
   WatchedFile* concerned(const sys::FanEvent& event);
+  void allow(const sys::FanGroup& group, const sys::FanEvent& event);
   void decide(const sys::FanGroup* group, sys::FanEvent event, WatchedFile* file, TaskView view);
 
   WatchedFiles* files_;
   Ledger* ledger_;
+  Journal* journal_;
   bool open_ = false;
   std::vector<Early> early_;
 };

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "daemon/core/arbiter.h"
+#include "daemon/sys/fd.h"
 
 namespace mrlease::guard {
 
@@ -45,14 +46,31 @@ struct Coverage {
 struct Options {
   std::vector<std::string> roots;  // directories whose file systems are armed from the start
   std::chrono::milliseconds dead_man{10000};  // main loop silent for so long: allow what is held, fail()
+  bool successor_comes = false;               // then it is not allowed: the service manager keeps it
+};
+
+// A predecessor's groups and journal, where there are any; and the memory for ours.
+struct Heritage {
+  void* journal = nullptr;  // Journal::bytes()
+  bool follows = false;     // there was a predecessor: what it has read must be found
+  sys::Fd arming, events, notices, perm;
 };
 
 // One guard thread; all methods are thread-safe and none blocks on a client or on a marked file.
 class Guard {
  public:
   // Probes the kernel by doing. Throws std::system_error with a sentence that says what to do.
-  static std::unique_ptr<Guard> create(Options options, Listener listener);
+  // With a heritage that follows, nothing is read until begin().
+  static std::unique_ptr<Guard> create(Options options, Listener listener, Heritage heritage = {});
   virtual ~Guard() = default;
+
+  // The groups, for a successor: names and descriptors.
+  virtual std::vector<std::pair<std::string, int>> groups() const = 0;
+  // Waits until what a predecessor had allowed is over, no longer than `bound`. The files on which it is not.
+  virtual std::vector<core::FileKey> await_passing(std::chrono::milliseconds bound) = 0;
+  // The files are watched again and their needs published: what the predecessor held is taken over, then events are read.
+  // For people: what was found.
+  virtual std::string begin() = 0;
 
   virtual std::string describe() const = 0;
   // Start and stop watching a file; fd: a description of it that stays open until unwatch() (the lease guard leases it).

@@ -39,19 +39,22 @@ timespec to_timespec(std::chrono::nanoseconds t) {
 
 }  // namespace
 
-std::unique_ptr<Guard> Guard::create(Options options, Listener listener) {
-  return std::make_unique<GuardCore>(std::move(options), std::move(listener), true);
+std::unique_ptr<Guard> Guard::create(Options options, Listener listener, Heritage heritage) {
+  return std::make_unique<GuardCore>(std::move(options), std::move(listener), true, std::move(heritage));
 }
 
 std::unique_ptr<Guard> create_lease_guard(Options options, Listener listener) {
   return std::make_unique<GuardCore>(std::move(options), std::move(listener), false);
 }
 
-GuardCore::GuardCore(Options options, Listener listener, bool precontent_allowed)
-    : options_(std::move(options)), listener_(std::move(listener)) {
+GuardCore::GuardCore(Options options, Listener listener, bool precontent_allowed, Heritage heritage)
+    : options_(std::move(options)), listener_(std::move(listener)), begun_(!heritage.follows) {
+  if (heritage.journal != nullptr) journal_ = Journal(heritage.journal);
   // File names instead of descriptors: nothing of the file is opened by this group.
-  if (int error = notices_.open(FAN_CLASS_NOTIF | FAN_REPORT_FID | FAN_REPORT_TID)) refuse(error);
-  if (precontent_allowed) start_precontent();
+  if (heritage.notices) notices_.adopt(std::move(heritage.notices));
+  else if (int error = notices_.open(FAN_CLASS_NOTIF | FAN_REPORT_FID | FAN_REPORT_TID)) refuse(error);
+  leases_.open(std::move(heritage.perm));
+  if (precontent_allowed) start_precontent(&heritage);
   wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   alarm_.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!wake_ || !alarm_) refuse(errno);
@@ -59,9 +62,9 @@ GuardCore::GuardCore(Options options, Listener listener, bool precontent_allowed
   start_thread();
 }
 
-void GuardCore::start_precontent() {
+void GuardCore::start_precontent(Heritage* heritage) {
   auto engine = std::make_unique<Precontent>(&desk_);
-  int error = engine->start();
+  int error = engine->start(std::move(heritage->arming), std::move(heritage->events));
   if (error == EINVAL || error == EOPNOTSUPP) return;  // older than 6.14: the lease guard
   if (error) refuse(error);
   for (const auto& root : options_.roots)
@@ -235,6 +238,7 @@ GuardCore::Ready GuardCore::wait_for_work() {
   timespec timeout{}, *limit = nullptr;
   {
     std::lock_guard lock(mutex_);
+    if (!begun_) fds[2].fd = fds[4].fd = fds[5].fd = -1;
     // Something was just held: notices do not wake the guard before the next event, answer or tick. The FAN_MODIFY of the
     // operation would, perhaps on the CPU of the task that is still inside it.
     if (std::exchange(quiet_, false)) fds[2].fd = -1;
@@ -295,6 +299,10 @@ void GuardCore::check_main_loop(Clock::time_point now) {
   Clock::duration silent = now.time_since_epoch() - Clock::duration(last_heartbeat_.load());
   if (failed_ || silent < options_.dead_man || !ledger_.any_held()) return;
   failed_ = true;
+  if (options_.successor_comes) {  // to whom all that is held goes over, held
+    outbox_.add([](const Listener& listener) { listener.failed("the main loop is silent: a successor takes over"); });
+    return;
+  }
   desk_.stand_open();  // nobody would answer
   ledger_.allow_all();
   outbox_.add([](const Listener& listener) {

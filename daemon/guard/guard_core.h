@@ -18,10 +18,13 @@ namespace mrlease::guard {
 class GuardCore : public Guard {
  public:
   // Throws std::system_error.
-  GuardCore(Options options, Listener listener, bool precontent_allowed);
+  GuardCore(Options options, Listener listener, bool precontent_allowed, Heritage heritage = {});
   ~GuardCore() override;
 
   std::string describe() const override;
+  std::vector<std::pair<std::string, int>> groups() const override;
+  std::vector<core::FileKey> await_passing(std::chrono::milliseconds bound) override;
+  std::string begin() override;
   Coverage watch(const core::FileKey& file, int fd) override;
   void unwatch(const core::FileKey& file) override;
   void publish(const core::FileKey& file, const core::Needs& needs) override;
@@ -34,7 +37,11 @@ class GuardCore : public Guard {
     bool wake = false, alarm = false, signals = false, perm = false, precontent = false;
   };
 
-  void start_precontent();
+  void start_precontent(Heritage* heritage);
+  const sys::FanGroup* group_of(Group group) const;
+  void take_over(const Orphan& orphan);
+  void begin_unknown(std::vector<Orphan> known);
+  int sweep(const std::vector<Orphan>& known) const;
   void start_thread();
   void run();
   void wake() const;
@@ -53,11 +60,13 @@ class GuardCore : public Guard {
 
   const Options options_;
   const Listener listener_;
+  Journal journal_;
+  bool begun_;  // under mutex_
   mutable std::mutex mutex_;
   Outbox outbox_;
   WatchedFiles files_;
-  Ledger ledger_{&outbox_};
-  EventDesk desk_{&files_, &ledger_};
+  Ledger ledger_{&outbox_, &journal_};
+  EventDesk desk_{&files_, &ledger_, &journal_};
   std::unique_ptr<Precontent> precontent_;  // where the kernel has it
   LeaseEngine leases_{&files_, &ledger_, &desk_, &outbox_};
   sys::FanGroup notices_;

@@ -32,9 +32,12 @@ milliseconds retry_interval(unsigned tries) {
 }  // namespace
 
 LeaseEngine::LeaseEngine(WatchedFiles* files, Ledger* ledger, EventDesk* desk, Outbox* outbox)
-    : files_(files), ledger_(ledger), desk_(desk), outbox_(outbox), break_seconds_(sys::lease_break_time()) {
+    : files_(files), ledger_(ledger), desk_(desk), outbox_(outbox), break_seconds_(sys::lease_break_time()) {}
+
+void LeaseEngine::open(sys::Fd perm) {
   // A kernel without permission events still has leases; watch() says what is missing.
-  perm_.open(FAN_CLASS_CONTENT | FAN_REPORT_TID);
+  if (perm) perm_.adopt(std::move(perm));
+  else perm_.open(FAN_CLASS_CONTENT | FAN_REPORT_TID);
 }
 
 void LeaseEngine::start_thread() {
@@ -158,9 +161,7 @@ void LeaseEngine::drop(WatchedFile* file) {
 }
 
 int LeaseEngine::on_perm_readable() {
-  std::vector<sys::FanEvent> events;
-  int error = perm_.read(&events);
-  for (auto& event : events) desk_->take(&perm_, std::move(event));
+  const int error = desk_->read(&perm_, Group::Perm);
   return error == EAGAIN ? 0 : error;
 }
 

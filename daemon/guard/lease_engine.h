@@ -21,6 +21,9 @@ class LeaseEngine {
  public:
   LeaseEngine(WatchedFiles* files, Ledger* ledger, EventDesk* desk, Outbox* outbox);
 
+  // The group for O_TRUNC opens: a predecessor's, or a new one.
+  void open(sys::Fd perm);
+  const sys::FanGroup& perm() const { return perm_; }
   // Blocks the break signal in the calling thread, which must be the one that reads it.
   void start_thread();
   void watch(WatchedFile* file);  // fills in kind and text

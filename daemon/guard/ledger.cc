@@ -16,14 +16,21 @@ std::atomic<core::BreakId> next_id{core::BreakId{1} << 63};
 
 }  // namespace
 
-void Ledger::hold(ForeignOp op, TaskView view, LetGo let_go, Clock::duration bound) {
+core::BreakId Ledger::hold(ForeignOp op, TaskView view, LetGo let_go, Clock::duration bound) {
   op.id = next_id++;
   Entry& entry = entries_[op.id];
   entry.op = op;
   entry.view = std::move(view);
   entry.let_go = std::move(let_go);
   entry.bound = bound;
+  const core::BreakId id = op.id;
   outbox_->add([op = std::move(op)](const Listener& listener) { listener.held(op); });
+  return id;
+}
+
+void Ledger::goes_on(core::BreakId id, Clock::duration bound) {
+  const auto at = entries_.find(id);
+  if (at != entries_.end() && at->second.answered) at->second.until = Clock::now() + bound;
 }
 
 void Ledger::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
@@ -32,6 +39,8 @@ void Ledger::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
   Entry& entry = at->second;
   // Seen on its way to sleep: by now it sleeps, and shows the call that it is in.
   if (entry.view.call && entry.view.call->running) entry.view = look(entry.view.tid);
+  // Before it goes on: a successor must not take it for over.
+  if (watch_leaving && journal_ != nullptr) entry.passing = journal_->passes(entry.op.file, entry.view);
   int error = entry.let_go(deny_errno);
   entry.let_go = {};
   entry.answered = true;
@@ -41,7 +50,7 @@ void Ledger::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
     leave(at, true);  // it failed, or its task was killed: nothing will happen any more
   } else if (entry.view.tid) {
     entry.next_look = Clock::now() + look_interval(0);
-  } else {
+  } else if (entry.bound != Clock::duration{}) {
     entry.until = Clock::now() + entry.bound;
   }
 }
@@ -52,6 +61,7 @@ void Ledger::allow_all() {
 }
 
 Ledger::Entries::iterator Ledger::leave(Entries::iterator entry, bool sure) {
+  if (journal_ != nullptr) journal_->left(entry->second.passing);
   outbox_->add([id = entry->first, sure](const Listener& listener) { listener.left(id, sure); });
   return entries_.erase(entry);
 }

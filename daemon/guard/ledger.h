@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "daemon/guard/guard.h"
+#include "daemon/guard/journal.h"
 #include "daemon/guard/leaving.h"
 #include "daemon/guard/outbox.h"
 
@@ -19,12 +20,15 @@ class Ledger {
   // denied and goes on.
   using LetGo = std::function<int(int deny_errno)>;
 
-  explicit Ledger(Outbox* outbox) : outbox_(outbox) {}
+  explicit Ledger(Outbox* outbox, Journal* journal = nullptr) : outbox_(outbox), journal_(journal) {}
 
-  // Tells the listener. `view`: the task; tid 0: not known, then `left` is told at `bound` after the answer at the latest.
-  void hold(ForeignOp op, TaskView view, LetGo let_go, Clock::duration bound = {});
+  // Tells the listener; the id. `view`: the task; tid 0: not known, then `left` is told at `bound` after the answer at the latest
+  // (bound 0: not before goes_on()).
+  core::BreakId hold(ForeignOp op, TaskView view, LetGo let_go, Clock::duration bound = {});
   void answer(core::BreakId id, int deny_errno, bool watch_leaving);
   void allow_all();
+  // An answered operation whose task is not known goes on only now: it is taken for over after `bound`.
+  void goes_on(core::BreakId id, Clock::duration bound);
 
   // What was seen of files and tasks. modified(): true if an operation explains it.
   bool modified(const core::FileKey& file, int tid);
@@ -47,6 +51,7 @@ class Ledger {
     Clock::duration bound{};
     bool answered = false;
     unsigned looks = 0;
+    Journal::Slot passing = Journal::kNoSlot;
     Clock::time_point next_look{};
     std::optional<Clock::time_point> until;
   };
@@ -55,6 +60,7 @@ class Ledger {
   Entries::iterator leave(Entries::iterator entry, bool sure);
 
   Outbox* outbox_;
+  Journal* journal_;
   Entries entries_;
 };
 

@@ -27,7 +27,12 @@ bool kernel_knows_pre_access(const sys::FanGroup& group) {
 
 }  // namespace
 
-int Precontent::start() {
+int Precontent::start(sys::Fd arming, sys::Fd events) {
+  if (arming && events) {
+    arming_.adopt(std::move(arming));
+    events_.adopt(std::move(events));
+    return 0;
+  }
   if (int error = arming_.open(FAN_CLASS_PRE_CONTENT)) return error;
   if (!kernel_knows_pre_access(arming_)) return EINVAL;
   return events_.open(FAN_CLASS_PRE_CONTENT | FAN_REPORT_TID);
@@ -67,9 +72,7 @@ int Precontent::watch(WatchedFile* file) {
 void Precontent::unwatch(const WatchedFile& file) { events_.mark(FAN_MARK_REMOVE, kHeld, file.fd.get()); }
 
 int Precontent::on_readable() {
-  std::vector<sys::FanEvent> events;
-  int error = events_.read(&events);
-  for (auto& event : events) desk_->take(&events_, std::move(event));
+  const int error = desk_->read(&events_, Group::Precontent);
   return error == EAGAIN ? 0 : error;
 }
 

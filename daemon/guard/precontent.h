@@ -17,7 +17,10 @@ class Precontent {
   explicit Precontent(EventDesk* desk) : desk_(desk) {}
 
   // 0; EINVAL, EOPNOTSUPP: this kernel has no such guard; else errno of what failed.
-  int start();
+  // With a predecessor's groups, where they are given.
+  int start(sys::Fd arming = {}, sys::Fd events = {});
+  const sys::FanGroup& arming() const { return arming_; }
+  const sys::FanGroup& events() const { return events_; }
   // Every later open on the file system of this descriptor or directory can be held. 0 or errno.
   int arm(int fd, std::uint64_t device);
   int arm_root(const std::string& path);

@@ -8,11 +8,28 @@
 
 #include <cerrno>
 #include <system_error>
+#include <thread>
+#include <utility>
 
 namespace mrlease::keep {
 
 Keeper::Keeper(std::vector<NamedFd> inherited) : active_(has_manager()), count_(inherited.size()) {
-  for (NamedFd& each : inherited) inherited_[each.name] = std::move(each.fd);
+  for (NamedFd& each : inherited) {
+    all_.push_back(each.name);
+    inherited_[each.name] = std::move(each.fd);
+  }
+}
+
+void Keeper::drop_all() {
+  std::vector<std::string> names;
+  {
+    std::lock_guard lock(mutex_);
+    names = std::exchange(all_, {});
+    // Side by side: the close of one group of the guard waits for tasks that another one holds.
+    for (auto& [name, fd] : inherited_) std::thread([n = fd.release()] { ::close(n); }).detach();
+    inherited_.clear();
+  }
+  for (const std::string& name : names) drop(name);
 }
 
 sys::Fd Keeper::take(const std::string& name) {
@@ -42,6 +59,12 @@ void Keeper::drop(const std::string& name) {
   if (!active_ || forget(name) != 0) return;
   std::lock_guard lock(mutex_);
   if (count_ > 0) --count_;
+}
+
+void Keeper::vacate(int number) {
+  std::lock_guard lock(mutex_);
+  for (auto& [name, fd] : inherited_)
+    if (fd.get() == number) fd.reset(::fcntl(number, F_DUPFD_CLOEXEC, number + 1));
 }
 
 std::vector<std::string> Keeper::unclaimed() const {

@@ -27,14 +27,19 @@ class Keeper {
   // 0; ENOSPC: the manager's store is full; or errno. Names are never used twice while in use.
   int put(const std::string& name, int fd);
   void drop(const std::string& name);
+  // Moves what has this number of ours to another.
+  void vacate(int number);
   // What nobody has taken is of no use any more. Returns how many.
   std::size_t drop_unclaimed();
   std::vector<std::string> unclaimed() const;
+  // Everything that a predecessor kept, taken or not; what others have taken is theirs to close.
+  void drop_all();
 
  private:
   const bool active_;
   mutable std::mutex mutex_;
   std::map<std::string, sys::Fd> inherited_;  // under mutex_
+  std::vector<std::string> all_;              // under mutex_: the names at the start
   std::size_t count_ = 0;                     // under mutex_
 };
 

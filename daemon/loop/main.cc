@@ -10,7 +10,6 @@
 #include <cstdlib>
 #include <iostream>
 #include <system_error>
-#include <vector>
 
 #include "daemon/admin/server.h"
 #include "daemon/config/settings.h"
@@ -18,6 +17,7 @@
 #include "daemon/keep/manager.h"
 #include "daemon/loop/emergency.h"
 #include "daemon/loop/listener.h"
+#include "daemon/loop/office.h"
 #include "daemon/loop/reloader.h"
 #include "daemon/session/admin_view.h"
 #include "daemon/session/broker.h"
@@ -61,13 +61,6 @@ std::chrono::milliseconds beat_interval() {
   return std::min(keep::watchdog_interval().value_or(milliseconds(1000)), milliseconds(1000));
 }
 
-// The named descriptor, taken out.
-sys::Fd take(std::vector<keep::NamedFd>& inherited, const std::string& name) {
-  for (auto& each : inherited)
-    if (each.name == name) return std::move(each.fd);
-  return {};
-}
-
 // SIGHUP, for as long as the loop runs.
 void reload_on(asio::signal_set& hangup, loop::Reloader& reloader) {
   hangup.async_wait([&](const asio::error_code& error, int) {
@@ -101,11 +94,12 @@ admin::Configuration facts_of(loop::Reloader& reloader) {
   return configuration;
 }
 
-int serve(const config::CommandLine& line, const config::Settings& settings, std::vector<keep::NamedFd> inherited) {
+int serve(const config::CommandLine& line, const config::Settings& settings, keep::Keeper& keeper) {
   const config::Options& options = settings.options;
   asio::io_context io;
   asio::signal_set hangup(io, SIGHUP);  // first: until it stands, SIGHUP ends the process
-  session::Broker broker(io, config::for_session(options), log_line);
+  loop::Office office(keeper);
+  session::Broker broker(io, config::for_session(options), log_line, {&keeper, office.state()});
   // The guard cannot go on: whoever waits was let through; systemd starts us again.
   auto failed = [](const std::string& why) {
     log_line(3, "the guard has failed: " + why);
@@ -114,11 +108,14 @@ int serve(const config::CommandLine& line, const config::Settings& settings, std
   guard::Options guard_options;
   guard_options.roots = options.roots;
   // Before any other thread: the guard blocks its signal, and threads inherit that.
-  const auto guard = guard::Guard::create(guard_options, broker.listener(failed));
+  guard_options.successor_comes = keeper.active();
+  const auto guard = guard::Guard::create(guard_options, broker.listener(failed), office.heritage());
   broker.attach(guard.get());
   log_line(1, "guard: " + guard->describe());
+  office.take_over(*guard, broker, std::chrono::milliseconds(options.session.policy.passing_bound), log_line);
   loop::Listener listener(io, options.socket, [&](session::Connection::Socket s) { broker.accept(std::move(s)); },
-                          take(inherited, "mrleased.socket"));
+                          office.listener());
+  office.keep_listener(listener.fd());
   loop::Emergency emergency(options.socket, [&] {
     guard->disarm();
     log_line(3, "disarmed by mrleasectl: leases are no longer protected; restart mrleased to arm again");
@@ -134,12 +131,15 @@ int serve(const config::CommandLine& line, const config::Settings& settings, std
   beat(timer, *guard, beat_interval());
   asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](const asio::error_code&, int number) {
-    log_line(1, std::string("signal ") + ::strsignal(number) + ": leases are no longer protected");
     keep::tell_stopping();
-    listener.close();
+    // Kept, all goes on with a successor; when none comes, the service manager closes it, and so lets everybody go.
+    const bool kept = keeper.active();
+    log_line(1, std::string("signal ") + ::strsignal(number) + (kept ? ": a successor takes the leases over, if there is one"
+                                                                    : ": leases are no longer protected"));
+    if (!kept) listener.close();
     // The guard holds truncates until the last flush is through.
-    broker.stop([&] {
-      guard->disarm();
+    broker.stop([&, kept] {
+      if (!kept) guard->disarm();
       ::unlink(emergency.path().c_str());  // destructors do not run
       admin_server.stop();
       io.stop();
@@ -148,6 +148,7 @@ int serve(const config::CommandLine& line, const config::Settings& settings, std
   reload_on(hangup, reloader);
   log_line(1, "serving " + options.socket);
   if (options.session.break_something) log_line(2, "--break-something: guards are answered without recalling anybody");
+  office.serves();
   keep::tell_ready("serving " + options.socket);
   io.run();
   // A worker may hang in a file system: it must not hold up the exit, and nothing it refers to may go before it.
@@ -158,7 +159,7 @@ int serve(const config::CommandLine& line, const config::Settings& settings, std
 
 int main(int argc, char** argv) {
   int status = 0;
-  std::vector<keep::NamedFd> inherited = keep::take_inherited();  // before anything is opened
+  keep::Keeper keeper(keep::take_inherited());  // before anything is opened
   const auto line = config::parse_command_line(argc, argv, &status);
   if (!line) return status;
   const config::Loaded loaded = config::load(*line);
@@ -172,7 +173,7 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   raise_descriptor_limit();
   try {
-    return serve(*line, *loaded.settings, std::move(inherited));
+    return serve(*line, *loaded.settings, keeper);
   } catch (const std::system_error& e) {
     log_line(3, e.what());
   }

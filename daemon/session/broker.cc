@@ -15,8 +15,16 @@
 
 namespace mrlease::session {
 
-Broker::Broker(asio::io_context& loop, Options options, Log log)
-    : loop_(loop), options_(std::move(options)), log_(std::move(log)), arbiter_(options_.policy), timer_(loop), stop_timer_(loop), mailbox_(loop),
+// A client may still answer a predecessor's recall: its number must not be one of ours.
+Broker::Broker(asio::io_context& loop, Options options, Log log, Kept kept)
+    : loop_(loop),
+      options_(std::move(options)),
+      log_(std::move(log)),
+      arbiter_(options_.policy, kept.state == nullptr ? 0 : kept.state->head().starts << 32),
+      timer_(loop),
+      stop_timer_(loop),
+      mailbox_(loop),
+      kept_(kept),
       chronicle_(loop, [this](const core::FileKey& file) { return path_of(file); }) {}
 
 Broker::~Broker() = default;
@@ -123,6 +131,7 @@ void Broker::session_ended(core::SessionId id) {
     for (const core::LeaseId lease : left)
       if (arbiter_.find(lease) == nullptr) drop_lease(lease);
   }
+  if (Session* s = find_session(id)) forget_session(*s);
   sessions_.erase(id);
 }
 
@@ -131,7 +140,8 @@ void Broker::stop(std::function<void()> done) {
   stopping_ = true;
   auto left = std::make_shared<std::size_t>(1);
   const auto finish = [this, done = std::move(done)] {
-    for (auto& [id, s] : sessions_) s->connection->close();
+    if (!keeps())  // else a successor may come, and nobody has to notice
+      for (auto& [id, s] : sessions_) s->connection->close();
     timer_.cancel();
     done();
   };
@@ -248,6 +258,7 @@ void Broker::drop_lease(core::LeaseId id) {
   if (it == leases_.end()) return;
   const auto lease = it->second;
   leases_.erase(it);
+  forget_lease(*lease);
   if (Session* s = find_session(lease->session)) s->leases.erase(id);
   // What it holds may be large or a device's last descriptor: closing takes time.
   workers_.run([lease] {});

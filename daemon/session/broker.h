@@ -10,6 +10,7 @@
 
 #include "daemon/core/arbiter.h"
 #include "daemon/guard/guard.h"
+#include "daemon/keep/state.h"
 #include "daemon/session/chronicle.h"
 #include "daemon/session/mailbox.h"
 #include "daemon/session/options.h"
@@ -18,11 +19,14 @@
 
 namespace mrlease::session {
 
+// What outlives the process; nullptr: nothing does.
+struct Kept { keep::Keeper* keeper = nullptr; keep::State* state = nullptr; };
+
 // Lives in the loop's thread; only held(), left() and observed() may be called from others (they post).
 class Broker {
  public:
   using Log = std::function<void(int level, std::string line)>;  // level: 0 debug, 1 info, 2 warning, 3 error
-  Broker(asio::io_context& loop, Options options, Log log);
+  Broker(asio::io_context& loop, Options options, Log log, Kept kept = {});
   ~Broker();
 
   // The guard calls these; it is attached once, before the first session.
@@ -31,6 +35,9 @@ class Broker {
   // From now on (Arbiter::set_policy says what that means for breaks that run). Clients are told of new deadlines with
   // each recall; userfaultfd and limits count for what is asked for afterwards.
   void reconfigure(const Options& options);
+  // Before anything else: takes over what a predecessor left. changing: files on which an operation that it allowed still
+  // runs. The guard begins after this.
+  void adopt(const std::vector<core::FileKey>& changing);
   // A new client. Refused (closed) when the user has too many.
   void accept(Connection::Socket socket);
   // For shutdown: what RDMA wrote is brought to the files (bounded by the work deadline), clients are let go, then `done`.
@@ -53,6 +60,9 @@ class Broker {
     core::FileKey file;
     fence::SharedFd fd;
     std::uint64_t unsettled = 0;
+    core::Extent extent;
+    core::Time hold = 0;
+    keep::Slot slot = keep::kNoSlot;
   };
   // A frame that the arbiter will answer; lease: of a Register.
   struct PendingRequest { core::SessionId session = 0; core::RequestId request = 0; core::LeaseId lease = 0; };
@@ -72,6 +82,7 @@ class Broker {
   void on_recall_done(Session& s, const wire::Frame& f);
   void on_file_break(Session& s, const wire::Frame& f, wire::Fd fd, core::BreakKind kind);
   void on_thaw(Session& s, const wire::Frame& f);
+  void on_resumed(Session& s, const wire::Frame& f);
 
   // --- effects.cc: what the arbiter wants ---
   void step(core::Event event);
@@ -118,6 +129,35 @@ class Broker {
   // work runs in a worker, then in the loop.
   void in_worker(std::function<void()> work, std::function<void()> then);
 
+  // --- keep.cc: what a successor has to know. All of it does nothing when nothing is kept ---
+  bool keeps() const { return kept_.state != nullptr; }
+  void note_numbers();
+  void keep_session(core::SessionId id, std::function<void()> then);
+  void forget_session(Session& s);
+  // then: it may be granted. Else it is refused and released here.
+  void keep_lease(const std::shared_ptr<LeaseHold>& lease, std::function<void()> then);
+  void forget_lease(LeaseHold& lease);
+  void keep_mr(const LeaseHold& lease, LeaseMr& mr);
+  void forget_mrs(LeaseHold& lease);
+  void keep_store(const LeaseHold& lease, Store& store);
+  void forget_stores(std::vector<Store> stores);
+  void keep_freeze(core::BreakId id, ApiBreak& b);
+  void tell_size(LeaseHold& lease, std::uint64_t size);
+  keep::LeaseRecord* record(const LeaseHold& lease);
+  std::shared_ptr<KeptFile> kept_file(const LeaseHold& lease, bool* fresh);
+  void drop_names(std::vector<std::string> names);
+
+  // --- adopt.cc ---
+  void adopt_session(keep::Slot slot, const keep::SessionRecord& r);
+  void adopt_lease(keep::Slot slot, const keep::LeaseRecord& r);
+  void adopt_bounce(LeaseHold& lease);
+  void adopt_mr(keep::Slot slot, const keep::MrRecord& r);
+  void adopt_store(keep::Slot slot, const keep::StoreRecord& r);
+  void adopt_freeze(keep::Slot slot, const keep::FreezeRecord& r);
+  void adopt_breaks(const std::vector<core::FileKey>& changing);
+  void adopt_file_breaks(const core::FileKey& file);
+  void lost(keep::Slot slot, const keep::LeaseRecord& r, const std::string& why);
+
   // --- broker.cc: sessions and the rest ---
   void session_closed(core::SessionId id, const std::string& why);
   void session_ended(core::SessionId id);
@@ -144,9 +184,13 @@ class Broker {
   asio::steady_timer timer_;
   asio::steady_timer stop_timer_;
   Mailbox mailbox_;  // from the guard
+  Kept kept_;
   fence::SharedFd spare_store_;  // not sized yet
   Chronicle chronicle_;          // who broke what: for people, never for decisions
   std::function<std::string(int fd)> banned_;  // why no lease of this file is granted now; empty: it may be
+  std::uint64_t spare_store_id_ = 0;
+  std::multimap<core::FileKey, std::weak_ptr<KeptFile>> kept_files_;
+  std::map<std::uint64_t, std::shared_ptr<KeptFile>> adopted_files_;  // while adopting
   std::unordered_map<core::SessionId, std::unique_ptr<Session>> sessions_;
   std::unordered_map<core::LeaseId, std::shared_ptr<LeaseHold>> leases_;
   std::map<core::FileKey, FileEntry> files_;
@@ -162,6 +206,7 @@ class Broker {
   core::LeaseId next_lease_ = 1;
   core::RequestId next_request_ = 1;
   std::uint64_t next_store_ = 1;
+  std::uint64_t next_file_ = 1;
   std::uint64_t next_api_break_ = 1;
   bool stopping_ = false;
 };

@@ -92,6 +92,8 @@ void Chronicle::saw(const core::Event& event, const core::Effects& effects) {
   refused_ = 0;
   if (const auto* lease = std::get_if<core::event::RequestLease>(&event)) begins(*lease);
   if (const auto* wanted = std::get_if<core::event::RequestBreak>(&event)) begins(*wanted);
+  if (const auto* lease = std::get_if<core::event::AdoptLease>(&event)) begins(*lease);
+  if (const auto* b = std::get_if<core::event::AdoptBreak>(&event)) begins(*b);
   if (const auto* answer = std::get_if<core::event::RecallAnswered>(&event)) answered(*answer);
   if (const auto* fence = std::get_if<core::event::FenceDone>(&event)) fence_over(fence->lease, !fence->ok);
   if (const auto* gone = std::get_if<core::event::SessionGone>(&event)) drop_waiting(gone->session);
@@ -99,19 +101,28 @@ void Chronicle::saw(const core::Event& event, const core::Effects& effects) {
   for (const auto& e : effects) std::visit([this](const auto& x) { on(x); }, e);
 }
 
-void Chronicle::begins(const core::event::RequestLease& e) {
-  LeaseNote lease;
-  lease.id = e.lease.id;
-  lease.session = e.lease.session;
-  lease.file = file_ref(e.lease.file, true);
-  lease.extent = e.lease.extent;
-  lease.backing = e.lease.backing;
-  lease.write = e.lease.write;
-  lease.client = client(e.lease.session);
+LeaseNote& Chronicle::lease_begins(const core::Lease& l) {
+  LeaseNote& lease = leases_[l.id];
+  lease.id = l.id;
+  lease.session = l.session;
+  lease.file = file_ref(l.file, true);
+  lease.extent = l.extent;
+  lease.backing = l.backing;
+  lease.write = l.write;
+  lease.client = client(l.session);
   lease.since = std::chrono::system_clock::now();
-  ++files_[e.lease.file].second;
-  asked_[e.request] = lease.id;
-  leases_[lease.id] = std::move(lease);
+  ++files_[l.file].second;
+  return lease;
+}
+
+void Chronicle::begins(const core::event::RequestLease& e) { asked_[e.request] = lease_begins(e.lease).id; }
+
+// A predecessor's: granted long ago, and told then.
+void Chronicle::begins(const core::event::AdoptLease& e) { lease_begins(e.lease).granted = true; }
+
+void Chronicle::begins(const core::event::AdoptBreak& e) {
+  announced_.try_emplace(e.id, Announced{e.owner != 0 ? Source::Client : Source::Late, 0, "from before the restart"});
+  begins(core::event::RequestBreak{e.id, e.file, e.kind, e.extent, e.file_size, e.hold, e.owner});
 }
 
 void Chronicle::begins(const core::event::RequestBreak& e) {

@@ -53,7 +53,10 @@ class Chronicle {
   using Recalls = std::unordered_map<core::RecallId, RecallNote>;
   struct Announced { Source source = Source::Client; int tid = 0; std::string what; };
 
+  LeaseNote& lease_begins(const core::Lease& l);
   void begins(const core::event::RequestLease& e);
+  void begins(const core::event::AdoptLease& e);
+  void begins(const core::event::AdoptBreak& e);
   void begins(const core::event::RequestBreak& e);
   void answered(const core::event::RecallAnswered& e);
   void on(const core::effect::Granted& e);

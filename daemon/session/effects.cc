@@ -91,7 +91,7 @@ void Broker::apply(const effect::Granted& e) {
     return step(core::event::ReleaseLease{0, lease->id, lease->session});
   }
   if (lease->backing == core::Backing::Bounce) return grant_bounce(*lease);
-  send_granted(*lease);
+  keep_lease(lease, [this, lease] { send_granted(*lease); });
 }
 
 void Broker::send_granted(const LeaseHold& lease) {
@@ -137,7 +137,7 @@ void Broker::apply(const effect::Extended& e) {
   if (it == requests_.end() || !lease) return;
   const PendingRequest pending = it->second;
   requests_.erase(it);
-  lease->size_told = std::min(lease->extent.end, std::max(lease->extent.begin, e.file_size));
+  tell_size(*lease, std::min(lease->extent.end, std::max(lease->extent.begin, e.file_size)));
   const auto answer = [this, pending, size = e.file_size] {
     Session* s = find_session(pending.session);
     if (s == nullptr) return;
@@ -158,6 +158,7 @@ void Broker::apply(const effect::Recall& e) {
   const auto lease = find_lease(e.lease);
   if (!lease) return;
   recalls_[e.recall] = {e.lease, e.action, 0};
+  if (auto* kept = record(*lease); kept != nullptr && e.action == core::Action::Quiesce) kept->quiesced = 1;
   if (e.action == core::Action::Freeze || e.action == core::Action::Trim) return make_store(e, lease);
   const Store* store = nullptr;
   for (const Store& candidate : lease->stores) {
@@ -195,6 +196,7 @@ void Broker::apply(const effect::BreakAnswered& e) {
     s->freezes.erase(e.id);
     return reply_status(s->id, it->second.request, e.deny_errno, e.deny_errno == 0 ? "" : std::strerror(e.deny_errno));
   }
+  keep_freeze(e.id, it->second);
   Frame answer;
   answer.mutable_frozen()->set_freeze(e.id);
   answer.mutable_frozen()->set_unsettled_pages(it->second.unsettled);
@@ -210,7 +212,10 @@ void Broker::apply(const effect::WatchPassing& e) {
 
 void Broker::apply(const effect::BreakDone& e) {
   guard_breaks_.erase(e.id);
-  api_breaks_.erase(e.id);
+  if (const auto it = api_breaks_.find(e.id); it != api_breaks_.end()) {
+    if (keeps()) kept_.state->freezes.clear(it->second.slot);
+    api_breaks_.erase(it);
+  }
 }
 
 void Broker::apply(const effect::Thawed& e) {

@@ -66,7 +66,8 @@ void Broker::fence_session(core::SessionId id, Leases leases, bool kill, std::fu
       for (const auto& lease : leases) {
         lease->destroyed = r.outcome != fence::Outcome::Failed;
         if (!lease->destroyed) continue;
-        lease->mrs.clear();
+        if (auto* kept = record(*lease)) kept->fenced = 1;
+        forget_mrs(*lease);
         for (auto& next : std::exchange(lease->after_fence, {})) next();
       }
       one_less();
@@ -85,7 +86,7 @@ void Broker::drop_descriptors(core::SessionId id, std::function<void()> then) {
   for (const core::LeaseId lease_id : s->leases)
     if (const auto lease = find_lease(lease_id)) {
       for (LeaseMr& mr : lease->mrs) dropped->push_back(std::move(mr.mr.uverbs));
-      lease->mrs.clear();
+      forget_mrs(*lease);
     }
   in_worker([dropped] { dropped->clear(); }, std::move(then));
 }
@@ -108,14 +109,19 @@ void Broker::rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::functio
   if (lease->rescuing) return lease->after_rescue.push_back(std::move(done));
   std::vector<Store> stores;
   stores.swap(lease->stores);
-  std::erase_if(stores, [](const Store& store) { return !store.live; });
-  if (stores.empty() || !lease->write) return done();
+  const auto live = std::stable_partition(stores.begin(), stores.end(), [](const Store& store) { return store.live; });
+  forget_stores({live, stores.end()});
+  stores.erase(live, stores.end());
+  if (stores.empty() || !lease->write) {
+    forget_stores(std::move(stores));
+    return done();
+  }
   lease->rescuing = true;
   auto report = std::make_shared<std::string>();
   // What a truncate has cut off since is nobody's to bring back.
   const std::uint64_t end_now = std::min(lease->extent.end, lease->size_told);
   in_worker(
-      [lease, stores = std::move(stores), end_now, report] {
+      [lease, stores, end_now, report] {
         std::lock_guard lock(lease->file_mutex);
         for (const Store& store : stores) {
           std::uint64_t pages = 0;
@@ -128,7 +134,8 @@ void Broker::rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::functio
           if (code != 0) *report += std::string(", then ") + std::strerror(code);
         }
       },
-      [this, lease, report, done = std::move(done)] {
+      [this, lease, report, stores, done = std::move(done)] {
+        forget_stores(stores);  // only now: a successor would have to do it
         if (!report->empty()) log_(1, "lease " + std::to_string(lease->id) + ": " + *report);
         lease->rescuing = false;
         done();

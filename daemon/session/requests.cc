@@ -5,7 +5,9 @@
 #include <pwd.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "daemon/session/broker.h"
 #include "daemon/session/descriptors.h"
@@ -38,6 +40,7 @@ void Broker::on_frame(core::SessionId id, Frame f, std::vector<wire::Fd> fds) {
   if (found == nullptr || found->gone) return;
   Session& s = *found;
   if (!s.greeted && !f.has_hello()) return reply_status(id, f.id(), EPROTO, "the first frame must be Hello");
+  if (s.resuming) s.seen.insert(f.id());
   wire::Fd fd = fds.empty() ? wire::Fd() : std::move(fds[0]);
   switch (f.body_case()) {
     case Frame::kHello: return on_hello(s, f);
@@ -53,6 +56,7 @@ void Broker::on_frame(core::SessionId id, Frame f, std::vector<wire::Fd> fds) {
     case Frame::kSyncFile: return on_file_break(s, f, std::move(fd), core::BreakKind::Sync);
     case Frame::kFreezeFile: return on_file_break(s, f, std::move(fd), core::BreakKind::Freeze);
     case Frame::kThawFile: return on_thaw(s, f);
+    case Frame::kResumed: return on_resumed(s, f);
     default: return reply_status(id, f.id(), EPROTO, "a frame that only the daemon sends");
   }
 }
@@ -64,6 +68,7 @@ void Broker::on_hello(Session& s, const Frame& f) {
                         "this daemon speaks versions " + std::to_string(wire::kVersionMin) + " to " +
                             std::to_string(wire::kVersionMax) + ": update the library or the daemon");
   s.greeted = true;
+  s.version = version;
   s.program = f.hello().program().substr(0, 64) + "[" + std::to_string(s.peer.pid) + "]";
   chronicle_.session_began(s.id, {s.peer.pid, s.peer.uid, s.peer.gid, 0, f.hello().program().substr(0, 64)});
   Frame answer;
@@ -84,19 +89,29 @@ void Broker::on_hello(Session& s, const Frame& f) {
   } else {
     w.set_userfaultfd_reason(std::string("/dev/userfaultfd: ") + std::strerror(errno));
   }
-  reply(s, f.id(), std::move(answer), std::move(fds));
+  keep_session(s.id, [this, id = s.id, request = f.id(), answer = std::move(answer), fds = std::move(fds)] {
+    if (Session* still = find_session(id)) reply(*still, request, answer, fds);
+  });
 }
 
 void Broker::on_add_device(Session& s, const Frame& f, wire::Fd fd) {
   Device device;
   const Verdict verdict = check_uverbs(fd.get(), &device.name);
   if (verdict.code != 0) return reply_status(s.id, f.id(), verdict.code, verdict.message);
+  const std::uint32_t known = f.add_device().device();  // after a Resume
+  if (known >= s.next_device) return reply_status(s.id, f.id(), EINVAL, "add_device: device: not a number that was given");
   if (s.devices.size() >= 64) return reply_status(s.id, f.id(), EMFILE, "64 devices of one session are the limit");
   device.driver_id = f.add_device().driver_id();
   device.uverbs = share(fd);
-  s.devices[s.next_device] = std::move(device);
+  const std::uint32_t number = known != 0 ? known : s.next_device++;
+  for (const core::LeaseId id : s.leases)
+    if (const auto lease = find_lease(id))
+      for (LeaseMr& mr : lease->mrs)
+        if (mr.device == number && !mr.mr.uverbs) mr.mr.uverbs = device.uverbs;
+  if (s.slot != keep::kNoSlot) kept_.state->sessions.at(s.slot).next_device = s.next_device;
+  s.devices[number] = std::move(device);
   Frame answer;
-  answer.mutable_device_added()->set_device(s.next_device++);
+  answer.mutable_device_added()->set_device(number);
   reply(s, f.id(), std::move(answer));
 }
 
@@ -136,6 +151,7 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd fd) {
   lease->extent = *extent;
   lease->backing = *backing;
   lease->write = r.write();
+  lease->share = r.share();
   lease->fd = share(fd);
   lease->size_told = extent->end;
   FileEntry& entry = files_[facts.key];
@@ -158,9 +174,13 @@ void Broker::on_add_mr(Session& s, const Frame& f) {
   const auto device = s.devices.find(a.device());
   if (device == s.devices.end()) return reply_status(s.id, f.id(), ENODEV, "add_mr: device: not one of this session");
   if (lease->fencing) return reply_status(s.id, f.id(), EKEYREVOKED, "the lease was fenced meanwhile");
+  // Asked again after a restart: the predecessor had noted it and could not say so any more.
+  const auto same = [&](const LeaseMr& mr) { return mr.device == a.device() && mr.mr.handle == a.handle(); };
+  if (s.adopted && std::any_of(lease->mrs.begin(), lease->mrs.end(), same)) return reply_status(s.id, f.id(), 0, {});
   if (lease->mrs.size() >= 256) return reply_status(s.id, f.id(), EMFILE, "256 MRs of one lease are the limit");
   lease->mrs.push_back({a.device(), fence::Mr{device->second.uverbs, device->second.driver_id, a.handle(), a.lkey(),
                                                a.rkey(), a.address(), a.length()}});
+  keep_mr(*lease, lease->mrs.back());
   reply_status(s.id, f.id(), 0, {});
 }
 
@@ -171,9 +191,11 @@ void Broker::on_remove_mr(Session& s, const Frame& f) {
   if (lease->fencing) return reply_status(s.id, f.id(), EKEYREVOKED, "the lease is fenced: the daemon has destroyed the MR");
   for (auto it = lease->mrs.begin(); it != lease->mrs.end(); ++it) {
     if (it->device != r.device() || it->mr.handle != r.handle()) continue;
+    if (keeps()) kept_.state->mrs.clear(it->slot);
     lease->mrs.erase(it);
     return reply_status(s.id, f.id(), 0, {});
   }
+  if (s.adopted) return reply_status(s.id, f.id(), 0, {});  // asked again: the predecessor had removed it
   reply_status(s.id, f.id(), ENOENT, "no such MR on the lease");
 }
 
@@ -242,15 +264,23 @@ void Broker::on_recall_done(Session& s, const Frame& f) {
     if (!lease || lease->session != s.id) return;  // not this client's to answer
     const bool ends_store = it->second.action == core::Action::Thaw || it->second.action == core::Action::Settle;
     // A fenced lease's stores are in the hands of rescue_stores().
-    if (ends_store && r.code() == 0 && !lease->fencing)
-      std::erase_if(lease->stores, [&](const Store& store) { return store.id == it->second.store; });
+    if (ends_store && r.code() == 0 && !lease->fencing) {
+      const auto ended = std::stable_partition(lease->stores.begin(), lease->stores.end(),
+                                               [&](const Store& store) { return store.id != it->second.store; });
+      forget_stores({ended, lease->stores.end()});
+      lease->stores.erase(ended, lease->stores.end());
+    }
+    if (auto* kept = record(*lease); kept != nullptr && it->second.action == core::Action::Reregister && answer == 0) kept->quiesced = 0;
     const bool ends_mrs = it->second.action == core::Action::Quiesce || it->second.action == core::Action::Release;
     if (ends_mrs && answer == 0 && !lease->mrs.empty()) {
       log_(2, s.program + " says that it has complied, but its memory regions are there: it is fenced");
       answer = EBUSY;
     }
     for (Store& store : lease->stores)
-      if (store.id == it->second.store && answer == 0) store.live = true;
+      if (store.id == it->second.store && answer == 0) {
+        store.live = true;
+        if (store.slot != keep::kNoSlot) kept_.state->stores.at(store.slot).live = 1;
+      }
     recalls_.erase(it);
   }
   step(core::event::RecallAnswered{r.recall(), s.id, answer});
@@ -266,7 +296,8 @@ void Broker::on_file_break(Session& s, const Frame& f, wire::Fd fd, core::BreakK
   if (!extent) return reply_status(s.id, f.id(), EINVAL, "range: beyond 2^64");
   if (freeze && s.freezes.size() >= 1024) return reply_status(s.id, f.id(), EDQUOT, "1024 freezes of one session are the limit");
   const core::BreakId id = next_api_break_++;
-  api_breaks_[id] = ApiBreak{s.id, f.id(), kind, facts.key, share(fd), 0};
+  note_numbers();
+  api_breaks_[id] = ApiBreak{s.id, f.id(), kind, facts.key, share(fd), 0, *extent, f.freeze_file().hold_ms()};
   if (freeze) s.freezes.insert(id);
   step(core::event::RequestBreak{id, facts.key, kind, *extent, 0, freeze ? f.freeze_file().hold_ms() : 0, s.id});
 }
@@ -275,6 +306,22 @@ void Broker::on_thaw(Session& s, const Frame& f) {
   const core::BreakId id = f.thaw_file().freeze();
   if (s.freezes.erase(id) == 0) return reply_status(s.id, f.id(), ETIMEDOUT, "the freeze is over: its hold had passed");
   step(core::event::Thaw{id, new_request(s.id, f.id())});
+}
+
+// The requests that wait for an answer and did not come to us had come to the predecessor.
+void Broker::on_resumed(Session& s, const Frame& f) {
+  if (!s.resuming) return;
+  s.resuming = false;
+  const auto seen = std::exchange(s.seen, {});
+  for (const std::uint64_t waiting : f.resumed().waiting()) {
+    if (seen.count(waiting) != 0) continue;
+    // A lease of which the client never heard is nobody's.
+    const std::set<core::LeaseId> ids = s.leases;
+    for (const core::LeaseId id : ids)
+      if (const auto lease = find_lease(id); lease && lease->request == waiting && lease->mrs.empty())
+        step(core::event::ReleaseLease{0, id, s.id});
+    reply_status(s.id, waiting, ERESTART, "the daemon was replaced: ask again");
+  }
 }
 
 }  // namespace mrlease::session

@@ -15,6 +15,7 @@
 
 #include "daemon/core/events.h"
 #include "daemon/fence/fence.h"
+#include "daemon/keep/table.h"
 #include "daemon/session/connection.h"
 #include "daemon/store/file_work.h"
 
@@ -39,11 +40,24 @@ struct Store {
   fence::SharedFd memfd;
   bool trim = false;    // made for a Trim: goes with its Settle. Else for a Freeze: goes with its Thaw
   bool live = true;     // a device may have written to it. direct: only once the client has said that it uses it
+  keep::Slot slot = keep::kNoSlot;
 };
 
 struct LeaseMr {
   std::uint32_t device = 0;
   fence::Mr mr;
+  keep::Slot slot = keep::kNoSlot;
+};
+
+// A leased file's open description, kept for a successor: once, however many leases a client takes with it, since the
+// service manager keeps each description under its first name only.
+struct KeptFile {
+  std::uint64_t number = 0;
+  fence::SharedFd fd;
+  std::function<void()> drop;
+  ~KeptFile() {
+    if (drop) drop();
+  }
 };
 
 // Everything the daemon holds for a lease. The bounce pages and stores are shared with workers.
@@ -55,7 +69,10 @@ struct LeaseHold {
   core::Extent extent;
   core::Backing backing = core::Backing::Bounce;
   bool write = false;
+  bool share = false;
   fence::SharedFd fd;
+  std::shared_ptr<KeptFile> kept_file;
+  keep::Slot slot = keep::kNoSlot;
   store::Truncates truncates = store::Truncates::Possible;  // Held: the guard holds them all
   std::shared_ptr<store::Bounce> bounce;
   std::vector<LeaseMr> mrs;
@@ -79,7 +96,12 @@ struct Session {
   std::shared_ptr<asio::posix::stream_descriptor> exit_watch;  // on pidfd
   fence::SharedFd pidfd;
   fence::SharedFd userfaultfd;
+  std::uint32_t version = 0;  // of the wire
   bool greeted = false;
+  keep::Slot slot = keep::kNoSlot;
+  bool adopted = false;        // a predecessor's
+  bool resuming = false;       // until its client has said Resumed: then `seen` are the requests that came to us
+  std::set<std::uint64_t> seen;
   bool gone = false;
   std::map<std::uint32_t, Device> devices;
   std::uint32_t next_device = 1;

@@ -51,7 +51,7 @@ void Broker::grant_bounce(LeaseHold& lease) {
           // What broke in while it was filled: its flush had nothing to do, its merge or trim has.
           const auto parked = std::move(found->parked);
           for (const auto& work : parked) apply(work);
-          return send_granted(*found);
+          return keep_lease(found, [this, found] { send_granted(*found); });
         }
         reply_status(found->session, found->request, made->error.value(), "bounce pages: " + made->error.message());
         for (const auto& work : found->parked) work_done(work, {});
@@ -62,33 +62,63 @@ void Broker::grant_bounce(LeaseHold& lease) {
 // The frozen store is the daemon's own, so that it can write it to the file for a client that is hung or dead.
 void Broker::make_store(const effect::Recall& e, const std::shared_ptr<LeaseHold>& lease) {
   Store store;
-  store.id = next_store_++;
   store.extent = e.extent;
   store.trim = e.action == core::Action::Trim;
-  recalls_[e.recall].store = store.id;
   const std::uint64_t length = store.extent.end - store.extent.begin;
   try {
-    store.memfd = spare_store_ ? std::exchange(spare_store_, {}) : fence::SharedFd(store::open_store("mrlease-store"));
+    if (!spare_store_) {
+      store.id = next_store_++;
+      note_numbers();
+      spare_store_ = fence::SharedFd(store::open_store("mrlease-store"));
+      if (keeps()) kept_.keeper->put("t" + std::to_string(store.id), spare_store_.get());
+    } else {
+      store.id = spare_store_id_;
+    }
+    store.memfd = std::exchange(spare_store_, {});
     store::size_store(store.memfd.get(), length);
   } catch (const std::system_error& x) {
     log_(3, "no store for lease " + std::to_string(lease->id) + ": " + x.what());
     return step(core::event::RecallAnswered{e.recall, e.session, ENOMEM});
   }
+  recalls_[e.recall].store = store.id;
   // Nothing was written to a direct lease's store before its client has filled and registered it: a rescue before that
   // would put old data back.
   store.live = lease->backing != core::Backing::Direct;
-  if (lease->fencing) return;
+  if (lease->fencing) return drop_names({"t" + std::to_string(store.id)});
   lease->stores.push_back(store);
+  keep_store(*lease, lease->stores.back());
   send_recall(e, *lease, &lease->stores.back());
 }
 
 // Between breaks: making a memfd takes longer than all else that stands between a held truncate and its recall.
 void Broker::prepare_store() {
   if (spare_store_) return;
+  const std::uint64_t id = next_store_++;
+  note_numbers();
   try {
-    spare_store_ = fence::SharedFd(store::open_store("mrlease-store"));
+    if (!keeps()) {
+      spare_store_id_ = id;
+      spare_store_ = fence::SharedFd(store::open_store("mrlease-store"));
+      return;
+    }
   } catch (const std::system_error&) {  // the next one that is needed says so
+    return;
   }
+  auto made = std::make_shared<fence::SharedFd>();
+  in_worker(
+      [made, id, keeper = kept_.keeper] {
+        try {
+          *made = fence::SharedFd(store::open_store("mrlease-store"));
+          keeper->put("t" + std::to_string(id), made->get());
+        } catch (const std::system_error&) {
+        }
+      },
+      [this, made, id] {
+        if (!*made) return;
+        if (spare_store_) return drop_names({"t" + std::to_string(id)});
+        spare_store_ = std::move(*made);
+        spare_store_id_ = id;
+      });
 }
 
 void Broker::send_recall(const effect::Recall& e, LeaseHold& lease, const Store* store) {
@@ -113,7 +143,7 @@ void Broker::send_recall(const effect::Recall& e, LeaseHold& lease, const Store*
       fds.push_back(std::make_shared<wire::Fd>(::dup(store->memfd.get())));
   }
   if (e.action == core::Action::Settle || e.action == core::Action::Reregister)
-    lease.size_told = std::min(lease.size_told, std::max(e.size, lease.extent.begin));
+    tell_size(lease, std::min(lease.size_told, std::max(e.size, lease.extent.begin)));
   reply(*s, 0, std::move(frame), std::move(fds));
 }
 
@@ -181,7 +211,7 @@ void Broker::work_done(const effect::StartWork& e, const store::Bounce::Result& 
 void Broker::tell_trimmed(LeaseHold& lease) {
   const std::uint64_t size = std::max(file_size(lease.file), lease.extent.begin);
   if (!lease.bounce || size >= lease.size_told) return;
-  lease.size_told = size;
+  tell_size(lease, size);
   notice(lease, v1::Notice::TRIMMED, size, "the file was truncated");
 }
 

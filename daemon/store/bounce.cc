@@ -33,11 +33,22 @@ std::system_error failure(int code, const char* what) { return {code, std::gener
 
 }  // namespace
 
+// What is to outlive the process beside the pages: it lies in a memfd of its own, for a successor.
+struct Bounce::Notes {
+  std::uint64_t end = 0;  // bytes of the lease that are on the file
+  std::uint64_t space[7] = {};
+  PageHash base[];        // one for each page
+  static std::uint64_t bytes(std::uint64_t length) { return sizeof(Notes) + pages_of(length) * sizeof(PageHash); }
+};
+
 struct Bounce::Impl {
   Impl(fence::SharedFd f, std::uint64_t o, std::uint64_t l, Truncates truncates);
   ~Impl();
 
-  void open();  // throws std::system_error
+  void open();                                      // throws std::system_error
+  void adopt(int kept_memfd, int kept_notes);       // throws std::system_error; takes ownership
+  void map_notes();
+  void map_aside();
 
   // ---- a batch of pages ----
   struct Batch {
@@ -68,8 +79,10 @@ struct Bounce::Impl {
   InsideWriter writer;            // under mutex
   int memfd = -1;
   int aside = -1;                 // a memfd of one batch, ours alone: what the file is written from
-  std::uint64_t end = 0;          // under mutex: bytes of the lease that are on the file
-  std::vector<PageHash> base;     // under mutex: one for each page
+  int notes_fd = -1;
+  Notes* notes = nullptr;         // under mutex
+  std::uint64_t& end() const { return notes->end; }
+  PageHash* base() const { return notes->base; }
   char* ours = nullptr;           // under mutex: a batch of our pages, aside's mapping
   std::vector<char> theirs_data;  // under mutex: a batch of the file's
   char* const theirs;
@@ -85,21 +98,48 @@ Bounce::Impl::Impl(fence::SharedFd f, std::uint64_t o, std::uint64_t l, Truncate
 
 Bounce::Impl::~Impl() {
   if (ours != nullptr) ::munmap(ours, kBatch);
+  if (notes != nullptr) ::munmap(notes, Notes::bytes(length));
+  if (notes_fd >= 0) ::close(notes_fd);
   if (aside >= 0) ::close(aside);
   if (memfd >= 0) ::close(memfd);
 }
 
 void Bounce::Impl::open() {
   memfd = create_store("mrlease-bounce", length);
-  aside = create_store("mrlease-aside", kBatch);
-  void* p = ::mmap(nullptr, kBatch, PROT_READ | PROT_WRITE, MAP_SHARED, aside, 0);
-  if (p == MAP_FAILED) throw failure(errno, "cannot map the memory to copy pages aside");
-  ours = static_cast<char*>(p);
-  base.assign(pages_of(length), kDirty);
+  notes_fd = create_store("mrlease-notes", Notes::bytes(length));
+  map_notes();  // zeros: kDirty
+  map_aside();
   std::uint64_t size = 0;
   int code = file_size(file.get(), &size);
   if (code == 0) code = move_end(size);  // from nothing: takes all that is there
   if (code != 0) throw failure(code, "cannot fill the bounce pages from the file");
+}
+
+void Bounce::Impl::map_notes() {
+  void* p = ::mmap(nullptr, Notes::bytes(length), PROT_READ | PROT_WRITE, MAP_SHARED, notes_fd, 0);
+  if (p == MAP_FAILED) throw failure(errno, "cannot map the memory for page hashes");
+  notes = static_cast<Notes*>(p);
+}
+
+void Bounce::Impl::map_aside() {
+  aside = create_store("mrlease-aside", kBatch);
+  void* p = ::mmap(nullptr, kBatch, PROT_READ | PROT_WRITE, MAP_SHARED, aside, 0);
+  if (p == MAP_FAILED) throw failure(errno, "cannot map the memory to copy pages aside");
+  ours = static_cast<char*>(p);
+}
+
+void Bounce::Impl::adopt(int kept_memfd, int kept_notes) {
+  memfd = kept_memfd;
+  notes_fd = kept_notes;
+  const auto big_enough = [](int fd, std::uint64_t bytes) {
+    std::uint64_t size = 0;
+    return file_size(fd, &size) == 0 && size >= bytes;
+  };
+  if (!big_enough(memfd, length) || !big_enough(notes_fd, Notes::bytes(length)))
+    throw failure(EINVAL, "the kept bounce pages are not this lease's");
+  map_notes();
+  if (end() > length) throw failure(EINVAL, "the kept notes on the bounce pages are damaged");
+  map_aside();
 }
 
 void Bounce::Impl::fail(Result* result, int code, std::uint64_t page, const char* verb) const {
@@ -113,7 +153,7 @@ void Bounce::Impl::fail(Result* result, int code, std::uint64_t page, const char
 int Bounce::Impl::end_now(std::uint64_t* now) const {
   std::uint64_t size = 0;
   if (const int code = file_size(file.get(), &size); code != 0) return code;
-  *now = size <= offset ? 0 : std::min(end, size - offset);
+  *now = size <= offset ? 0 : std::min(end(), size - offset);
   return 0;
 }
 
@@ -143,7 +183,7 @@ void Bounce::Impl::write_run(const Batch& batch, std::uint64_t begin, std::uint6
   for (std::uint64_t page = begin; page < run_end; page++) {
     const bool whole = from + done >= std::min((page + 1) * kPage, batch.end_on_file);
     if (!whole) break;
-    base[page] = fresh[page - batch.first];
+    base()[page] = fresh[page - batch.first];
     written->push_back(page);
     result->pages_written++;
   }
@@ -159,7 +199,7 @@ void Bounce::Impl::flush_batch(const Batch& batch, const Pages* only, Result* re
     bool changed = false;
     if (wanted) {
       fresh[page - batch.first] = hash_ours(batch, page);
-      changed = fresh[page - batch.first] != base[page];
+      changed = fresh[page - batch.first] != base()[page];
     }
     if (changed && run == batch_end) run = page;
     if (!changed && run != batch_end) {
@@ -217,15 +257,15 @@ void Bounce::Impl::merge_batch(const Batch& batch, Result* result) {
   for (std::uint64_t i = 0; i < batch.count; i++) {
     const std::uint64_t page = batch.first + i;
     const PageHash in_file = hash_page(theirs + i * kPage), here = hash_ours(batch, page);
-    if (in_file == base[page]) continue;
+    if (in_file == base()[page]) continue;
     if (in_file == here) {
-      base[page] = here;
-    } else if (here != base[page]) {
+      base()[page] = here;
+    } else if (here != base()[page]) {
       result->conflicts++;
     } else if (const int code = take_over(theirs + i * kPage, ours + i * kPage, page); code != 0) {
       return fail(result, code, page, "take over a page of");
     } else {
-      base[page] = in_file;
+      base()[page] = in_file;
     }
   }
 }
@@ -241,7 +281,7 @@ int Bounce::Impl::take_stretch(std::uint64_t begin, std::uint64_t stretch_end, b
   std::memset(buffer + lead + bytes, 0, count * kPage - lead - bytes);
   std::size_t done = 0;
   if (const int code = write_all(memfd, buffer + lead, bytes, begin, &done); code != 0) return code;
-  for (std::uint64_t i = 0; i < count; i++) base[first + i] = i > 0 || begin_clean ? hash_page(buffer + i * kPage) : kDirty;
+  for (std::uint64_t i = 0; i < count; i++) base()[first + i] = i > 0 || begin_clean ? hash_page(buffer + i * kPage) : kDirty;
   return 0;
 }
 
@@ -249,27 +289,27 @@ int Bounce::Impl::take_stretch(std::uint64_t begin, std::uint64_t stretch_end, b
 // what is on the file of them now; a page of which something was still to be written stays so.
 int Bounce::Impl::move_end(std::uint64_t file_end) {
   const std::uint64_t to = file_end <= offset ? 0 : std::min(length, file_end - offset);
-  if (to == end) return 0;
-  const std::uint64_t cut = std::min(end, to) / kPage;
+  if (to == end()) return 0;
+  const std::uint64_t cut = std::min(end(), to) / kPage;
   bool clean = true;
-  if (cut * kPage < end) {
-    const std::uint64_t bytes = std::min(kPage, end - cut * kPage);
+  if (cut * kPage < end()) {
+    const std::uint64_t bytes = std::min(kPage, end() - cut * kPage);
     const int code = read_zero_filled(memfd, ours, bytes, cut * kPage);
-    if (code != 0 && to > end) return code;  // a trim always succeeds: what we cannot look at counts as changed
+    if (code != 0 && to > end()) return code;  // a trim always succeeds: what we cannot look at counts as changed
     std::memset(ours + bytes, 0, kPage - bytes);
-    clean = code == 0 && hash_page(ours) == base[cut];
+    clean = code == 0 && hash_page(ours) == base()[cut];
   }
-  if (to < end) {
-    end = to;
+  if (to < end()) {
+    end() = to;
     if (to % kPage == 0) return 0;
     std::memset(ours + to % kPage, 0, kPage - to % kPage);
-    base[cut] = clean ? hash_page(ours) : kDirty;
+    base()[cut] = clean ? hash_page(ours) : kDirty;
     return 0;
   }
-  while (end < to) {
-    const std::uint64_t stop = std::min(to, end / kPage * kPage + kBatch);
-    if (const int code = take_stretch(end, stop, clean); code != 0) return code;
-    end = stop;
+  while (end() < to) {
+    const std::uint64_t stop = std::min(to, end() / kPage * kPage + kBatch);
+    if (const int code = take_stretch(end(), stop, clean); code != 0) return code;
+    end() = stop;
     clean = true;
   }
   return 0;
@@ -286,7 +326,14 @@ Bounce::Bounce(fence::SharedFd file, std::uint64_t offset, std::uint64_t length,
   i.open();
 }
 
+Bounce::Bounce(fence::SharedFd file, std::uint64_t offset, std::uint64_t length, Truncates truncates, int memfd, int notes)
+    : impl_(std::make_unique<Impl>(std::move(file), offset, length, truncates)) {
+  impl_->adopt(memfd, notes);
+}
+
 Bounce::~Bounce() = default;
+
+int Bounce::notes() const { return impl_->notes_fd; }
 
 int Bounce::memfd() const { return impl_->memfd; }
 
@@ -312,15 +359,15 @@ Bounce::Result Bounce::flush_settled(int rounds, int settle_ms) {
 
 void Bounce::trim(std::uint64_t file_size) {
   std::lock_guard lock(impl_->mutex);
-  if (file_size < impl_->offset + impl_->end) impl_->move_end(file_size);
+  if (file_size < impl_->offset + impl_->end()) impl_->move_end(file_size);
 }
 
 Bounce::Result Bounce::extend(std::uint64_t file_size) {
   std::lock_guard lock(impl_->mutex);
   Result result;
-  if (file_size <= impl_->offset + impl_->end) return result;
+  if (file_size <= impl_->offset + impl_->end()) return result;
   const int code = impl_->move_end(file_size);
-  if (code != 0) impl_->fail(&result, code, impl_->end / kPage, "take back");
+  if (code != 0) impl_->fail(&result, code, impl_->end() / kPage, "take back");
   return result;
 }
 

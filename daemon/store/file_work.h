@@ -27,10 +27,14 @@ class Bounce {
  public:
   // Creates the memfd and fills it from file [offset, offset + length). Throws std::system_error.
   Bounce(fence::SharedFd file, std::uint64_t offset, std::uint64_t length, Truncates truncates = Truncates::Possible);
+  // The same as a predecessor left it: its memfd() and notes(), which become this one's.
+  Bounce(fence::SharedFd file, std::uint64_t offset, std::uint64_t length, Truncates truncates, int memfd, int notes);
   ~Bounce();
   Bounce(const Bounce&) = delete;
   Bounce& operator=(const Bounce&) = delete;
   int memfd() const;
+  // What of it a successor needs beside the pages: memory too. Hashes are keyed: hash_seed() goes with it.
+  int notes() const;
 
   struct Result { int code = 0; std::uint64_t pages_written = 0, unsettled = 0, conflicts = 0; std::string text; };
   // Write the pages that changed since they were last written, never beyond the file's end (fstat before each) nor
@@ -48,9 +52,14 @@ class Bounce {
   Result merge_from_file();
 
  private:
+  struct Notes;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// The key of page hashes; chosen at random, unless a predecessor's is set before the first Bounce is made.
+std::uint64_t hash_seed();
+void set_hash_seed(std::uint64_t seed);
 
 // Write [begin, begin + length) of the file from the store memfd (store offset 0 is file offset store_begin), never
 // beyond the file's end. 0 or errno.

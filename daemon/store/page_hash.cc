@@ -4,6 +4,7 @@
 #include <sys/random.h>
 #include <xxhash.h>
 
+#include <atomic>
 #include <cerrno>
 #include <system_error>
 
@@ -20,11 +21,19 @@ std::uint64_t random_seed() {
   return seed;
 }
 
+std::atomic<std::uint64_t> inherited_seed{0};  // 0: none
+
 }  // namespace
 
+std::uint64_t hash_seed() {
+  static const std::uint64_t seed = inherited_seed != 0 ? inherited_seed.load() : random_seed();
+  return seed;
+}
+
+void set_hash_seed(std::uint64_t seed) { inherited_seed = seed; }
+
 PageHash hash_page(const char* page) {
-  static const std::uint64_t seed = random_seed();
-  const XXH128_hash_t hash = XXH3_128bits_withSeed(page, kPage, seed);
+  const XXH128_hash_t hash = XXH3_128bits_withSeed(page, kPage, hash_seed());
   return {hash.low64, hash.high64};
 }
 

@@ -25,6 +25,8 @@ class FanGroup {
   FanGroup() = default;
   // flags: FAN_CLASS_*, FAN_REPORT_*; close-on-exec, non-blocking and unlimited are added. 0 or errno.
   int open(unsigned flags);
+  // A group that exists: a predecessor's.
+  void adopt(Fd fd) { fd_ = std::move(fd); }
   void close() { fd_.reset(); }
   explicit operator bool() const { return static_cast<bool>(fd_); }
   int fd() const { return fd_.get(); }

@@ -72,6 +72,7 @@ ServiceManager::~ServiceManager() {
   const std::uint64_t one = 1;
   [[maybe_unused]] const auto n = ::write(stop_.get(), &one, sizeof one);
   thread_.join();
+  release();
 }
 
 void ServiceManager::serve() {
@@ -102,7 +103,11 @@ void ServiceManager::serve() {
 void ServiceManager::take(std::string text, std::vector<wire::Fd> fds) {
   std::lock_guard lock(mutex_);
   const std::string name = value_of(text, "FDNAME");
-  if (value_of(text, "FDSTOREREMOVE") == "1") std::erase_if(kept_, [&](const auto& each) { return each.first == name; });
+  if (value_of(text, "FDSTOREREMOVE") == "1")
+    std::erase_if(kept_, [&](auto& each) {
+      if (each.first == name) std::thread([n = each.second.release()] { ::close(n); }).detach();  // as in release()
+      return each.first == name;
+    });
   if (value_of(text, "FDSTORE") == "1")
     for (wire::Fd& fd : fds) {
       const bool there = std::any_of(kept_.begin(), kept_.end(), [&](const auto& each) { return same_open_file(each.second.get(), fd.get()); });
@@ -161,9 +166,16 @@ void ServiceManager::kill(int number) {
   pid_ = -1;
 }
 
+// Each in a thread of its own, as systemd does (asynchronous_close()): the close of a fanotify group waits for tasks that
+// another of the groups holds.
 void ServiceManager::release() {
-  std::lock_guard lock(mutex_);
-  kept_.clear();
+  std::vector<std::thread> closing;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto& [name, fd] : kept_) closing.emplace_back([n = fd.release()] { ::close(n); });
+    kept_.clear();
+  }
+  for (auto& thread : closing) thread.join();
 }
 
 std::string ServiceManager::log() const {
@@ -189,6 +201,13 @@ std::vector<std::string> ServiceManager::names() {
   for (const auto& [name, fd] : kept_) out.push_back(name);
   std::sort(out.begin(), out.end());
   return out;
+}
+
+int ServiceManager::kept(const std::string& name) {
+  std::lock_guard lock(mutex_);
+  for (const auto& [each, fd] : kept_)
+    if (each == name) return fd.get();
+  return -1;
 }
 
 bool ServiceManager::wait_for_names(std::size_t count, milliseconds timeout) {

@@ -39,6 +39,7 @@ class ServiceManager {
   bool wait_for(const std::string& line, int seen = 0, std::chrono::milliseconds timeout = std::chrono::seconds(10));
   int count(const std::string& line);
   std::vector<std::string> names();  // of what is kept, sorted
+  int kept(const std::string& name);  // its descriptor, or -1
   // Until exactly so many are kept; else the names tell.
   bool wait_for_names(std::size_t count, std::chrono::milliseconds timeout = std::chrono::seconds(10));
 

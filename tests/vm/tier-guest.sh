@@ -10,6 +10,8 @@ mkdir -p "$VM_RESULTS/cases"
 for case in "$here"/cases/*.sh; do
   name=$(basename "$case" .sh)
   case " $(sed -n 's/^# kernels: //p' "$case") " in *" $short "*) ;; *) continue;; esac
+  # "# init: systemd": only where that is the first process, and nothing else there.
+  [ "$(sed -n 's/^# init: //p' "$case")" = "${VM_SYSTEMD:+systemd}" ] || continue
   [ -z "${MRLEASE_CASES:-}" ] || case " $MRLEASE_CASES " in *" $name "*) ;; *) continue;; esac
   limit=$(sed -n 's/^# limit: //p' "$case"); [ -z "${MRLEASE_FULL:-}" ] || limit=$((limit * 10))
   began=$SECONDS

@@ -72,7 +72,9 @@ class Direct final : public Backing {
   Outcome reregister(std::uint64_t file_size) {
     registered_ = bytes_to_register(services_, file_size);
     services_.set_file_size(file_size);
-    return register_again();
+    // Still registered: a daemon was replaced between its order to quiesce and this one.
+    Outcome dropped = services_.drop_mr();
+    return dropped.ok() ? register_again() : dropped;
   }
 
   Outcome register_again() {

@@ -20,6 +20,7 @@ using Socket = asio::generic::seq_packet_protocol::socket;
 
 struct Waiter {
   bool done = false;
+  bool sent = false;  // under send_mutex
   Outcome failed;
   Reply reply;
   std::function<void(const wire::Frame&)> on_reply;
@@ -44,8 +45,11 @@ struct Connection::Impl {
   bool read_all(std::string* error);
   void take(wire::Packet packet, wire::Frame frame);
   void take_reply(wire::Packet& packet, wire::Frame& frame);
+  void resume();
+  Outcome call_once(wire::Frame& request, const std::vector<int>& fds, Reply* reply,
+                    const std::function<void(const wire::Frame&)>& on_reply);
   void lost(const std::string& reason, bool tell);
-  Outcome send_now(const wire::Frame& frame, const std::vector<int>& fds);
+  Outcome send_now(const wire::Frame& frame, const std::vector<int>& fds, Waiter* waiter = nullptr);
 };
 
 Outcome Connection::connect(const std::string& path, wire::Fd* socket) {
@@ -126,7 +130,22 @@ void Connection::Impl::take(wire::Packet packet, wire::Frame frame) {
     sinks.recall(frame.recall(), packet.fds.empty() ? wire::Fd() : std::move(packet.fds[0]));
   } else if (frame.has_notice()) {
     sinks.notice(frame.notice());
+  } else if (frame.has_resume()) {
+    resume();
   }
+}
+
+// What the old daemon had taken and not answered, only we know. What is sent after this, the new one takes.
+void Connection::Impl::resume() {
+  std::vector<std::uint64_t> waiting;
+  {
+    std::lock_guard sending(send_mutex);
+    std::lock_guard lock(mutex);
+    for (const auto& [id, waiter] : waiters)
+      if (waiter->sent) waiting.push_back(id);
+  }
+  (void)send_now(protocol::resumed(waiting), {});
+  if (sinks.resumed) sinks.resumed();
 }
 
 void Connection::Impl::take_reply(wire::Packet& packet, wire::Frame& frame) {
@@ -167,7 +186,7 @@ void Connection::Impl::lost(const std::string& reason, bool tell) {
   if (tell) sinks.closed(reason);
 }
 
-Outcome Connection::Impl::send_now(const wire::Frame& frame, const std::vector<int>& fds) {
+Outcome Connection::Impl::send_now(const wire::Frame& frame, const std::vector<int>& fds, Waiter* waiter) {
   const std::string bytes = wire::encode(frame);
   if (bytes.empty()) return {EMSGSIZE, "a frame larger than the wire allows"};
   const auto deadline = std::chrono::steady_clock::now() + kCallTimeout;
@@ -175,7 +194,10 @@ Outcome Connection::Impl::send_now(const wire::Frame& frame, const std::vector<i
   if (!socket.is_open()) return {ENOTCONN, "the connection was closed"};
   for (;;) {
     const int code = wire::send_packet(fd, bytes, fds);
-    if (code == 0) return {};
+    if (code == 0) {
+      if (waiter != nullptr) waiter->sent = true;
+      return {};
+    }
     if (code == EPIPE || code == ECONNRESET) return {ENOTCONN, "mrleased has closed the connection"};
     if (code != EAGAIN) return from_errno("send to mrleased", code);
     const auto left =
@@ -197,30 +219,43 @@ Outcome Connection::send(wire::Frame frame) {
 
 Outcome Connection::call(wire::Frame request, const std::vector<int>& fds, wire::Frame::BodyCase wanted, Reply* reply,
                          std::function<void(const wire::Frame&)> on_reply) {
+  for (;;) {
+    Reply got;
+    Outcome o = impl_->call_once(request, fds, &got, on_reply);
+    if (!o.ok()) return o;
+    // The daemon was replaced before it could answer; every request may be made twice.
+    if (got.frame.has_status() && got.frame.status().code() == ERESTART) continue;
+    o = protocol::expect(got.frame, wanted);
+    if (reply != nullptr) *reply = std::move(got);
+    return o;
+  }
+}
+
+Outcome Connection::Impl::call_once(wire::Frame& request, const std::vector<int>& fds, Reply* reply,
+                                    const std::function<void(const wire::Frame&)>& on_reply) {
   auto waiter = std::make_shared<Waiter>();
-  waiter->on_reply = std::move(on_reply);
+  waiter->on_reply = on_reply;
   std::uint64_t id;
   {
-    std::lock_guard lock(impl_->mutex);
-    if (!impl_->alive) return {ENOTCONN, impl_->why};
-    id = impl_->next_id++;
-    impl_->waiters[id] = waiter;
+    std::lock_guard lock(mutex);
+    if (!alive) return {ENOTCONN, why};
+    id = next_id++;
+    waiters[id] = waiter;
   }
   request.set_id(id);
-  Outcome sent = impl_->send_now(request, fds);
-  std::unique_lock lock(impl_->mutex);
+  Outcome sent = send_now(request, fds, waiter.get());
+  std::unique_lock lock(mutex);
   if (!sent.ok()) {
-    impl_->waiters.erase(id);
+    waiters.erase(id);
     return sent;
   }
-  if (!impl_->answered.wait_for(lock, kCallTimeout, [&] { return waiter->done; })) {
-    impl_->waiters.erase(id);
+  if (!answered.wait_for(lock, kCallTimeout, [&] { return waiter->done; })) {
+    waiters.erase(id);
     return {ETIMEDOUT, "mrleased has not answered for " + std::to_string(kCallTimeout.count() / 1000) + " s"};
   }
   if (!waiter->failed.ok()) return waiter->failed;
-  Outcome outcome = protocol::expect(waiter->reply.frame, wanted);
-  if (reply != nullptr) *reply = std::move(waiter->reply);
-  return outcome;
+  *reply = std::move(waiter->reply);
+  return {};
 }
 
 }  // namespace mrlease::client

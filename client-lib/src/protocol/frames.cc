@@ -11,10 +11,17 @@ Frame hello(const std::string& program) {
   return f;
 }
 
-Frame add_device(const std::string& name, std::uint32_t driver_id) {
+Frame resumed(const std::vector<std::uint64_t>& waiting) {
+  Frame f;
+  f.mutable_resumed()->mutable_waiting()->Add(waiting.begin(), waiting.end());
+  return f;
+}
+
+Frame add_device(const std::string& name, std::uint32_t driver_id, std::uint32_t device) {
   Frame f;
   f.mutable_add_device()->set_name(name);
   f.mutable_add_device()->set_driver_id(driver_id);
+  f.mutable_add_device()->set_device(device);
   return f;
 }
 

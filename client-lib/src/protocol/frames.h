@@ -32,7 +32,9 @@ struct MrIdentity {
 };
 
 Frame hello(const std::string& program);
-Frame add_device(const std::string& name, std::uint32_t driver_id);
+// device: the number that it has already, after a Resume.
+Frame add_device(const std::string& name, std::uint32_t driver_id, std::uint32_t device = 0);
+Frame resumed(const std::vector<std::uint64_t>& waiting);
 Frame add_userfaultfd();
 Frame register_lease(const LeaseRequest& request);
 Frame add_mr(std::uint64_t lease, const MrIdentity& mr);

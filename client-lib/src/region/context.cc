@@ -67,6 +67,7 @@ Outcome Context::set_up_userfaultfd(wire::Fd device) {
 
 Context::~Context() {
   if (connection_) connection_->close();
+  resuming_.stop();
   asking_.stop();
   quiet_.stop();
   events_.stop_thread();
@@ -75,7 +76,26 @@ Context::~Context() {
 Sinks Context::sinks() {
   return {[this](wire::v1::Recall recall, wire::Fd store) { on_recall(std::move(recall), std::move(store)); },
           [this](const wire::v1::Notice& notice) { on_notice(notice); },
-          [this](const std::string& why) { on_closed(why); }};
+          [this](const std::string& why) { on_closed(why); }, [this] { on_resumed(); }};
+}
+
+// A lane of its own: the others may be waiting for an answer of the daemon.
+void Context::on_resumed() {
+  resuming_.post([this] { hand_over_again(); });
+}
+
+// What a daemon must not leave to its successor, so that a client's end is the end of its pins: without these it can fence
+// us by SIGKILL only. First the userfaultfd: no memory region is destroyed while a device fault may wait.
+void Context::hand_over_again() {
+  if (resolver_) {
+    (void)connection_->call(protocol::add_userfaultfd(), {resolver_->userfaultfd().fd()}, wire::Frame::kStatus, nullptr);
+  }
+  std::lock_guard lock(devices_mutex_);
+  for (const auto& [context, used] : devices_) {
+    if (!used.cmd_fd) continue;
+    (void)connection_->call(protocol::add_device({}, used.driver_id, used.number), {used.cmd_fd.get()},
+                            wire::Frame::kDeviceAdded, nullptr);
+  }
 }
 
 std::shared_ptr<Region> Context::find(std::uint64_t lease) {

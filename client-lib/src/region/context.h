@@ -60,6 +60,8 @@ class Context {
   void on_recall(wire::v1::Recall recall, wire::Fd store);
   void on_notice(const wire::v1::Notice& notice);
   void on_closed(const std::string& why);
+  void on_resumed();
+  void hand_over_again();
   std::shared_ptr<Region> find(std::uint64_t lease);
 
   // cmd_fd: a duplicate, to tell a device that was closed and opened again at the same address from the one that was
@@ -80,7 +82,7 @@ class Context {
   std::map<ibv_context*, UsedDevice> devices_;
   std::mutex caps_mutex_;
   std::map<std::string, DeviceCaps> caps_;
-  Lane asking_, quiet_;
+  Lane asking_, quiet_, resuming_;
   std::unique_ptr<Connection> connection_;  // last: its thread uses all of the above
 };
 

@@ -23,7 +23,7 @@ class ConnectionTest : public ::testing::Test {
     raw_ = pair[1];
     connection_ = std::make_unique<Connection>(wire::Fd(pair[0]),
                                                Sinks{[](wire::v1::Recall, wire::Fd) {}, [](const wire::v1::Notice&) {},
-                                                     [this](const std::string& why) { closed_.set_value(why); }});
+                                                     [this](const std::string& why) { closed_.set_value(why); }, {}});
   }
   void TearDown() override { connection_.reset(); }
   int raw_ = -1;
@@ -53,6 +53,38 @@ TEST_F(ConnectionTest, AnswersFindTheirCallersInAnyOrder) {
     }));
   }
   for (std::uint64_t i = 1; i <= 4; i++) EXPECT_EQ(callers[i - 1].get(), i * 10);
+}
+
+TEST_F(ConnectionTest, ARequestThatAnOldDaemonTookIsAskedAgainOfTheNewOne) {
+  std::atomic<int> asked{0};
+  std::uint64_t first = 0;
+  daemon_->script([&](ScriptedDaemon& d, const Frame& f) {
+    if (f.has_extend() && asked++ == 0) {  // taken, and the daemon is replaced
+      first = f.id();
+      Frame resume;
+      resume.mutable_resume();
+      d.send(std::move(resume));
+      return true;
+    }
+    if (f.has_resumed()) {
+      EXPECT_EQ(f.resumed().waiting_size(), 1);
+      EXPECT_EQ(f.resumed().waiting(0), first);
+      Frame taken;
+      taken.set_id(first);
+      d.reply_status(taken, ERESTART, "ask again");
+      return true;
+    }
+    if (!f.has_extend()) return false;
+    EXPECT_NE(f.id(), first);
+    Frame reply;
+    reply.mutable_extended()->set_file_size(5);
+    d.reply(f, std::move(reply));
+    return true;
+  });
+  Reply reply;
+  EXPECT_TRUE(connection_->call(protocol::extend(1), {}, Frame::kExtended, &reply).ok());
+  EXPECT_EQ(reply.frame.extended().file_size(), 5u);
+  EXPECT_EQ(asked, 2);
 }
 
 TEST_F(ConnectionTest, WhoWaitsIsToldWhenTheDaemonGoes) {

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a guard takes over from its predecessor in another process: groups, operations that are held, operations that pass.
+#include <fcntl.h>
+#include <sys/fanotify.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <thread>
+
+#include "daemon/guard/guard_core.h"
+#include "proto/kernel_uapi.h"
+
+namespace mrlease::guard {
+
+namespace {
+
+constexpr std::chrono::milliseconds kLook{1};
+// Numbers are the lowest free ones: an event that the predecessor could not note any more has one not far above.
+constexpr int kBeyond = 1024;
+// How long an operation of which nothing is known is taken to run: nobody can be looked at.
+constexpr std::chrono::milliseconds kUnknownBound{500};
+
+}  // namespace
+
+std::vector<std::pair<std::string, int>> GuardCore::groups() const {
+  std::vector<std::pair<std::string, int>> out{{"notices", notices_.fd()}, {"perm", leases_.perm().fd()}};
+  if (precontent_) {
+    out.emplace_back("arming", precontent_->arming().fd());
+    out.emplace_back("events", precontent_->events().fd());
+  }
+  std::erase_if(out, [](const auto& each) { return each.second < 0; });
+  return out;
+}
+
+std::vector<core::FileKey> GuardCore::await_passing(std::chrono::milliseconds bound) {
+  auto passing = journal_.passing();
+  for (const auto until = Clock::now() + bound;;) {
+    std::erase_if(passing, [](const Passing& p) { return has_left(p.view, look(p.view.tid)); });
+    if (passing.empty() || Clock::now() >= until) break;
+    std::this_thread::sleep_for(kLook);
+  }
+  journal_.forget_passing();
+  // The predecessor was killed between its answer and its note of it, or before the answer: those are held, or will have
+  // left by the time that somebody asks.
+  const auto orphans = journal_.orphans();
+  std::vector<core::FileKey> files;
+  for (const Passing& p : passing) {
+    const bool held = std::any_of(orphans.begin(), orphans.end(), [&](const Orphan& o) { return o.tid == p.view.tid && o.file == p.file; });
+    if (!held) files.push_back(p.file);
+  }
+  return files;
+}
+
+const sys::FanGroup* GuardCore::group_of(Group group) const {
+  if (group == Group::Perm) return &leases_.perm();
+  return precontent_ ? &precontent_->events() : nullptr;
+}
+
+// Its number is reserved: whoever started us has put a descriptor there.
+void GuardCore::take_over(const Orphan& orphan) {
+  const sys::FanGroup* group = group_of(orphan.group);
+  if (group == nullptr) return;
+  WatchedFile* file = files_.find(orphan.file);
+  sys::FanEvent event;
+  event.mask = orphan.mask;
+  event.tid = orphan.tid;
+  event.has_range = orphan.has_range;
+  event.offset = orphan.offset;
+  event.count = orphan.count;
+  if (file != nullptr) ::dup3(file->fd.get(), orphan.number, O_CLOEXEC);  // what is known of the file is asked of it
+  event.fd.reset(orphan.number);
+  desk_.take(group, std::move(event));  // a file that is not leased (any more): allowed
+}
+
+// What the predecessor had read and not noted: numbers that nobody knows are allowed. Returns how many there were.
+int GuardCore::sweep(const std::vector<Orphan>& known) const {
+  int found = 0;
+  const int last = journal_.highest_number() + kBeyond;
+  for (int number = 0; number <= last; number++) {
+    if (std::any_of(known.begin(), known.end(), [&](const Orphan& o) { return o.number == number; })) continue;
+    if (precontent_ && precontent_->events().respond(number, FAN_ALLOW) == 0) found++;
+    if (leases_.perm() && leases_.perm().respond(number, FAN_ALLOW) == 0) found++;
+  }
+  return found;
+}
+
+// An operation may be held of which nobody knows the file, nor what it is. So every lease gets out of the way of the worst
+// that it can be, and it goes on when all have. Nothing is read before that: a new event may get its number.
+void GuardCore::begin_unknown(std::vector<Orphan> known) {
+  struct Unknown {
+    std::vector<core::BreakId> ids;
+    std::size_t unanswered = 0;
+  };
+  auto unknown = std::make_shared<Unknown>();
+  const auto let_go = [this, unknown, known = std::move(known)] {
+    sweep(known);
+    for (const core::BreakId id : unknown->ids) ledger_.goes_on(id, kUnknownBound);
+    begun_ = true;
+    wake();
+  };
+  for (const auto& [key, file] : files_.all()) {
+    if (file.needs == core::Needs{}) continue;
+    ForeignOp op;
+    op.file = key;
+    op.kind = core::BreakKind::Truncate;
+    op.what = "an operation that the predecessor had read and not noted, if there is one";
+    ++unknown->unanswered;
+    unknown->ids.push_back(ledger_.hold(std::move(op), TaskView{}, [this, unknown, let_go](int deny) {
+      // The last one's own entry is not answered yet: its end is set by whoever looks after timers.
+      if (--unknown->unanswered == 0) outbox_.add([this, let_go](const Listener&) {
+        std::lock_guard lock(mutex_);
+        let_go();
+      });
+      return deny ? ENOTSUP : 0;
+    }));
+  }
+  if (unknown->unanswered == 0) let_go();
+}
+
+std::string GuardCore::begin() {
+  std::lock_guard lock(mutex_);
+  if (begun_) return {};
+  const auto orphans = journal_.orphans();
+  for (const Orphan& orphan : orphans) take_over(orphan);
+  std::string text = std::to_string(orphans.size()) + " operations that the predecessor held are held on";
+  if (journal_.was_reading()) {
+    begin_unknown(orphans);
+    text += "; it was killed while it read: every lease gets out of the way once";
+  } else {
+    begun_ = true;
+  }
+  wake();
+  return text;
+}
+
+}  // namespace mrlease::guard

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+// The successor of a daemon that was killed, has crashed or was upgraded: its sessions and leases are taken over, and what
+// it had begun is brought to an end. The guard reads nothing before all of this is done: whoever was held is still held.
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include "daemon/session/broker.h"
+#include "daemon/session/translate.h"
+
+namespace mrlease::session {
+
+namespace {
+
+std::string named(char kind, std::uint64_t id) { return kind + std::to_string(id); }
+
+// A connection that is not there any more ends like one that its client has closed.
+int closed_connection() {
+  int ends[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) return -1;
+  ::close(ends[1]);
+  return ends[0];
+}
+
+}  // namespace
+
+void Broker::adopt(const std::vector<core::FileKey>& changing) {
+  if (!keeps()) return;
+  keep::State& state = *kept_.state;
+  auto& head = state.head();
+  if (head.hash_seed == 0) head.hash_seed = store::hash_seed();
+  else store::set_hash_seed(head.hash_seed);
+  next_session_ = head.next_session;
+  next_lease_ = head.next_lease;
+  next_store_ = head.next_store;
+  next_api_break_ = head.next_break;
+  next_file_ = head.next_file;
+  state.sessions.each([this](keep::Slot slot, const keep::SessionRecord& r) { adopt_session(slot, r); });
+  // Resume goes before anything that is asked for; what clients have sent is read when the loop runs.
+  for (auto& [id, session] : sessions_) {
+    Session& s = *session;
+    s.connection->start([this, n = id](wire::Frame f, std::vector<wire::Fd> fds) { on_frame(n, std::move(f), std::move(fds)); },
+                        [this, n = id](std::string why) { session_closed(n, why); });
+    watch_exit(s);
+    if (s.version < 2) continue;
+    s.resuming = true;
+    wire::Frame frame;
+    frame.mutable_resume();
+    reply(s, 0, std::move(frame));
+  }
+  state.leases.each([this](keep::Slot slot, const keep::LeaseRecord& r) { adopt_lease(slot, r); });
+  state.mrs.each([this](keep::Slot slot, const keep::MrRecord& r) { adopt_mr(slot, r); });
+  state.stores.each([this](keep::Slot slot, const keep::StoreRecord& r) { adopt_store(slot, r); });
+  adopted_files_.clear();
+  adopt_breaks(changing);
+  for (auto& [file, entry] : files_) publish(file);
+  const std::size_t left = kept_.keeper->drop_unclaimed();
+  log_(1, "took over " + std::to_string(sessions_.size()) + " sessions, " + std::to_string(leases_.size()) + " leases, " +
+              std::to_string(api_breaks_.size()) + " freezes; " + std::to_string(left) + " kept descriptors were of no use any more");
+}
+
+void Broker::adopt_session(keep::Slot slot, const keep::SessionRecord& r) {
+  auto session = std::make_unique<Session>();
+  Session& s = *session;
+  s.id = r.id;
+  s.slot = slot;
+  s.peer = {r.pid, r.uid, r.gid};
+  s.version = r.version;
+  s.next_device = r.next_device;
+  s.program = r.program;
+  s.greeted = s.adopted = true;
+  sys::Fd connection = kept_.keeper->take(named('s', r.id));
+  const int fd = connection ? connection.release() : closed_connection();
+  s.connection = std::make_shared<Connection>(Connection::Socket(loop_, asio::generic::seq_packet_protocol(AF_UNIX, 0), fd));
+  if (sys::Fd pidfd = kept_.keeper->take(named('p', r.id))) s.pidfd = fence::SharedFd(pidfd.release());
+  chronicle_.session_began(r.id, {r.pid, r.uid, r.gid, 0, r.program});
+  sessions_[r.id] = std::move(session);
+}
+
+void Broker::lost(keep::Slot slot, const keep::LeaseRecord& r, const std::string& why) {
+  log_(3, "lease " + std::to_string(r.id) + " is lost: " + why);
+  kept_.state->leases.clear(slot);
+  if (Session* s = find_session(r.session)) {
+    // Its device may still reach the file, and nothing is left to fence it by.
+    fence::Order order;
+    order.pidfd = s->pidfd;
+    order.kill_at_once = r.fenced == 0;
+    if (order.kill_at_once) fence::run(order, [](fence::Result) {});
+  }
+}
+
+void Broker::adopt_lease(keep::Slot slot, const keep::LeaseRecord& r) {
+  Session* s = find_session(r.session);
+  if (s == nullptr) return kept_.state->leases.clear(slot);
+  auto lease = std::make_shared<LeaseHold>();
+  lease->id = r.id;
+  lease->slot = slot;
+  lease->session = r.session;
+  lease->request = r.request;
+  lease->file = {r.device, r.inode};
+  lease->extent = {r.begin, r.end};
+  lease->backing = static_cast<core::Backing>(r.backing);
+  lease->write = r.write != 0;
+  lease->share = r.share != 0;
+  lease->size_told = r.size_told;
+  lease->fencing = lease->destroyed = r.fenced != 0;
+  auto& kept = adopted_files_[r.file];
+  if (!kept) {
+    sys::Fd fd = kept_.keeper->take(named('f', r.file));
+    if (!fd) return lost(slot, r, "its file's descriptor was not kept");
+    kept = std::make_shared<KeptFile>();
+    kept->number = r.file;
+    kept->fd = fence::SharedFd(fd.release());
+    kept->drop = [keeper = kept_.keeper, number = r.file] { keeper->drop(named('f', number)); };
+    kept_files_.emplace(lease->file, kept);
+  }
+  lease->kept_file = kept;
+  lease->fd = kept->fd;
+  try {
+    if (r.bounce != 0) adopt_bounce(*lease);
+  } catch (const std::system_error& e) {
+    return lost(slot, r, e.what());
+  }
+  FileEntry& entry = files_[lease->file];
+  if (entry.leases++ == 0) {
+    entry.fd = lease->fd;
+    entry.fd_owner = lease->id;
+    entry.coverage = guard_->watch(lease->file, entry.fd.get());
+  }
+  if (entry.coverage.kind == guard::Kind::Precontent) lease->truncates = store::Truncates::Held;
+  leases_[lease->id] = lease;
+  s->leases.insert(lease->id);
+  // A fenced one is out of every break's way; it is here for its client to release.
+  if (!lease->destroyed)
+    step(core::event::AdoptLease{{lease->id, s->id, lease->file, lease->extent, lease->size_told, lease->backing, lease->write, lease->share}});
+}
+
+void Broker::adopt_bounce(LeaseHold& lease) {
+  sys::Fd memfd = kept_.keeper->take(named('b', lease.id)), notes = kept_.keeper->take(named('n', lease.id));
+  lease.bounce = std::make_shared<store::Bounce>(lease.fd, lease.extent.begin, lease.extent.end - lease.extent.begin,
+                                                 lease.truncates, memfd.release(), notes.release());
+}
+
+void Broker::adopt_mr(keep::Slot slot, const keep::MrRecord& r) {
+  const auto lease = find_lease(r.lease);
+  if (!lease) return kept_.state->mrs.clear(slot);
+  // Its uverbs descriptor comes again from the client; a fence before that can only kill.
+  lease->mrs.push_back({r.device, fence::Mr{{}, r.driver_id, r.handle, r.lkey, r.rkey, r.address, r.length}, slot});
+}
+
+void Broker::adopt_store(keep::Slot slot, const keep::StoreRecord& r) {
+  const auto lease = find_lease(r.lease);
+  sys::Fd memfd = lease ? kept_.keeper->take(named('t', r.id)) : sys::Fd();
+  if (!memfd) {
+    if (lease) log_(3, "lease " + std::to_string(r.lease) + ": a store was not kept; what is in it is its client's to merge");
+    return kept_.state->stores.clear(slot);
+  }
+  lease->stores.push_back({r.id, {r.begin, r.end}, fence::SharedFd(memfd.release()), r.trim != 0, r.live != 0, slot});
+}
+
+void Broker::adopt_breaks(const std::vector<core::FileKey>& changing) {
+  kept_.state->freezes.each([this](keep::Slot slot, const keep::FreezeRecord& r) { adopt_freeze(slot, r); });
+  std::vector<core::FileKey> files;
+  for (const auto& [file, entry] : files_) files.push_back(file);
+  for (const core::FileKey& file : files) {
+    if (std::find(changing.begin(), changing.end(), file) == changing.end()) {
+      adopt_file_breaks(file);
+      continue;
+    }
+    // An operation that the predecessor allowed is still running: nothing may come back under it. Its leases end.
+    log_(2, "an operation from before the restart is still running: the leases on its file are revoked");
+    const core::BreakId id = next_api_break_++;
+    guard_breaks_[id] = file;
+    step(core::event::RequestBreak{id, file, core::BreakKind::Revoke, {}, 0, 0, 0});
+  }
+  note_numbers();
+}
+
+// What it had got out of the way comes back; what happened to the file meanwhile is taken over. The file's size tells.
+void Broker::adopt_file_breaks(const core::FileKey& file) {
+  const std::uint64_t size = file_size(file);
+  core::event::AdoptBreak cut{0, file, core::BreakKind::Truncate, {size, core::kToEnd}, size, 0, 0, {}};
+  core::event::AdoptBreak written{0, file, core::BreakKind::Write, {}, size, 0, 0, {}};
+  core::event::AdoptBreak thaw{0, file, core::BreakKind::Freeze, {}, size, 0, 0, {}};
+  for (const auto& [id, lease] : leases_) {
+    if (lease->file != file || lease->destroyed) continue;
+    const auto* kept = record(*lease);
+    if (kept != nullptr && kept->quiesced != 0) cut.parts.push_back({id, lease->extent});
+    if (lease->bounce) cut.parts.push_back({id, lease->extent});
+    if (lease->bounce && lease->write) written.parts.push_back({id, lease->extent});
+    const bool held = std::any_of(api_breaks_.begin(), api_breaks_.end(), [&](const auto& b) {
+      return b.second.kind == core::BreakKind::Freeze && b.second.file == file && b.second.extent.overlaps(lease->extent);
+    });
+    for (const Store& store : lease->stores) {
+      if (store.trim) cut.parts.push_back({id, store.extent});
+      else if (!held) thaw.parts.push_back({id, store.extent});
+    }
+  }
+  for (core::event::AdoptBreak* b : {&cut, &written, &thaw}) {
+    if (b->parts.empty()) continue;
+    b->id = next_api_break_++;
+    step(*b);
+  }
+}
+
+void Broker::adopt_freeze(keep::Slot slot, const keep::FreezeRecord& r) {
+  Session* s = find_session(r.session);
+  const core::FileKey file{r.device, r.inode};
+  const core::Time at = now();
+  if (s == nullptr || r.until <= at) return kept_.state->freezes.clear(slot);  // its stores are thawed with the rest
+  core::event::AdoptBreak freeze{r.id, file, core::BreakKind::Freeze, {r.begin, r.end}, file_size(file), r.until - at, r.session, {}};
+  for (const auto& [id, lease] : leases_) {
+    if (lease->file != file || lease->destroyed || !freeze.extent.overlaps(lease->extent)) continue;
+    if (lease->bounce) freeze.parts.push_back({id, lease->extent});
+    for (const Store& store : lease->stores)
+      if (!store.trim) freeze.parts.push_back({id, store.extent});
+  }
+  ApiBreak& b = api_breaks_[r.id];
+  b.session = r.session;
+  b.kind = core::BreakKind::Freeze;
+  b.file = file;
+  b.extent = {r.begin, r.end};
+  b.hold = r.until - at;
+  b.slot = slot;
+  s->freezes.insert(r.id);
+  step(freeze);
+}
+
+}  // namespace mrlease::session

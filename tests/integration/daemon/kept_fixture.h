@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// A daemon whose descriptors are kept: it is killed, and a successor is started.
+#pragma once
+
+#include <poll.h>
+
+#include "tests/integration/daemon/fixture.h"
+#include "tests/support/service_manager.h"
+
+namespace mrlease::test {
+
+// An unprivileged process with one lease, which does what it is asked for and counts. Fork it before the service runs, so
+// that it has no duplicate of anything that is kept.
+class ObedientClient {
+ public:
+  struct Counts { int recalls = 0, resumes = 0, settles = 0; };
+
+  ObedientClient(const std::string& socket, const std::string& file, v1::Backing backing);
+  void wait_granted() { take('G'); }
+  // Releases the lease: the errno of that, or 200 when it had been fenced. Ends the process.
+  int release(Counts* counts = nullptr);
+  pid_t pid() const { return child_->pid(); }
+  int wait() { return child_->wait(); }
+
+ private:
+  int run(const std::string& socket, const std::string& file, v1::Backing backing);
+  void answer(WireClient& client, const Message& m, Counts* counts);
+  void take(char expected);
+
+  wire::Fd to_child_[2], from_child_[2];
+  std::unique_ptr<Child> child_;
+};
+
+class KeptTest : public DaemonTest {
+ protected:
+  void make_file() {
+    path = directory->file("data", kSize);
+    fd = wire::Fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    manager = std::make_unique<ServiceManager>(*directory, options);
+  }
+  void start_service() {
+    if (!manager) make_file();
+    manager->start();
+  }
+  void connect() { client = std::make_unique<WireClient>(manager->socket()); }
+  void replace_daemon() {
+    manager->kill(SIGKILL);
+    manager->start();
+  }
+  // The Resume that comes first after a restart; answered.
+  void resume(std::vector<std::uint64_t> waiting = {}) {
+    const auto m = client->next();
+    ASSERT_TRUE(m && m->frame.has_resume()) << manager->log();
+    wire::Frame f;
+    for (const std::uint64_t id : waiting) f.mutable_resumed()->add_waiting(id);
+    if (waiting.empty()) f.mutable_resumed();
+    client->send(std::move(f));
+  }
+  // In a process of its own, as nobody, with nothing of what the manager keeps.
+  std::unique_ptr<Child> foreign(std::function<int(const char*)> body) {
+    return std::make_unique<Child>([body, p = path] {
+      ::close_range(3, ~0u, 0);
+      return body(p.c_str());
+    });
+  }
+  std::unique_ptr<Child> truncate_to(off_t size) {
+    return foreign([size](const char* p) { return ::truncate(p, size) == 0 ? 0 : errno; });
+  }
+
+  std::vector<std::string> options;
+  std::unique_ptr<ServiceManager> manager;
+};
+
+}  // namespace mrlease::test

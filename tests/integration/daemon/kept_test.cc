@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+// kill -9 of the daemon, at any moment: what was held stays held, no lease is lost, the successor goes on.
+#include "tests/integration/daemon/kept_fixture.h"
+
+namespace mrlease::test {
+
+using std::chrono::milliseconds;
+
+TEST_F(KeptTest, ATruncateThatNobodyHasReadStaysHeld) {
+  make_file();
+  ObedientClient obedient(manager->socket(), path, v1::BACKING_ODP_TRANSPARENT);
+  manager->start();
+  obedient.wait_granted();
+  manager->signal(SIGSTOP);
+  auto other = truncate_to(4096);
+  ASSERT_TRUE(other->blocked_in(SYS_truncate));
+  manager->kill(SIGKILL);
+  EXPECT_TRUE(other->running());
+  EXPECT_EQ(size(), kSize) << "nobody is there, and it is held";
+  manager->start();
+  EXPECT_EQ(other->wait(), 0) << manager->log();
+  EXPECT_EQ(size(), 4096u);
+  ObedientClient::Counts counts;
+  EXPECT_EQ(obedient.release(&counts), 0) << manager->log();
+  EXPECT_EQ(counts.resumes, 1);
+  EXPECT_GE(counts.recalls, 1);
+}
+
+TEST_F(KeptTest, ATruncateThatWasReadAndNotAnsweredStaysHeld) {
+  start_service();
+  connect();
+  const std::uint64_t lease = client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize).frame.granted().lease();
+  auto other = truncate_to(4096);
+  const Message trim = client->recall();
+  ASSERT_EQ(trim.frame.recall().action(), v1::ACTION_TRIM);
+  manager->kill(SIGKILL);
+  EXPECT_TRUE(other->running());
+  manager->start();
+  resume();
+  // The predecessor's recall: it may be answered, and lets nobody through.
+  client->comply(trim.frame.recall());
+  const Message settle = client->recall();
+  EXPECT_EQ(settle.frame.recall().action(), v1::ACTION_SETTLE);
+  EXPECT_EQ(settle.frame.recall().store(), trim.frame.recall().store());
+  EXPECT_EQ(settle.frame.recall().size(), kSize);
+  EXPECT_TRUE(other->running());
+  EXPECT_EQ(size(), kSize);
+  client->comply(settle.frame.recall());
+  const Message again = client->recall();
+  EXPECT_EQ(again.frame.recall().action(), v1::ACTION_TRIM);
+  EXPECT_GT(again.frame.recall().recall(), trim.frame.recall().recall());
+  EXPECT_TRUE(other->running());
+  EXPECT_EQ(size(), kSize);
+  client->comply(again.frame.recall());
+  EXPECT_EQ(other->wait(), 0) << manager->log();
+  const Message end = client->recall();
+  EXPECT_EQ(end.frame.recall().size(), 4096u);
+  client->comply(end.frame.recall());
+  EXPECT_EQ(status(release(lease)).code(), 0) << manager->log();
+}
+
+TEST_F(KeptTest, AClientThatHangsIsFencedByTheSuccessor) {
+  options = {"--recall-deadline-ms", "300", "--fence-deadline-ms", "100"};
+  start_service();
+  connect();
+  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
+  auto other = truncate_to(4096);
+  client->recall();
+  replace_daemon();
+  EXPECT_EQ(other->wait(), 0) << manager->log();
+}
+
+TEST_F(KeptTest, TwentyKillsInARowLoseNothing) {
+  make_file();
+  ObedientClient obedient(manager->socket(), path, v1::BACKING_ODP_TRANSPARENT);
+  manager->start();
+  obedient.wait_granted();
+  for (int i = 0; i < 20; i++) {
+    const off_t to = static_cast<off_t>(kSize) - (i + 1) * 1024;
+    auto other = truncate_to(to);
+    // At another moment each time: before, while and after it is held.
+    if (i % 4 != 0) other->blocked_in(SYS_truncate, milliseconds(i));
+    manager->kill(SIGKILL);
+    manager->start();
+    EXPECT_EQ(other->wait(), 0) << "round " << i << "\n" << manager->log();
+    EXPECT_EQ(size(), static_cast<std::uint64_t>(to));
+  }
+  ObedientClient::Counts counts;
+  EXPECT_EQ(obedient.release(&counts), 0) << manager->log();
+  EXPECT_EQ(counts.resumes, 20);
+}
+
+TEST_F(KeptTest, NothingIsLeftWithTheManagerWhenAllIsReleased) {
+  start_service();
+  const std::size_t empty = manager->names().size();
+  connect();
+  const std::uint64_t a = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, 4096).frame.granted().lease();
+  // One open file, two leases: the manager keeps it once, under its first name.
+  const std::uint64_t b = client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 8192, 4096).frame.granted().lease();
+  EXPECT_EQ(status(release(a)).code(), 0);
+  replace_daemon();
+  resume();
+  auto other = truncate_to(8192);
+  const Message trim = client->recall();
+  EXPECT_EQ(trim.frame.recall().lease(), b);
+  client->comply(trim.frame.recall());
+  EXPECT_EQ(other->wait(), 0);
+  client->comply(client->recall().frame.recall());
+  EXPECT_EQ(status(release(b)).code(), 0);
+  client->hang_up();
+  // The next store may lie ready.
+  EXPECT_TRUE(manager->wait_for_names(empty + 1)) << ::testing::PrintToString(manager->names());
+}
+
+TEST_F(KeptTest, BouncePagesAndWhatIsOwedOutliveTheDaemon) {
+  start_service();
+  connect();
+  const Message granted = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
+  ASSERT_EQ(granted.fds.size(), 1u);
+  ASSERT_EQ(::pwrite(granted.fds[0].get(), "RDMA", 4, 8192), 4);
+  replace_daemon();
+  resume();
+  ASSERT_EQ(::pwrite(granted.fds[0].get(), "MORE", 4, 12288), 4);
+  // A foreign write to another page is taken over, ours are flushed before it.
+  auto other = foreign([](const char* p) {
+    const int f = ::open(p, O_RDWR);
+    return ::pwrite(f, "w", 1, 0) == 1 ? 0 : errno;
+  });
+  EXPECT_EQ(other->wait(), 0) << manager->log();
+  EXPECT_EQ(byte_at(8192), 'R');
+  EXPECT_EQ(byte_at(12288), 'M');
+  replace_daemon();
+  resume();
+  EXPECT_EQ(status(release(granted.frame.granted().lease())).code(), 0);
+  EXPECT_EQ(byte_at(0), 'w') << "what others wrote is not written over with old pages";
+  EXPECT_EQ(byte_at(8192), 'R');
+}
+
+TEST_F(KeptTest, AClientThatDiesWhileNobodyIsThereIsMergedByTheSuccessor) {
+  start_service();
+  connect();
+  const Message granted = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
+  ASSERT_EQ(::pwrite(granted.fds[0].get(), "RDMA", 4, 8192), 4);
+  manager->kill(SIGKILL);
+  client->hang_up();
+  manager->start();
+  ASSERT_TRUE(manager->wait_for("FDSTOREREMOVE=1")) << manager->log();
+  connect();  // and what was owed is in the file before the range can be had again
+  EXPECT_NO_THROW(client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize));
+  EXPECT_EQ(byte_at(8192), 'R');
+}
+
+TEST_F(KeptTest, AFreezeHoldsOverTheRestart) {
+  start_service();
+  connect();
+  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
+  wire::Frame f;
+  f.mutable_freeze_file()->set_hold_ms(60000);
+  const std::uint64_t request = client->send(std::move(f), {fd.get()});
+  client->comply(client->recall().frame.recall());
+  const auto frozen = client->next();
+  ASSERT_TRUE(frozen && frozen->frame.reply_to() == request && frozen->frame.has_frozen());
+  replace_daemon();
+  resume();
+  auto other = foreign([](const char* p) {
+    const int g = ::open(p, O_RDWR);
+    return ::pwrite(g, "w", 1, 0) == 1 ? 0 : errno;
+  });
+  ASSERT_TRUE(other->blocked_in(SYS_pwrite64)) << manager->log();
+  wire::Frame thaw;
+  thaw.mutable_thaw_file()->set_freeze(frozen->frame.frozen().freeze());
+  const std::uint64_t thawing = client->send(std::move(thaw));
+  const Message recall = client->recall();
+  EXPECT_EQ(recall.frame.recall().action(), v1::ACTION_THAW);
+  EXPECT_EQ(byte_at(0), 'a');
+  client->comply(recall.frame.recall());
+  const auto thawed = client->next();
+  ASSERT_TRUE(thawed && thawed->frame.reply_to() == thawing);
+  EXPECT_EQ(thawed->frame.status().code(), 0);
+  EXPECT_EQ(other->wait(), 0);
+}
+
+TEST_F(KeptTest, ADirectLeaseThatWasQuietIsRegisteredAgain) {
+  start_service();
+  connect();
+  client->lease(fd.get(), v1::BACKING_DIRECT, 0, kSize);
+  auto other = truncate_to(8192);
+  const Message quiesce = client->recall();
+  ASSERT_EQ(quiesce.frame.recall().action(), v1::ACTION_QUIESCE);
+  replace_daemon();
+  resume();
+  const Message again = client->recall();
+  EXPECT_EQ(again.frame.recall().action(), v1::ACTION_REREGISTER);
+  EXPECT_EQ(size(), kSize);
+  client->comply(again.frame.recall());
+  const Message quiet = client->recall();
+  EXPECT_EQ(quiet.frame.recall().action(), v1::ACTION_QUIESCE);
+  client->comply(quiet.frame.recall());
+  EXPECT_EQ(other->wait(), 0) << manager->log();
+}
+
+TEST_F(KeptTest, ARequestThatThePredecessorTookIsAskedAgain) {
+  start_service();
+  connect();
+  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, 4096);
+  replace_daemon();
+  resume({77});
+  const auto m = client->next();
+  ASSERT_TRUE(m && m->frame.reply_to() == 77u);
+  EXPECT_EQ(m->frame.status().code(), ERESTART);
+  EXPECT_NO_THROW(client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 8192, 4096));
+}
+
+TEST_F(KeptTest, AClientOfTheVersionBeforeGoesOnToo) {
+  start_service();
+  client = std::make_unique<WireClient>(manager->socket(), false);
+  wire::Frame hello;
+  hello.mutable_hello()->set_version_min(1);
+  hello.mutable_hello()->set_version_max(1);
+  ASSERT_EQ(client->call(std::move(hello)).frame.welcome().version(), 1u);
+  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
+  replace_daemon();
+  auto other = truncate_to(4096);
+  const auto first = client->next();
+  ASSERT_TRUE(first && first->frame.has_recall()) << "not a frame that it does not know";
+  client->comply(first->frame.recall());
+  EXPECT_EQ(other->wait(), 0);
+}
+
+TEST_F(KeptTest, AStopAndAStartKeepAllToo) {
+  make_file();
+  ObedientClient obedient(manager->socket(), path, v1::BACKING_BOUNCE);
+  manager->start();
+  obedient.wait_granted();
+  manager->kill(SIGTERM);
+  auto other = truncate_to(4096);
+  ASSERT_TRUE(other->blocked_in(SYS_truncate)) << "held although nobody is there";
+  manager->start();
+  EXPECT_EQ(other->wait(), 0) << manager->log();
+  EXPECT_EQ(obedient.release(), 0);
+}
+
+TEST_F(KeptTest, AFullStopLetsEverybodyGo) {
+  make_file();
+  ObedientClient obedient(manager->socket(), path, v1::BACKING_ODP_TRANSPARENT);
+  manager->start();
+  obedient.wait_granted();
+  manager->kill(SIGTERM);
+  auto other = truncate_to(4096);
+  ASSERT_TRUE(other->blocked_in(SYS_truncate));
+  manager->release();
+  EXPECT_EQ(other->wait(), 0) << "the manager has closed what it kept";
+}
+
+// Whoever is held must not wait for a state that nobody can take over, nor may a device reach what is not protected.
+TEST_F(KeptTest, AStateThatCannotBeUnderstoodEndsTheClientsAndHoldsNobody) {
+  make_file();
+  ObedientClient obedient(manager->socket(), path, v1::BACKING_ODP_TRANSPARENT);
+  manager->start();
+  obedient.wait_granted();
+  manager->signal(SIGSTOP);
+  auto other = truncate_to(4096);
+  ASSERT_TRUE(other->blocked_in(SYS_truncate));
+  manager->kill(SIGKILL);
+  const std::uint64_t nonsense = 1;
+  ASSERT_EQ(::pwrite(manager->kept("state"), &nonsense, sizeof nonsense, 0), static_cast<ssize_t>(sizeof nonsense));
+  manager->start();
+  EXPECT_EQ(other->wait(), 0) << manager->log();
+  EXPECT_EQ(obedient.wait(), 128 + SIGKILL) << manager->log();
+  connect();
+  EXPECT_NO_THROW(client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, 4096));
+  replace_daemon();
+  resume();
+}
+
+TEST_F(KeptTest, WithoutASocketUnitTheListenerIsKept) {
+  make_file();
+  manager->activate = false;
+  ::unlink(manager->socket().c_str());
+  manager->start();
+  connect();
+  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
+  manager->kill(SIGKILL);
+  Child early([&] {
+    WireClient waits(manager->socket());
+    return waits.welcome().version() == 0 ? 1 : 0;
+  });
+  ASSERT_TRUE(early.blocked_in(SYS_poll));
+  manager->start();
+  EXPECT_EQ(early.wait(), 0) << manager->log();
+}
+
+}  // namespace mrlease::test

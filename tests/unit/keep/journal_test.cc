@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/guard/journal.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace mrlease::guard {
+namespace {
+
+class JournalTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    memory = ::mmap(nullptr, Journal::bytes(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ASSERT_NE(memory, MAP_FAILED);
+  }
+  void TearDown() override { ::munmap(memory, Journal::bytes()); }
+  static sys::FanEvent event(int tid) {
+    sys::FanEvent e;
+    e.mask = 0x100000;
+    e.fd.reset(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+    e.tid = tid;
+    e.has_range = true;
+    e.offset = 4096;
+    return e;
+  }
+  void* memory = nullptr;
+};
+
+TEST_F(JournalTest, ASuccessorFindsWhatWasReadAndNotAnswered) {
+  const sys::FanEvent held = event(11), answered = event(12);
+  struct stat st {};
+  ::fstat(held.fd.get(), &st);
+  {
+    Journal first(memory);
+    first.begin_read();
+    first.was_read(held, Group::Perm);
+    first.was_read(answered, Group::Precontent);
+    first.end_read();
+    first.answered(answered.fd.get());
+  }
+  const Journal second(memory);
+  EXPECT_FALSE(second.was_reading());
+  const auto orphans = second.orphans();
+  ASSERT_EQ(orphans.size(), 1u);
+  EXPECT_EQ(orphans[0].number, held.fd.get());
+  EXPECT_EQ(orphans[0].group, Group::Perm);
+  EXPECT_EQ(orphans[0].tid, 11);
+  EXPECT_EQ(orphans[0].offset, 4096u);
+  EXPECT_TRUE(orphans[0].has_range);
+  EXPECT_EQ(orphans[0].file, (core::FileKey{st.st_dev, st.st_ino}));
+  EXPECT_GE(second.highest_number(), answered.fd.get());
+}
+
+TEST_F(JournalTest, AKillDuringAReadIsSeen) {
+  Journal(memory).begin_read();
+  EXPECT_TRUE(Journal(memory).was_reading());
+}
+
+TEST_F(JournalTest, WhatPassesIsKeptAsItWasSeen) {
+  TaskView view;
+  view.tid = 77;
+  view.stat = sys::TaskStat{'S', 0x40, 3, 4, 555, "cp"};
+  view.call = sys::SyscallState{false, 76, {1, 2, 3, 4, 5, 6}, 7, 8};
+  view.wchan = "io_wq_worker";
+  Journal first(memory);
+  const auto slot = first.passes({8, 9}, view);
+  const auto other = first.passes({8, 10}, view);
+  first.left(other);
+  const auto passing = Journal(memory).passing();
+  ASSERT_EQ(passing.size(), 1u);
+  EXPECT_EQ(passing[0].file, (core::FileKey{8, 9}));
+  EXPECT_EQ(passing[0].view.tid, 77);
+  EXPECT_EQ(passing[0].view.stat->start, 555u);
+  EXPECT_EQ(*passing[0].view.call, *view.call);
+  EXPECT_EQ(passing[0].view.wchan, "io_wq_worker");
+  first.left(slot);
+  EXPECT_TRUE(Journal(memory).passing().empty());
+}
+
+TEST_F(JournalTest, WithoutMemoryNothingHappens) {
+  Journal none;
+  none.begin_read();
+  none.was_read(event(1), Group::Perm);
+  none.answered(5);
+  EXPECT_EQ(none.passes({}, TaskView{}), Journal::kNoSlot);
+  EXPECT_TRUE(none.orphans().empty());
+  EXPECT_FALSE(none.was_reading());
+}
+
+}  // namespace
+}  // namespace mrlease::guard
