@@ -17,7 +17,7 @@ struct OptionFacts {
 };
 
 struct Reloaded {
-  std::string error;  // a sentence with file and line; then nothing was changed
+  std::string error;  // sentences with file and line, one a line; then nothing was changed
   std::vector<std::string> changed, needs_restart;
 };
 
@@ -25,7 +25,7 @@ struct Reloaded {
 struct Configuration {
   std::function<std::string()> file;  // that was read; "": none
   std::function<std::vector<OptionFacts>()> options;
-  std::function<Reloaded()> reload;
+  std::function<void(std::function<void(const Reloaded&)>)> reload;  // the answer comes in the loop's thread, later
 };
 
 }  // namespace mrlease::admin

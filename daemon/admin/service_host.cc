@@ -122,12 +122,14 @@ Service::Unary* Service::GetConfig(Context* context, const v1::GetConfigRequest*
 
 Service::Unary* Service::Reload(Context* context, const v1::ReloadRequest*, v1::ReloadResponse* response) {
   return begin(context, {}, [=, this](const CallPtr& call) {
-    const Reloaded result = p_.configuration.reload();
-    if (!result.error.empty()) return call->finish({grpc::StatusCode::FAILED_PRECONDITION, result.error});
-    add(result.changed, response->mutable_changed());
-    add(result.needs_restart, response->mutable_needs_restart());
-    p_.view.chronicle().note(session::happening::ConfigReloaded{result.changed, result.needs_restart});
-    call->finish({});
+    // SIGHUP comes to the same place, which also writes it into the chronicle.
+    p_.configuration.reload([=](const Reloaded& result) {
+      if (call->over()) return;
+      if (!result.error.empty()) return call->finish({grpc::StatusCode::FAILED_PRECONDITION, result.error});
+      add(result.changed, response->mutable_changed());
+      add(result.needs_restart, response->mutable_needs_restart());
+      call->finish({});
+    });
   });
 }
 

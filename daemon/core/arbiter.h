@@ -29,6 +29,7 @@ class Arbiter {
   const Lease* find(LeaseId id) const;  // valid until the next step
   std::size_t leases() const;
   std::size_t breaks() const;  // not yet done
+  // For what begins afterwards: deadlines that run, and the fences that follow recalls already sent, keep the old one.
   void set_policy(Policy policy);
 
  private:

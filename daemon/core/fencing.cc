@@ -33,14 +33,15 @@ void Arbiter::State::settle_recalls(LeaseEntry& entry, Step waits_as) {
   }
 }
 
-void Arbiter::State::fence(LeaseEntry& entry, const std::string& why) {
+void Arbiter::State::fence(LeaseEntry& entry, const RecallRecord& overdue, const std::string& why) {
   if (entry.fence != Fence::None) return;
-  const bool kill = policy.on_timeout == OnTimeout::Kill;
+  const bool kill = overdue.on_timeout == OnTimeout::Kill;
   report(entry.lease.file, entry.lease.id, 0, why + "; the lease is fenced");
   entry.fence = kill ? Fence::Killing : Fence::Ordered;
   out.push_back(effect::StartFence{entry.lease.id, entry.lease.session, kill});
-  const Time stage = after(now, policy.fence_deadline);
-  timers.set({Timer::Kind::Fence, entry.lease.id}, kill ? after(stage, policy.fence_deadline) : stage);
+  entry.fence_deadline = overdue.fence_deadline;
+  const Time stage = after(now, entry.fence_deadline);
+  timers.set({Timer::Kind::Fence, entry.lease.id}, kill ? after(stage, entry.fence_deadline) : stage);
   settle_recalls(entry, Step::Fenced);
 }
 
@@ -50,7 +51,7 @@ void Arbiter::State::fence_expired(LeaseId id) {
     report(entry.lease.file, id, 0, "the fence overran its time; the client is killed");
     entry.fence = Fence::Killing;
     out.push_back(effect::StartFence{id, entry.lease.session, true});
-    timers.set({Timer::Kind::Fence, id}, after(now, policy.fence_deadline));
+    timers.set({Timer::Kind::Fence, id}, after(now, entry.fence_deadline));
     return;
   }
   report(entry.lease.file, id, 0,

@@ -34,6 +34,7 @@ enum class Ending : std::uint8_t { None, Released, Gone, Revoked };
 struct LeaseEntry {
   Lease lease;
   Fence fence = Fence::None;
+  Time fence_deadline = 0;           // of each stage of the fence that runs
   Ending ending = Ending::None;
   std::optional<RequestId> release;  // who waits for effect::Released
   std::uint32_t open_after = 0;      // breaks that still owe it what follows them (Merge, ResumeFlush, Settle, ...)

@@ -41,6 +41,9 @@ struct RecallRecord {
   std::uint64_t size = 0;
   Action then = Action::None;  // break_id 0: what has to follow the client's answer
   bool late = false;           // its deadline has passed and the operation was denied: no deadline any more
+  // Of the policy when it was sent: a new one must not prolong what already runs beyond the old one's bound.
+  Time fence_deadline = 0;
+  OnTimeout on_timeout = OnTimeout::Fence;
 };
 
 struct WorkRecord {
@@ -150,7 +153,7 @@ struct Arbiter::State {
   void owe_after(LeaseEntry& entry, const OwedAfter& owed);
 
   // fencing.cc
-  void fence(LeaseEntry& entry, const std::string& why);
+  void fence(LeaseEntry& entry, const RecallRecord& overdue, const std::string& why);
   void fence_expired(LeaseId id);
   void fence_done(const event::FenceDone& e);
   void wait_for(LeaseEntry& entry, Break& b, std::size_t part, Step step);

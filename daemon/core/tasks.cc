@@ -8,7 +8,9 @@ namespace mrlease::core {
 RecallId Arbiter::State::send_recall(LeaseEntry& entry, const RecallRecord& r) {
   const RecallId id = ++last_recall;
   const Time deadline = after(now, policy.recall_deadline);
-  recalls.emplace(id, r);
+  RecallRecord& kept = recalls.emplace(id, r).first->second;
+  kept.fence_deadline = policy.fence_deadline;
+  kept.on_timeout = policy.on_timeout;
   entry.recalls.push_back(id);
   timers.set({Timer::Kind::Recall, id}, deadline);
   out.push_back(effect::Recall{id, r.lease, r.session, r.action, r.kind, r.extent, r.size, deadline, r.break_id});
@@ -80,9 +82,9 @@ void Arbiter::State::recall_expired(RecallId id) {
 void Arbiter::State::recall_failed(RecallId id, const std::string& why, bool answered) {
   RecallRecord& record = recalls.at(id);
   Break* b = find_break(record.break_id);
-  if (!b || b->phase != Phase::Complying || policy.on_timeout != OnTimeout::Deny || !b->ask.deniable) {
+  if (!b || b->phase != Phase::Complying || record.on_timeout != OnTimeout::Deny || !b->ask.deniable) {
     // Nor can what follows an operation be denied: a client that does not take its part back is fenced.
-    return fence(*leases.find(record.lease), why);
+    return fence(*leases.find(record.lease), record, why);
   }
   const std::size_t part = record.part;
   report(b->ask.file, record.lease, b->ask.id, why + "; the operation is denied");

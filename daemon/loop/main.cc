@@ -4,14 +4,20 @@
 #include <spdlog/spdlog.h>
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
+#include <iostream>
 #include <system_error>
 
 #include "daemon/admin/server.h"
+#include "daemon/config/settings.h"
+#include "daemon/config/table.h"
+#include "daemon/loop/emergency.h"
 #include "daemon/loop/listener.h"
-#include "daemon/loop/options.h"
+#include "daemon/loop/reloader.h"
+#include "daemon/session/admin_view.h"
 #include "daemon/session/broker.h"
 
 namespace {
@@ -23,7 +29,7 @@ void log_line(int level, const std::string& line) {
   spdlog::log(kLevels[level], "{}", line);
 }
 
-void set_up_log(const loop::Options& options) {
+void set_up_log(const config::Options& options) {
   auto logger = spdlog::stderr_color_mt("mrleased");
   spdlog::set_default_logger(logger);
   // systemd stamps the time itself.
@@ -47,9 +53,43 @@ void beat(asio::steady_timer& timer, guard::Guard& guard) {
   });
 }
 
-int serve(const loop::Options& options) {
+// SIGHUP, for as long as the loop runs.
+void reload_on(asio::signal_set& hangup, loop::Reloader& reloader) {
+  hangup.async_wait([&](const asio::error_code& error, int) {
+    if (error) return;
+    reloader.reload({});
+    reload_on(hangup, reloader);
+  });
+}
+
+// What the admin service tells of the options, and how it has them read again.
+admin::Configuration facts_of(loop::Reloader& reloader) {
+  admin::Configuration configuration;
+  configuration.file = [&] { return reloader.settings().file; };
+  configuration.options = [&] {
+    std::vector<admin::OptionFacts> facts;
+    for (const config::Row& row : config::table()) {
+      if (row.hidden) continue;
+      const config::Settings& settings = reloader.settings();
+      facts.push_back({row.name, row.get(settings.options), row.get({}), config::word(settings.sources.at(row.name)), row.reloadable, row.help});
+    }
+    return facts;
+  };
+  configuration.reload = [&](std::function<void(const admin::Reloaded&)> done) {
+    reloader.reload([done = std::move(done)](const loop::Reloader::Result& r) {
+      admin::Reloaded reloaded{{}, r.difference.changed, r.difference.needs_restart};
+      for (const auto& problem : r.problems) reloaded.error += (reloaded.error.empty() ? "" : "\n") + problem;
+      done(reloaded);
+    });
+  };
+  return configuration;
+}
+
+int serve(const config::CommandLine& line, const config::Settings& settings) {
+  const config::Options& options = settings.options;
   asio::io_context io;
-  session::Broker broker(io, options.session, log_line);
+  asio::signal_set hangup(io, SIGHUP);  // first: until it stands, SIGHUP ends the process
+  session::Broker broker(io, config::for_session(options), log_line);
   // The guard cannot go on: whoever waits was let through; systemd starts us again.
   auto failed = [](const std::string& why) {
     log_line(3, "the guard has failed: " + why);
@@ -62,11 +102,17 @@ int serve(const loop::Options& options) {
   broker.attach(guard.get());
   log_line(1, "guard: " + guard->describe());
   loop::Listener listener(io, options.socket, [&](session::Connection::Socket s) { broker.accept(std::move(s)); });
-  admin::Configuration configuration;
-  configuration.file = [&] { return options.config_file; };
-  configuration.options = [&] { return options.listed; };
-  configuration.reload = [] { return admin::Reloaded{"this daemon takes new options over only when it is started anew", {}, {}}; };
-  admin::Server admin_server(io, broker, options.admin, std::move(configuration), options.roots, log_line);
+  loop::Emergency emergency(options.socket, [&] {
+    guard->disarm();
+    log_line(3, "disarmed by mrleasectl: leases are no longer protected; restart mrleased to arm again");
+  });
+  session::AdminView view(broker);
+  loop::Reloader reloader(io, line, settings, [&](const config::Options& fresh, const config::Difference& difference) {
+    spdlog::set_level(spdlog::level::from_str(fresh.log_level));
+    if (!difference.changed.empty()) broker.set_options(config::for_session(fresh));
+    view.chronicle().note(session::happening::ConfigReloaded{difference.changed, difference.needs_restart});
+  }, log_line);
+  admin::Server admin_server(io, broker, config::for_admin(options), facts_of(reloader), options.roots, log_line);
   asio::steady_timer timer(io);
   beat(timer, *guard);
   asio::signal_set signals(io, SIGTERM, SIGINT);
@@ -76,10 +122,12 @@ int serve(const loop::Options& options) {
     // The guard holds truncates until the last flush is through.
     broker.stop([&] {
       guard->disarm();
+      ::unlink(emergency.path().c_str());  // destructors do not run
       admin_server.stop();
       io.stop();
     });
   });
+  reload_on(hangup, reloader);
   log_line(1, "serving " + options.socket);
   if (options.session.break_something) log_line(2, "--break-something: guards are answered without recalling anybody");
   io.run();
@@ -91,14 +139,20 @@ int serve(const loop::Options& options) {
 
 int main(int argc, char** argv) {
   int status = 0;
-  const auto options = loop::parse(argc, argv, &status);
-  if (!options) return status;
-  if (options->check_only) return 0;
-  set_up_log(*options);
+  const auto line = config::parse_command_line(argc, argv, &status);
+  if (!line) return status;
+  const config::Loaded loaded = config::load(*line);
+  for (const auto& problem : loaded.problems) std::cerr << "mrleased: " << problem << "\n";
+  if (!loaded.settings) return 2;
+  if (line->check_only) {
+    std::cout << (loaded.settings->file.empty() ? "no configuration file" : loaded.settings->file) << ": fine\n";
+    return 0;
+  }
+  set_up_log(loaded.settings->options);
   std::signal(SIGPIPE, SIG_IGN);
   raise_descriptor_limit();
   try {
-    return serve(*options);
+    return serve(*line, *loaded.settings);
   } catch (const std::system_error& e) {
     log_line(3, e.what());
   }

@@ -28,6 +28,9 @@ class Broker {
   // The guard calls these; it is attached once, before the first session.
   guard::Listener listener(std::function<void(std::string)> failed);
   void attach(guard::Guard* guard) { guard_ = guard; }
+  // From now on (Arbiter::set_policy says what that means for breaks that run). Clients are told of new deadlines with
+  // each recall; userfaultfd and limits count for what is asked for afterwards.
+  void set_options(Options options);
   // A new client. Refused (closed) when the user has too many.
   void accept(Connection::Socket socket);
   // For shutdown: what RDMA wrote is brought to the files (bounded by the work deadline), clients are let go, then `done`.

@@ -56,9 +56,11 @@ Outcome Region::comply(RecallOrder& order) {
 Outcome Region::quiesce(const RecallOrder& order) {
   guard_.close();
   // The application's share ends before the recall's, so that there is time left to comply.
+  // Of this recall: the daemon may have been given another deadline since it told us its own (mrleasectl reload).
+  const std::uint32_t share_ms = order.recall.deadline_ms() / 4 * 3;
   auto until = order.deadline;
   if (context_.callback_deadline_ms() > 0) {
-    until = std::min(until, Clock::now() + std::chrono::milliseconds(context_.callback_deadline_ms()));
+    until = std::min(until, Clock::now() + std::chrono::milliseconds(std::min(context_.callback_deadline_ms(), share_ms)));
   }
   Outcome o = ask_application(order, until);
   if (!o.ok()) return o;

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/config/print.h"
+
+#include <sstream>
+
+#include "daemon/config/table.h"
+
+namespace mrlease::config {
+namespace {
+
+std::string default_of(const Row& row) {
+  const auto values = row.get(Options{});
+  return values.empty() || values.front().empty() ? "none" : values.front();
+}
+
+// '-' would be a hyphen, which cannot be copied into a shell.
+std::string roff(const std::string& text) {
+  std::string result;
+  for (const char c : text) result += c == '-' ? std::string("\\-") : c == '\\' ? std::string("\\\\") : std::string(1, c);
+  return result;
+}
+
+std::string man_value(const Row& row) {
+  std::string words;
+  for (const auto& w : row.words) words += (words.empty() ? "" : "|") + w;
+  if (row.type == Type::Word) return " " + words;
+  if (row.type == Type::Number) return " N";
+  return row.type == Type::Flag ? "" : " " + row.unit;
+}
+
+std::string toml_value(const Row& row) {
+  const auto values = row.get(Options{});
+  if (row.type == Type::Number || row.type == Type::Flag) return values.front();
+  if (row.type != Type::List) return "\"" + values.front() + "\"";
+  std::string list;
+  for (const auto& v : values) list += (list.empty() ? "\"" : ", \"") + v + "\"";
+  return "[" + list + "]";
+}
+
+// A comment, folded at 100 columns.
+void comment(std::ostream& out, const std::string& text) {
+  std::istringstream words(text);
+  std::string line = "#", word;
+  while (words >> word) {
+    if (line.size() + 1 + word.size() > 100) {
+      out << line << "\n";
+      line = "#";
+    }
+    line += " " + word;
+  }
+  out << line << "\n";
+}
+
+}  // namespace
+
+std::string man_options() {
+  std::ostringstream out;
+  std::string group;
+  for (const Row& row : table()) {
+    if (row.hidden) continue;
+    if (row.group != group) out << ".SS " << row.group << "\n";
+    group = row.group;
+    out << ".TP\n.B " << roff("--" + row.name + man_value(row)) << "\n" << roff(row.help) << "\n";
+    if (row.type == Type::Number) out << "Allowed: " << roff(allowed(row)) << ".\n";
+    if (row.type != Type::Flag) out << "Default: " << roff(default_of(row)) << ".\n";
+    if (row.reloadable) out << "A reload takes it over.\n";
+  }
+  return out.str();
+}
+
+std::string example_file() {
+  std::ostringstream out;
+  out << "# mrleased.toml: the configuration of mrleased(8). What stands here as a comment is the default.\n"
+         "# After a change: mrleased --check-config, then mrleasectl reload (or systemctl reload mrleased).\n";
+  std::string group;
+  for (const Row& row : table()) {
+    if (row.hidden) continue;
+    out << "\n";
+    if (row.group != group) out << "## " << row.group << "\n\n";
+    group = row.group;
+    comment(out, row.help);
+    comment(out, "Allowed: " + allowed(row) + "." + (row.reloadable ? "" : " A change needs a restart."));
+    out << "#" << row.name << " = " << toml_value(row) << "\n";
+  }
+  return out.str();
+}
+
+}  // namespace mrlease::config

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// mrleased.toml: judged as a whole, and read again while the daemon runs.
+#include <gmock/gmock.h>
+#include <poll.h>
+#include <sys/inotify.h>
+
+#include <fstream>
+
+#include "tests/integration/daemon/fixture.h"
+
+namespace mrlease::test {
+
+using std::chrono::milliseconds;
+using ::testing::HasSubstr;
+
+// A log file that somebody else writes.
+class Log {
+ public:
+  explicit Log(std::string path) : path_(std::move(path)), watch_(::inotify_init1(IN_CLOEXEC)) {
+    wire::Fd(::open(path_.c_str(), O_CREAT | O_WRONLY, 0644));
+    ::inotify_add_watch(watch_.get(), path_.c_str(), IN_MODIFY);
+  }
+  // All of it, when it tells `word` `times` times; else, after a while, nothing.
+  std::string until(const std::string& word, int times = 1) {
+    for (;;) {
+      std::ifstream in(path_);
+      const std::string text((std::istreambuf_iterator<char>(in)), {});
+      int found = 0;
+      for (std::size_t at = 0; (at = text.find(word, at)) != std::string::npos; ++at) ++found;
+      if (found >= times) return text;
+      pollfd p{watch_.get(), POLLIN, 0};
+      char events[4096];
+      if (::poll(&p, 1, 10000) <= 0 || ::read(watch_.get(), events, sizeof events) < 0) return {};
+    }
+  }
+
+ private:
+  std::string path_;
+  wire::Fd watch_;
+};
+
+class ConfigTest : public DaemonTest {
+ protected:
+  void SetUp() override {
+    DaemonTest::SetUp();
+    if (directory) file = directory->path("mrleased.toml");
+  }
+  void write(const std::string& text) { std::ofstream(file) << text; }
+  // mrleased with these options and no others; what it says goes to the file `log`.
+  static std::unique_ptr<Child> spawn(std::vector<std::string> words, const std::string& log) {
+    words.insert(words.begin(), MRLEASED_BINARY);
+    return std::make_unique<Child>([words, log]() mutable {
+      const int said = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+      ::dup2(said, 1);
+      ::dup2(said, 2);
+      std::vector<char*> argv;
+      for (auto& w : words) argv.push_back(w.data());
+      argv.push_back(nullptr);
+      ::execv(argv[0], argv.data());
+      return 127;
+    }, false);
+  }
+  // To its end; its exit status.
+  int run(std::vector<std::string> words) {
+    out = directory->path("out");
+    const int status = spawn(std::move(words), out)->wait();
+    std::ifstream in(out);
+    out.assign(std::istreambuf_iterator<char>(in), {});
+    return status;
+  }
+  // SIGHUP, then the log until it has told of `times` reloads.
+  std::string reload(int times = 1) {
+    Log log(directory->path("mrleased.log"));
+    ::kill(daemon->pid(), SIGHUP);
+    return log.until("reloaded: ", times);
+  }
+  std::uint32_t told_recall_deadline() { return WireClient(daemon->socket()).welcome().recall_deadline_ms(); }
+
+  std::string file, out;
+};
+
+TEST_F(ConfigTest, CheckConfigTellsEveryMistake) {
+  write("recal-deadline-ms = 5\nfence-deadline-ms = 5000\n\n  leases-max = \"many\"\n");
+  EXPECT_EQ(run({"--check-config", "--config", file}), 2);
+  EXPECT_THAT(out, HasSubstr(file + ":1:1: recal-deadline-ms: there is no such key; is recall-deadline-ms meant?"));
+  EXPECT_THAT(out, HasSubstr(file + ":2:1: fence-deadline-ms (5000 ms) must be shorter than recall-deadline-ms (2000 ms)"));
+  EXPECT_THAT(out, HasSubstr(file + ":4:16: leases-max: a string is not allowed: a whole number, 1 to 1000000"));
+  write("recall-deadline-ms = 1000\n");
+  EXPECT_EQ(run({"--check-config", "--config", file}), 0);
+  EXPECT_EQ(out, file + ": fine\n");
+  EXPECT_EQ(run({"--check-config", "--config", file, "--fence-deadline-ms", "1000"}), 2);
+  EXPECT_THAT(out, HasSubstr("fence-deadline-ms (1000 ms) must be shorter"));
+}
+
+TEST_F(ConfigTest, TheExampleIsAFineFile) {
+  ASSERT_EQ(run({"--example-config"}), 0);
+  write(out);
+  EXPECT_EQ(run({"--check-config", "--config", file}), 0) << out;
+}
+
+TEST_F(ConfigTest, AReloadTakesOverDeadlines) {
+  write("recall-deadline-ms = 1500\nlog-level = 'debug'\n");
+  start({"--config", file});
+  EXPECT_EQ(told_recall_deadline(), 1500u);
+  write("recall-deadline-ms = 1700\nuserfaultfd = 'never'\n");
+  const std::string log = reload();
+  EXPECT_THAT(log, HasSubstr("configuration reloaded: changed: userfaultfd, recall-deadline-ms"));
+  EXPECT_THAT(log, ::testing::Not(HasSubstr("log-level")));  // the command line of the fixture wins
+  EXPECT_EQ(told_recall_deadline(), 1700u);
+}
+
+TEST_F(ConfigTest, AReloadedDeadlineIsTheOneThatFences) {
+  write("recall-deadline-ms = 20000\n");
+  start({"--config", file});
+  client->lease(fd.get(), v1::BACKING_DIRECT, 0, kSize);
+  write("recall-deadline-ms = 300\nfence-deadline-ms = 100\n");
+  reload();
+  const auto begun = std::chrono::steady_clock::now();
+  auto other = truncate_by_other(0);
+  EXPECT_EQ(client->recall().frame.recall().deadline_ms(), 300u);
+  EXPECT_EQ(other->wait(), 0);  // nobody answers the recall
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(10));
+}
+
+TEST_F(ConfigTest, AFileWithAMistakeChangesNothingAndSaysWhy) {
+  write("recall-deadline-ms = 1500\n");
+  start({"--config", file});
+  write("recall-deadline-ms = 1700\nfence-deadline-ms = 1800\n");
+  std::string log = reload();
+  EXPECT_THAT(log, HasSubstr(file + ":2:1: fence-deadline-ms (1800 ms) must be shorter than recall-deadline-ms (1700 ms)"));
+  EXPECT_THAT(log, HasSubstr("not reloaded: nothing has changed"));
+  EXPECT_EQ(told_recall_deadline(), 1500u);
+  ::unlink(file.c_str());
+  log = reload(2);
+  EXPECT_THAT(log, HasSubstr("cannot read " + file));
+  EXPECT_EQ(told_recall_deadline(), 1500u);
+}
+
+// The fixture's daemon has its socket and root from the command line, which a file cannot change.
+TEST_F(ConfigTest, ARestartIsAskedForByName) {
+  const std::string socket = directory->path("from-file.sock"), log = directory->path("from-file.log");
+  const std::string begin = "socket = '" + socket + "'\nlog-level = 'debug'\n";
+  write(begin + "root = ['" + directory->path() + "']\n");
+  auto program = spawn({"--config", file}, log);
+  Log lines(log);
+  ASSERT_NE(lines.until("serving " + socket), "");
+  write("socket = '/elsewhere.sock'\nlog-level = 'info'\n");
+  program->kill(SIGHUP);
+  const std::string said = lines.until("reloaded: ");
+  EXPECT_THAT(said, HasSubstr("needs a restart: socket, root\n"));
+  EXPECT_THAT(said, HasSubstr("reloaded: changed: log-level"));
+  EXPECT_NO_THROW(WireClient{socket});
+  program->kill(SIGTERM);
+  EXPECT_EQ(program->wait(), 0);
+}
+
+}  // namespace mrlease::test

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/config/settings.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+
+namespace mrlease::config {
+
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+class SettingsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = ::testing::TempDir() + "mrlease-config-XXXXXX";
+    directory = ::mkdtemp(pattern.data());
+    line.file = directory + "/mrleased.toml";
+  }
+  void TearDown() override {
+    ::unlink(line.file.c_str());
+    ::rmdir(directory.c_str());
+  }
+  void write(const std::string& text) { std::ofstream(line.file) << text; }
+
+  std::string directory;
+  CommandLine line;
+};
+
+TEST_F(SettingsTest, TheCommandLineWinsOverTheFileOverTheDefault) {
+  write("recall-deadline-ms = 1000\nfence-deadline-ms = 300\n");
+  line.values["recall-deadline-ms"] = {"900"};
+  const Loaded loaded = load(line);
+  ASSERT_TRUE(loaded.settings);
+  EXPECT_EQ(loaded.settings->options.session.policy.recall_deadline, 900u);
+  EXPECT_EQ(loaded.settings->options.session.policy.fence_deadline, 300u);
+  EXPECT_EQ(loaded.settings->options.session.policy.passing_bound, core::Policy{}.passing_bound);
+  EXPECT_EQ(loaded.settings->sources.at("recall-deadline-ms"), Source::CommandLine);
+  EXPECT_EQ(loaded.settings->sources.at("fence-deadline-ms"), Source::File);
+  EXPECT_EQ(loaded.settings->sources.at("socket"), Source::Default);
+  EXPECT_EQ(loaded.settings->file, line.file);
+}
+
+TEST_F(SettingsTest, EveryProblemIsToldInTheOrderOfTheFile) {
+  write("nonsense = 1\nfence-deadline-ms = 3000\nsessions-max = 0\n");
+  EXPECT_THAT(load(line).problems,
+              ElementsAre(StartsWith(line.file + ":1:1: nonsense: "),
+                          line.file + ":2:1: fence-deadline-ms (3000 ms) must be shorter than recall-deadline-ms (2000 ms)",
+                          line.file + ":3:16: sessions-max: '0' is not allowed: 1 to 100000"));
+  EXPECT_FALSE(load(line).settings);
+}
+
+TEST_F(SettingsTest, AFileThatWasAskedForMustBeReadable) {
+  EXPECT_THAT(load(line).problems, ElementsAre(EndsWith("mrleased.toml: No such file or directory")));
+  ASSERT_EQ(::mkfifo(line.file.c_str(), 0600), 0);  // would keep a reader waiting
+  EXPECT_THAT(load(line).problems, ElementsAre(EndsWith("it is not a regular file")));
+}
+
+TEST_F(SettingsTest, TheCommandLineIsJudgedToo) {
+  write("");
+  line.values["recall-deadline-ms"] = {"5"};
+  line.values["socket"] = {"/a", "/b"};
+  EXPECT_THAT(load(line).problems, ElementsAre("--recall-deadline-ms: '5' is not allowed: 10 to 600000 ms",
+                                               "--socket: given more than once"));
+}
+
+TEST_F(SettingsTest, AReloadTakesOverWhatMayChangeAndNamesTheRest) {
+  write("recall-deadline-ms = 1000\nsocket = '/a'\n");
+  Settings current = *load(line).settings;
+  write("on-timeout = 'kill'\nsocket = '/b'\nroot = '/srv'\n");
+  const Difference d = take_over(*load(line).settings, &current);
+  EXPECT_THAT(d.changed, ElementsAre("recall-deadline-ms", "on-timeout"));
+  EXPECT_THAT(d.needs_restart, ElementsAre("socket", "root"));
+  EXPECT_EQ(current.options.session.policy.recall_deadline, core::Policy{}.recall_deadline);
+  EXPECT_EQ(current.sources.at("recall-deadline-ms"), Source::Default);
+  EXPECT_EQ(current.options.session.policy.on_timeout, core::OnTimeout::Kill);
+  EXPECT_EQ(current.options.socket, "/a");
+}
+
+TEST_F(SettingsTest, TheAdminSocketStandsBesideTheClients) {
+  Options options;
+  EXPECT_EQ(for_admin(options).socket, "/run/mrlease/admin.sock");
+  options.socket = "/elsewhere/clients.sock";
+  EXPECT_EQ(for_admin(options).socket, "/elsewhere/admin.sock");
+  options.admin.socket = "none";
+  EXPECT_EQ(for_admin(options).socket, "none");
+  EXPECT_TRUE(for_admin(options).healthy);
+  options.session.break_something = true;
+  EXPECT_FALSE(for_admin(options).healthy);
+}
+
+TEST_F(SettingsTest, ZeroBouncePagesMeansHalfOfTheMemory) {
+  EXPECT_GT(for_session(Options{}).bounce_bytes_max, 1u << 20);
+  Options options;
+  options.session.bounce_bytes_max = 4096;
+  EXPECT_EQ(for_session(options).bounce_bytes_max, 4096u);
+}
+
+}  // namespace mrlease::config
