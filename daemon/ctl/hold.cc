@@ -119,6 +119,7 @@ class Hold {
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (::getppid() != parent) ::_exit(1);
     ::pthread_sigmask(SIG_SETMASK, &signals_.before(), nullptr);
+    ::signal(SIGPIPE, SIG_DFL);  // main() ignores it, which an exec would hand on
     ::execvp(argv[0], argv.data());
     const int error = errno;
     ::dprintf(2, "mrleasectl: cannot run %s: %s\n", argv[0], std::strerror(error));

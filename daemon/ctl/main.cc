@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // mrleasectl: the administrator's command.
+#include <grpc/support/log.h>
+
 #include <csignal>
-#include <cstdlib>
 #include <iostream>
 
 #include "daemon/ctl/format.h"
@@ -51,7 +52,7 @@ int chosen(Program& p, const std::string& timeout) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
-  ::setenv("GRPC_VERBOSITY", "NONE", 0);  // it logs on stderr what we say ourselves
+  gpr_set_log_function([](gpr_log_func_args*) {});  // it logs on stderr what we say ourselves
   Program p;
   std::string timeout;
   add_common(p, &timeout);

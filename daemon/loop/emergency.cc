@@ -18,7 +18,11 @@ namespace {
 
 [[noreturn]] void fail(const std::string& what) { throw std::system_error(errno, std::generic_category(), what); }
 
-// The clients' socket is taken before this one: nobody serves this path any more.
+bool somebody_listens(const sockaddr_un& address) {
+  const sys::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+}
+
 sys::Fd listen_on(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -27,6 +31,10 @@ sys::Fd listen_on(const std::string& path) {
     fail("the socket's path is longer than 107 bytes: " + path);
   }
   std::memcpy(address.sun_path, path.c_str(), path.size());
+  if (somebody_listens(address)) {
+    errno = EADDRINUSE;
+    fail("another mrleased serves " + path + "; give this one's --socket another directory");
+  }
   ::unlink(path.c_str());
   sys::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd || ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) fail("cannot create the socket " + path);

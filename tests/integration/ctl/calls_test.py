@@ -2,8 +2,10 @@
 """Every call of mrleasectl, its exit status, and its two outputs."""
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 
 import host
 
@@ -116,6 +118,37 @@ class Calls(host.HostTest):
         self.assertIn("odp_transparent", completed("leases", "--backing", ""))
         self.assertEqual(completed("watch", "--type", "break_d"), ["break_done"])
         self.assertIn("thaw", completed(""))
+
+
+class OverTcp(host.HostTest):
+    def setUp(self):
+        self.certificates = tempfile.mkdtemp(prefix="mrlease-certs-")
+        self.addCleanup(shutil.rmtree, self.certificates)
+        self.openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test ca", "-days", "2")
+        for name in ("server", "client"):
+            self.openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", name + ".key", "-out", name + ".csr", "-subj", "/CN=" + name)
+            with open(self.file("extensions"), "w", encoding="ascii") as f:
+                f.write("subjectAltName=IP:127.0.0.1\n")
+            self.openssl("x509", "-req", "-in", name + ".csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", name + ".pem",
+                         "-days", "2", "-extfile", "extensions")
+        self.options = ["--admin-listen", "127.0.0.1:0", "--admin-tls-cert", self.file("server.pem"), "--admin-tls-key", self.file("server.key"),
+                        "--admin-tls-client-ca", self.file("ca.pem")]
+        super().setUp()
+        self.address = self.daemon.err.wait("(mutual TLS)").split("serving ")[1].split()[0]
+
+    def file(self, name):
+        return os.path.join(self.certificates, name)
+
+    def openssl(self, *words):
+        subprocess.run(["openssl", *words], cwd=self.certificates, check=True, capture_output=True)
+
+    def test_certificates_decide(self):
+        right = ["--ca", self.file("ca.pem"), "--certificate", self.file("client.pem"), "--key", self.file("client.key")]
+        self.assertEqual(self.ctl(*right, "leases"), "no leases\n")
+        self.assertIn("wants certificates", self.ctl("leases", expect=2))
+        self.assertIn("cannot read", self.ctl(*right[:4], "--key", self.file("none"), "leases", expect=2))
+        self.openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "other.key", "-out", "other.pem", "-subj", "/CN=other", "-days", "2")
+        self.ctl("--ca", self.file("ca.pem"), "--certificate", self.file("other.pem"), "--key", self.file("other.key"), "leases", expect=3)
 
 
 class Reload(host.HostTest):

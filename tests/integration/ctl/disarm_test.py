@@ -52,6 +52,13 @@ class Disarm(host.HostTest):
         self.assertNotIn("fenced", "\n".join(self.daemon.err.lines))
         self.assertEqual(self.ctl("leases").count("active"), 1)
 
+    def test_anothers_socket_is_left_alone(self):
+        second = host.Process([host.MRLEASED, "--socket", self.directory + "/second.sock"])
+        self.addCleanup(second.stop)
+        self.assertEqual(second.wait(), 1)
+        second.err.wait("another mrleased serves " + self.directory + "/disarm.sock")
+        self.disarm()
+
     def test_root_only(self):
         done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", host.MRLEASECTL, "disarm",
                                "--disarm-socket", self.directory + "/disarm.sock"], capture_output=True, text=True, check=False)

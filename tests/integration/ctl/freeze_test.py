@@ -51,6 +51,13 @@ class Freeze(host.HostTest):
         self.ctl("freeze", self.directory + "/none", "--", "true", expect=1)
         self.expect_thawed()
 
+    def test_the_command_has_its_own_world(self):
+        # Our connection in its hands would keep the freeze alive after us.
+        self.assertNotIn("socket:", self.ctl("freeze", self.path, "--", "ls", "-l", "/proc/self/fd"))
+        ignored = self.ctl("freeze", self.path, "--", "grep", "-E", "SigBlk|SigIgn", "/proc/self/status")
+        self.assertEqual([int(line.split()[1], 16) for line in ignored.splitlines()], [0, 0])
+        self.assertNotIn("GRPC_VERBOSITY", self.ctl("freeze", self.path, "--", "env"))
+
     def test_a_foreign_truncate_waits_for_the_commands_end(self):
         hold = self.ctl_process("freeze", self.path, "--", "cat")
         hold.err.wait("stands still")
