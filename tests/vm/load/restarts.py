@@ -65,7 +65,7 @@ def main():
     row.start_peers = start_then_kill
     result = row.run()
     show = ("name", "backing", "guard", "ops", "errors", "lost", "torn", "not_durable", "truncates", "freezes",
-            "foreign_ops", "foreign_wait_ms_max", "stall_ms_max", "keys_same", "events", "seconds")
+            "unsettled", "first", "foreign_ops", "foreign_wait_ms_max", "stall_ms_max", "keys_same", "events", "seconds")
     print("row " + " ".join(f"{k}={result[k]}" for k in show), flush=True)
     print(f"kills={killer.done} restarts={shown('NRestarts')} state={shown('ActiveState')}", flush=True)
     bad = list(result["problems"])
