@@ -49,6 +49,7 @@ struct FreezeRecord {        // one that holds
   static constexpr std::size_t kSize = 128, kMax = 65536;
   std::uint64_t id = 0, session = 0, device = 0, inode = 0, begin = 0, end = 0;
   std::uint64_t until = 0;
+  std::uint64_t request = 0, unsettled = 0;
 };
 
 }  // namespace mrlease::keep

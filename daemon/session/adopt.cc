@@ -84,13 +84,15 @@ void Broker::adopt_session(keep::Slot slot, const keep::SessionRecord& r) {
 void Broker::lost(keep::Slot slot, const keep::LeaseRecord& r, const std::string& why) {
   log_(3, "lease " + std::to_string(r.id) + " is lost: " + why);
   kept_.state->leases.clear(slot);
-  if (Session* s = find_session(r.session)) {
-    // Its device may still reach the file, and nothing is left to fence it by.
-    fence::Order order;
-    order.pidfd = s->pidfd;
-    order.kill_at_once = r.fenced == 0;
-    if (order.kill_at_once) fence::run(order, [](fence::Result) {});
-  }
+  bool has_mrs = false;
+  kept_.state->mrs.each([&](keep::Slot, const keep::MrRecord& mr) { has_mrs = has_mrs || mr.lease == r.id; });
+  const Session* s = find_session(r.session);
+  if (s == nullptr || !has_mrs) return;
+  // Its device may still reach the file, and nothing is left to fence it by.
+  fence::Order order;
+  order.pidfd = s->pidfd;
+  order.kill_at_once = true;
+  fence::run(order, [](fence::Result) {});
 }
 
 void Broker::adopt_lease(keep::Slot slot, const keep::LeaseRecord& r) {
@@ -221,6 +223,8 @@ void Broker::adopt_freeze(keep::Slot slot, const keep::FreezeRecord& r) {
   }
   ApiBreak& b = api_breaks_[r.id];
   b.session = r.session;
+  b.request = r.request;
+  b.unsettled = r.unsettled;
   b.kind = core::BreakKind::Freeze;
   b.file = file;
   b.extent = {r.begin, r.end};

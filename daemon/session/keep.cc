@@ -190,6 +190,8 @@ void Broker::keep_freeze(core::BreakId id, ApiBreak& b) {
   keep::FreezeRecord r;
   r.id = id;
   r.session = b.session;
+  r.request = b.request;
+  r.unsettled = b.unsettled;
   r.device = b.file.device;
   r.inode = b.file.inode;
   r.begin = b.extent.begin;

@@ -315,6 +315,16 @@ void Broker::on_resumed(Session& s, const Frame& f) {
   const auto seen = std::exchange(s.seen, {});
   for (const std::uint64_t waiting : f.resumed().waiting()) {
     if (seen.count(waiting) != 0) continue;
+    const auto frozen = std::find_if(api_breaks_.begin(), api_breaks_.end(), [&](const auto& b) {
+      return b.second.session == s.id && b.second.request == waiting && b.second.kind == core::BreakKind::Freeze;
+    });
+    if (frozen != api_breaks_.end()) {  // it holds, and only the answer was lost
+      Frame answer;
+      answer.mutable_frozen()->set_freeze(frozen->first);
+      answer.mutable_frozen()->set_unsettled_pages(frozen->second.unsettled);
+      reply(s, waiting, std::move(answer));
+      continue;
+    }
     // A lease of which the client never heard is nobody's.
     const std::set<core::LeaseId> ids = s.leases;
     for (const core::LeaseId id : ids)

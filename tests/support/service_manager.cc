@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -164,6 +165,15 @@ void ServiceManager::kill(int number) {
   ::kill(pid_, number);
   ::waitpid(pid_, nullptr, 0);
   pid_ = -1;
+  // What it has said before its end counts: systemd reads that before it looks for children that have ended.
+  static std::atomic<int> barriers{0};
+  const std::string barrier = "X_BARRIER=" + std::to_string(++barriers);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, notify_path_.c_str(), sizeof address.sun_path - 1);
+  const wire::Fd from(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ::sendto(from.get(), barrier.data(), barrier.size(), 0, reinterpret_cast<sockaddr*>(&address), sizeof address);
+  wait_for(barrier);
 }
 
 // Each in a thread of its own, as systemd does (asynchronous_close()): the close of a fanotify group waits for tasks that

@@ -161,7 +161,10 @@ TEST_F(KeptTest, AFreezeHoldsOverTheRestart) {
   const auto frozen = client->next();
   ASSERT_TRUE(frozen && frozen->frame.reply_to() == request && frozen->frame.has_frozen());
   replace_daemon();
-  resume();
+  resume({request});  // as if the answer had been lost: it is given again
+  const auto again = client->next();
+  ASSERT_TRUE(again && again->frame.reply_to() == request && again->frame.has_frozen());
+  EXPECT_EQ(again->frame.frozen().freeze(), frozen->frame.frozen().freeze());
   auto other = foreign([](const char* p) {
     const int g = ::open(p, O_RDWR);
     return ::pwrite(g, "w", 1, 0) == 1 ? 0 : errno;
