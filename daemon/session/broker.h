@@ -35,8 +35,8 @@ class Broker {
   void accept(Connection::Socket socket);
   // For shutdown: what RDMA wrote is brought to the files (bounded by the work deadline), clients are let go, then `done`.
   void stop(std::function<void()> done);
-  // New limits and deadlines, for what begins from now on.
-  void reconfigure(const Options& options);
+
+  Chronicle& chronicle() { return chronicle_; }
 
  private:
   friend class AdminView;  // admin_view.h: what administrators see and ask for
