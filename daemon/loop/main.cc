@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <iostream>
@@ -118,8 +119,10 @@ int serve(const config::CommandLine& line, const config::Settings& settings, std
   log_line(1, "guard: " + guard->describe());
   loop::Listener listener(io, options.socket, [&](session::Connection::Socket s) { broker.accept(std::move(s)); },
                           take(inherited, "mrleased.socket"));
+  std::atomic<admin::Server*> told{nullptr};
   loop::Emergency emergency(options.socket, [&] {
     guard->disarm();
+    if (admin::Server* server = told) server->guard_gone();
     log_line(3, "disarmed by mrleasectl: leases are no longer protected; restart mrleased to arm again");
   });
   loop::Reloader reloader(io, line, settings, [&](const config::Options& fresh, const config::Difference& difference) {
@@ -128,6 +131,7 @@ int serve(const config::CommandLine& line, const config::Settings& settings, std
     broker.chronicle().note(session::happening::ConfigReloaded{difference.changed, difference.needs_restart});
   }, log_line);
   admin::Server admin_server(io, broker, config::for_admin(options), facts_of(reloader), options.roots, log_line);
+  told = &admin_server;
   asio::steady_timer timer(io);
   beat(timer, *guard, beat_interval());
   asio::signal_set signals(io, SIGTERM, SIGINT);
