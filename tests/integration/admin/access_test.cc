@@ -196,4 +196,18 @@ TEST_F(AdminAccess, HealthIsRefusedWhereTheGuardRecallsNobody) {
   EXPECT_EQ(raw_call(channel, "/grpc.health.v1.Health/Check", ""), std::string("\x08\x02"));
 }
 
+TEST_F(AdminAccess, HealthIsRefusedAfterAnEmergencyDisarm) {
+  serve();
+  const auto channel = connect("unix:" + directory->path("admin.sock"), grpc::InsecureChannelCredentials());
+  EXPECT_EQ(raw_call(channel, "/grpc.health.v1.Health/Check", ""), std::string("\x08\x01"));
+  sockaddr_un to{};
+  to.sun_family = AF_UNIX;
+  std::strcpy(to.sun_path, directory->path("disarm.sock").c_str());
+  const wire::Fd s(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::connect(s.get(), reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
+  char byte;
+  while (::read(s.get(), &byte, 1) > 0) continue;  // until it is through
+  EXPECT_EQ(raw_call(channel, "/grpc.health.v1.Health/Check", ""), std::string("\x08\x02"));
+}
+
 }  // namespace mrlease::test
