@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <iostream>
@@ -19,7 +20,6 @@
 #include "daemon/loop/listener.h"
 #include "daemon/loop/office.h"
 #include "daemon/loop/reloader.h"
-#include "daemon/session/admin_view.h"
 #include "daemon/session/broker.h"
 
 namespace {
@@ -116,17 +116,19 @@ int serve(const config::CommandLine& line, const config::Settings& settings, kee
   loop::Listener listener(io, options.socket, [&](session::Connection::Socket s) { broker.accept(std::move(s)); },
                           office.listener());
   office.keep_listener(listener.fd());
+  std::atomic<admin::Server*> told{nullptr};
   loop::Emergency emergency(options.socket, [&] {
     guard->disarm();
+    if (admin::Server* server = told) server->guard_gone();
     log_line(3, "disarmed by mrleasectl: leases are no longer protected; restart mrleased to arm again");
   });
-  session::AdminView view(broker);
   loop::Reloader reloader(io, line, settings, [&](const config::Options& fresh, const config::Difference& difference) {
     spdlog::set_level(spdlog::level::from_str(fresh.log_level));
     if (!difference.changed.empty()) broker.reconfigure(config::for_session(fresh));
-    view.chronicle().note(session::happening::ConfigReloaded{difference.changed, difference.needs_restart});
+    broker.chronicle().note(session::happening::ConfigReloaded{difference.changed, difference.needs_restart});
   }, log_line);
   admin::Server admin_server(io, broker, config::for_admin(options), facts_of(reloader), options.roots, log_line);
+  told = &admin_server;
   asio::steady_timer timer(io);
   beat(timer, *guard, beat_interval());
   asio::signal_set signals(io, SIGTERM, SIGINT);

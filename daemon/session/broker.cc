@@ -230,11 +230,6 @@ std::string Broker::path_of(const core::FileKey& file) const {
   return n < 0 ? std::string() : std::string(path.data(), static_cast<std::size_t>(n));
 }
 
-void Broker::reconfigure(const Options& options) {
-  options_ = options;
-  arbiter_.set_policy(options_.policy);
-}
-
 std::uint64_t Broker::charged(uid_t uid) const {
   std::uint64_t n = 0;
   for (const auto& [id, s] : sessions_)

@@ -43,6 +43,8 @@ class Broker {
   // For shutdown: what RDMA wrote is brought to the files (bounded by the work deadline), clients are let go, then `done`.
   void stop(std::function<void()> done);
 
+  Chronicle& chronicle() { return chronicle_; }
+
  private:
   friend class AdminView;  // admin_view.h: what administrators see and ask for
   struct FileEntry {
