@@ -27,6 +27,7 @@ struct ForeignOp {
   core::Extent extent;         // what it touches; Truncate: [new_size, end)
   std::uint64_t new_size = 0;  // Truncate: as asked for; 0 when it cannot be told
   int tid = 0;                 // 0: not known (lease guard)
+  bool unknown = false;        // nothing is known of it but that it may be there: a predecessor was killed at a bad moment
   std::string what;            // for people: "ftruncate by 1234 (cp)"
 };
 

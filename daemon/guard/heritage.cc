@@ -104,6 +104,7 @@ void GuardCore::begin_unknown(std::vector<Orphan> known) {
     ForeignOp op;
     op.file = key;
     op.kind = core::BreakKind::Truncate;
+    op.unknown = true;
     op.what = "an operation that the predecessor had read and not noted, if there is one";
     ++unknown->unanswered;
     unknown->ids.push_back(ledger_.hold(std::move(op), TaskView{}, [this, unknown, let_go](int deny) {

@@ -158,6 +158,8 @@ class Broker {
   void adopt_freeze(keep::Slot slot, const keep::FreezeRecord& r);
   void adopt_breaks(const std::vector<core::FileKey>& changing);
   void adopt_file_breaks(const core::FileKey& file);
+  bool all_frozen(const core::FileKey& file) const;
+  void thaw_file(const core::FileKey& file);
   void lost(keep::Slot slot, const keep::LeaseRecord& r, const std::string& why);
 
   // --- broker.cc: sessions and the rest ---

@@ -56,6 +56,11 @@ class KeptTest : public DaemonTest {
     if (waiting.empty()) f.mutable_resumed();
     client->send(std::move(f));
   }
+  // daemon/guard/journal.cc, Layout::reading.
+  void pretend_it_was_reading() {
+    const std::uint32_t yes = 1;
+    ASSERT_EQ(::pwrite(manager->kept("journal"), &yes, sizeof yes, 8), static_cast<ssize_t>(sizeof yes));
+  }
   // In a process of its own, as nobody, with nothing of what the manager keeps.
   std::unique_ptr<Child> foreign(std::function<int(const char*)> body) {
     return std::make_unique<Child>([body, p = path] {

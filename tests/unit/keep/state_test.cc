@@ -87,6 +87,8 @@ TEST_F(StateTest, AnotherLayoutIsRefused) {
 // A record is whole or not there, whenever its writer is killed.
 TEST_F(StateTest, AKillLeavesNoHalfRecord) {
   for (int round = 0; round < 30; round++) {
+    volatile auto* starts = &static_cast<State::Head*>(memory)->starts;
+    const std::uint64_t before = *starts;
     const pid_t writer = ::fork();
     if (writer == 0) {
       State state(memory);
@@ -98,8 +100,7 @@ TEST_F(StateTest, AKillLeavesNoHalfRecord) {
         if (i % 3000 == 0) state.mrs.each([&](Slot s, MrRecord&) { state.mrs.clear(s); });
       }
     }
-    volatile auto* starts = &static_cast<State::Head*>(memory)->starts;
-    for (const std::uint64_t before = *starts; *starts == before;) {
+    while (*starts == before) {
     }
     ::usleep(static_cast<useconds_t>(500 + round * 37));  // not to wait for anything: the moment of the kill
     ::kill(writer, SIGKILL);

@@ -3,7 +3,7 @@
 # into leased files.
 # kernels: 7.3
 # init: systemd
-# limit: 500
+# limit: 600
 . "$(dirname "$0")/case.inc"
 fail() { echo "NOT OK: $*"; journalctl -u mrleased --no-pager -n 40 2>/dev/null; exit 1; }
 
@@ -14,14 +14,15 @@ mkdir -p "$(dirname "$options")"
 echo 'MRLEASED_OPTIONS=--root /mnt/e --log-level info --freeze-conflict wait' > "$options"
 systemd-tmpfiles --create mrlease.conf; systemctl daemon-reload
 
-kills=20; [ -z "${MRLEASE_FULL:-}" ] || kills=200
+kills=10; [ -z "${MRLEASE_FULL:-}" ] || kills=100
+cycles=$((kills * 5 / 4))
 chaos() {
   local name=$1 backing=$2; shift 2
   RECV_NS=$RECV_NS SEND_NS=$SEND_NS python3 -B "$cases/../load/restarts.py" --kills "$kills" --name "$name" \
     --backing "$backing" --bin "$MRLEASE_BUILD/tests/vm/load" --daemon none --out /dev/null "$@" || fail "$name"
 }
-chaos kept-odp odp --quirk --cycles 25
-chaos kept-bounce bounce --cycles 25
+chaos kept-odp odp --quirk --cycles "$cycles"
+chaos kept-bounce bounce --cycles "$cycles"
 
 # What is left with systemd when nobody has a lease: the groups, the state, the journal, a store for the next.
 systemctl is-active mrleased > /dev/null || fail "it does not run"

@@ -67,6 +67,7 @@ def main():
     show = ("name", "backing", "guard", "ops", "errors", "lost", "torn", "not_durable", "truncates", "freezes",
             "unsettled", "first", "foreign_ops", "foreign_wait_ms_max", "stall_ms_max", "keys_same", "events", "seconds")
     print("row " + " ".join(f"{k}={result[k]}" for k in show), flush=True)
+    print(f"waits={result['foreign_wait_ms_by']}", flush=True)
     print(f"kills={killer.done} restarts={shown('NRestarts')} state={shown('ActiveState')}", flush=True)
     bad = list(result["problems"])
     bad += [f"{k} is {result[k]}" for k in ("errors", "lost", "torn", "not_durable", "foreign_errors") if result[k]]
