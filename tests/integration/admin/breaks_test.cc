@@ -166,7 +166,7 @@ TEST_F(AdminBreaks, RevokeTakesOneLeaseAndLeavesItsNeighbour) {
 }
 
 TEST_F(AdminBreaks, RevokeOfAFileFencesWhoDoesNotComply) {
-  serve({"--recall-deadline-ms", "300", "--fence-deadline-ms", "200"});
+  serve({"--recall-deadline-ms", "1500", "--fence-deadline-ms", "1000"});
   lease(v1::BACKING_ODP_TRANSPARENT, 0, 4096);
   lease(v1::BACKING_ODP_TRANSPARENT, 4096, 4096);
   adm::RevokeRequest request;
