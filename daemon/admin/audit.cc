@@ -10,9 +10,9 @@ namespace {
 namespace happening = session::happening;
 using std::to_string;
 
-// Made once with `systemd-id128 new`; what they mean is in daemon/admin/README.md.
-constexpr const char* kBreakDone = "5e0f6a1c7d9b4c52a3c7b1b6d4f80e11";
-constexpr const char* kLeaseFenced = "c2a94d3f86e04b7b9f15d0a87e63b252";
+// Random, as systemd-id128(1) makes them, and never changed; listed in daemon/admin/README.md.
+constexpr const char* kBreakDone = "1f1fd649fdba480482f3fc0297bc688e";
+constexpr const char* kLeaseFenced = "a99f9482f49e466185f1ea5df9883398";
 
 std::string microseconds(session::Span span) {
   return to_string(std::chrono::duration_cast<std::chrono::microseconds>(span).count());

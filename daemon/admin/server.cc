@@ -85,11 +85,12 @@ void Server::expose(const Options& options) {
               std::to_string(exposer_->GetListeningPorts().front()) + "/metrics");
 }
 
+void Server::guard_gone() {
+  if (server_) server_->GetHealthCheckService()->SetServingStatus(false);  // of every name
+}
+
 void Server::stop() {
-  if (server_) {
-    auto* health = server_->GetHealthCheckService();
-    health->SetServingStatus(false);
-  }
+  guard_gone();
   service_.stop();
   view_.chronicle().flush();
   view_.chronicle().tell({});

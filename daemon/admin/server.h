@@ -30,6 +30,8 @@ class Server {
   Server(asio::io_context& loop, session::Broker& broker, const Options& options, Configuration configuration,
          std::vector<std::string> roots, Log log);
   ~Server();
+  // Nothing is held any more: health is NOT_SERVING. Thread-safe.
+  void guard_gone();
   // Ends every call, and the audit log is complete. Then nobody is listened to any more.
   void stop();
 

@@ -60,7 +60,9 @@ void Arbiter::State::advance() {
   } while (timers.earliest() <= now && timers.earliest() != kNever);
 }
 
-Arbiter::Arbiter(Policy policy) : state_(std::make_unique<State>(std::move(policy))) {}
+Arbiter::Arbiter(Policy policy, RecallId last_recall) : state_(std::make_unique<State>(std::move(policy))) {
+  state_->last_recall = last_recall;
+}
 Arbiter::~Arbiter() = default;
 
 Effects Arbiter::step(const Event& event, Time now) {
@@ -75,7 +77,9 @@ Effects Arbiter::step(const Event& event, Time now) {
                    [&](const event::RecallAnswered& e) { s.recall_answered(e); },
                    [&](const event::WorkDone& e) { s.work_done(e); },
                    [&](const event::FenceDone& e) { s.fence_done(e); },
-                   [&](const event::OperationLeft& e) { s.operation_left(e); }, [](const event::Tick&) {}},
+                   [&](const event::OperationLeft& e) { s.operation_left(e); },
+                   [&](const event::AdoptLease& e) { s.adopt_lease(e); },
+                   [&](const event::AdoptBreak& e) { s.adopt_break(e); }, [](const event::Tick&) {}},
              event);
   s.advance();
   s.done.clear();

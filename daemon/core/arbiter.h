@@ -17,7 +17,8 @@ struct Needs {
 // Not thread-safe: one thread steps it.
 class Arbiter {
  public:
-  explicit Arbiter(Policy policy);
+  // last_recall: of a predecessor, whose recalls may still be answered: no number is used twice.
+  explicit Arbiter(Policy policy, RecallId last_recall = 0);
   ~Arbiter();
 
   // Apply an event at `now`, together with every deadline that has passed by then. Time must not go back.

@@ -32,13 +32,23 @@ struct WorkDone { WorkId work; int code; };                   // code: 0 or errn
 struct FenceDone { LeaseId lease; bool ok; };                 // ok false: the client was killed
 // The foreign operation has left (or failed); file_size: by fstat, now.
 struct OperationLeft { BreakId id; std::uint64_t file_size; };
+// For the successor of an arbiter that has gone, before anything else, with the same ids. A lease that was granted:
+struct AdoptLease { Lease lease; };
+// A break whose first half is done: these leases are out of its way (what of each, is the extent) and get back what they can
+// have. A Freeze with a hold left goes on holding, else it is thawed at once; an operation must have left, file_size: by
+// fstat. Never answered (it was); ends by effect::BreakDone, a Freeze by effect::Thawed as well.
+struct AdoptBreak {
+  struct Part { LeaseId lease; Extent extent; };
+  BreakId id; FileKey file; BreakKind kind; Extent extent; std::uint64_t file_size; Time hold; SessionId owner;
+  std::vector<Part> parts;
+};
 // Passing overran its bound and the operation is still inside.
 struct Tick {};
 }  // namespace event
 
 using Event = std::variant<event::RequestLease, event::ReleaseLease, event::ExtendLease, event::SessionGone,
                            event::RequestBreak, event::Thaw, event::RecallAnswered, event::WorkDone, event::FenceDone,
-                           event::OperationLeft, event::Tick>;
+                           event::OperationLeft, event::AdoptLease, event::AdoptBreak, event::Tick>;
 
 namespace effect {
 struct Granted { RequestId request; LeaseId lease; };

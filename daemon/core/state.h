@@ -11,6 +11,7 @@
 //   fencing    force, and denial instead of force
 //   endings    release, revoke, a session that goes
 //   grants     new leases and growing ones
+//   adopt      what a predecessor left
 // A handler never runs the queue itself: it marks the file, and settle() runs what is marked once the handler is
 // through. So nothing recurses from the end of one break into the start of the next, and a Break& stays valid through a handler
 // (breaks that are done are kept until the step ends).
@@ -183,6 +184,10 @@ struct Arbiter::State {
   bool try_extend(const event::ExtendLease& ask);
   void serve_waiting(const FileKey& file);
   void drop_waiting(SessionId session);
+
+  // adopt.cc
+  void adopt_lease(const event::AdoptLease& e);
+  void adopt_break(const event::AdoptBreak& e);
 };
 
 }  // namespace mrlease::core

@@ -62,8 +62,8 @@ class Guard {
   virtual void publish(const core::FileKey& file, const core::Needs& needs) = 0;
   // Allow (errno 0) or deny a held operation. When `watch_leaving`, listener.left follows.
   virtual void answer(core::BreakId id, int deny_errno, bool watch_leaving) = 0;
-  // The main loop lives (dead-man timer).
-  virtual void heartbeat() = 0;
+  // The main loop lives (dead-man timer). False: the guard's thread has not answered for longer than the dead man's time.
+  virtual bool heartbeat() = 0;
   // Let everything go, forget all marks; for shutdown and the emergency.
   virtual void disarm() = 0;
 };

@@ -20,12 +20,9 @@
 namespace mrlease::guard {
 namespace {
 
-// The dead-man timer is looked at so often at least, while something is held.
-constexpr std::chrono::milliseconds kDeadManStep{100};
-
-// After something was held, notices do not wake the guard for so long: the FAN_MODIFY of an operation that was just
-// answered would, perhaps on the CPU of the task that is still inside it. They are read with the next event, or look at a task.
-constexpr std::chrono::milliseconds kQuiet{2};
+// While files are watched the guard wakes up so often at least: for the dead man, and for notices that it has not been
+// waiting for. One timer that goes on by itself: setting one costs whoever was just held (8 us in a virtual machine).
+constexpr std::chrono::milliseconds kTick{250};
 
 timespec to_timespec(std::chrono::nanoseconds t) {
   const auto ns = std::max<std::int64_t>(0, t.count());
@@ -121,6 +118,7 @@ Coverage GuardCore::watch(const core::FileKey& key, int fd) {
     sys::file_id(own.get(), &id);  // without one, changes are found by looking at the tasks only
     file = &files_.add(key, std::move(own), id);
     place(file);
+    set_alarm(Clock::now() + tick());
   }
   ++file->watches;
   wake();  // new timers
@@ -153,6 +151,19 @@ void GuardCore::unwatch(const core::FileKey& key) {
   if (file->kind == Kind::Precontent) precontent_->unwatch(*file);
   else if (file->kind != Kind::Seal) leases_.unwatch(file);
   files_.remove(file);
+  if (!files_.empty()) return;
+  set_alarm({});
+  wake();  // what has not left yet is looked at without it
+}
+
+std::chrono::nanoseconds GuardCore::tick() const { return std::min<std::chrono::nanoseconds>(kTick, options_.dead_man / 3); }
+
+// At `due`, and then every tick. Clock's start: never.
+void GuardCore::set_alarm(Clock::time_point due) {
+  itimerspec at{};
+  at.it_value = to_timespec(due.time_since_epoch());
+  at.it_interval = to_timespec(tick());
+  ::timerfd_settime(alarm_.get(), TFD_TIMER_ABSTIME, &at, nullptr);
 }
 
 void GuardCore::publish(const core::FileKey& key, const core::Needs& needs) {
@@ -168,13 +179,18 @@ void GuardCore::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
   if (!outbox_.empty()) return wake();
   // Woken at once the guard thread would have nothing to do but take a CPU from whoever was let go.
   const auto due = next_due();
-  if (due == Clock::time_point::max()) return;
-  itimerspec at{};
-  at.it_value = to_timespec(due.time_since_epoch());
-  ::timerfd_settime(alarm_.get(), TFD_TIMER_ABSTIME, &at, nullptr);
+  if (due != Clock::time_point::max()) set_alarm(due);
 }
 
-void GuardCore::heartbeat() { last_heartbeat_ = Clock::now().time_since_epoch().count(); }
+bool GuardCore::heartbeat() {
+  const auto now = Clock::now();
+  last_heartbeat_ = now.time_since_epoch().count();
+  if (replied_ != asked_) return now - asked_at_ < options_.dead_man;
+  ++asked_;
+  asked_at_ = now;
+  wake();
+  return true;
+}
 
 void GuardCore::disarm() {
   std::lock_guard lock(mutex_);
@@ -190,6 +206,7 @@ void GuardCore::run() {
   ::pthread_setname_np(::pthread_self(), "mrl-guard");
   while (!stop_) {
     Ready ready = wait_for_work();
+    const std::uint64_t asked = asked_;
     {
       std::lock_guard lock(mutex_);
       take_events(ready);
@@ -200,6 +217,7 @@ void GuardCore::run() {
       look_after(ready);
     }
     deliver();
+    replied_ = asked;
   }
 }
 
@@ -217,15 +235,12 @@ GuardCore::Ready GuardCore::wait_for_work() {
   timespec timeout{}, *limit = nullptr;
   {
     std::lock_guard lock(mutex_);
-    const auto now = Clock::now();
-    auto due = next_due();
-    if (ledger_.any_held()) due = std::min(due, now + kDeadManStep);
-    if (now < quiet_until_ && !ledger_.empty()) {
-      fds[2].fd = -1;
-      due = std::min(due, quiet_until_);
-    }
+    // Something was just held: notices do not wake the guard before the next event, answer or tick. The FAN_MODIFY of the
+    // operation would, perhaps on the CPU of the task that is still inside it.
+    if (std::exchange(quiet_, false)) fds[2].fd = -1;
+    const auto due = next_due();
     if (due != Clock::time_point::max()) {
-      timeout = to_timespec(due - now);
+      timeout = to_timespec(due - Clock::now());
       limit = &timeout;
     }
   }
@@ -238,7 +253,7 @@ void GuardCore::take_events(const Ready& ready) {
   read_notices();
   if (!ready.precontent) return;
   precontent_->on_readable();
-  if (!outbox_.empty()) quiet_until_ = Clock::now() + kQuiet;
+  quiet_ = !outbox_.empty();
 }
 
 void GuardCore::look_after(const Ready& ready) {
@@ -250,7 +265,7 @@ void GuardCore::look_after(const Ready& ready) {
   if (ready.perm) leases_.on_perm_readable();
   auto now = Clock::now();
   desk_.poll(now);
-  ledger_.poll(now);
+  ledger_.poll(now, [this] { read_notices(); });
   leases_.poll(now);
   check_main_loop(now);
 }

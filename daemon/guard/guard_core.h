@@ -26,7 +26,7 @@ class GuardCore : public Guard {
   void unwatch(const core::FileKey& file) override;
   void publish(const core::FileKey& file, const core::Needs& needs) override;
   void answer(core::BreakId id, int deny_errno, bool watch_leaving) override;
-  void heartbeat() override;
+  bool heartbeat() override;
   void disarm() override;
 
  private:
@@ -39,6 +39,8 @@ class GuardCore : public Guard {
   void run();
   void wake() const;
   Clock::time_point next_due() const;
+  std::chrono::nanoseconds tick() const;
+  void set_alarm(Clock::time_point due);
   Ready wait_for_work();
   // One round, with mutex_ held: what somebody waits for, then the rest.
   void take_events(const Ready& ready);
@@ -62,11 +64,13 @@ class GuardCore : public Guard {
   std::string arming_trouble_;
   bool failed_ = false;
 
-  Clock::time_point quiet_until_{};
+  bool quiet_ = false;
   sys::Fd wake_;
-  sys::Fd alarm_;  // for what answer() has made due
+  sys::Fd alarm_;  // for what answer() has made due, and the ticks
   std::atomic<bool> stop_{false};
   std::atomic<Clock::rep> last_heartbeat_;
+  std::atomic<std::uint64_t> asked_{0}, replied_{0};  // is the guard's thread there?
+  Clock::time_point asked_at_{};                      // the caller's of heartbeat()
   std::thread thread_;
 };
 

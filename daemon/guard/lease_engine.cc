@@ -166,8 +166,9 @@ int LeaseEngine::on_perm_readable() {
 
 void LeaseEngine::on_notice(WatchedFile* file, std::uint64_t mask, int tid) {
   if (sys::is_own_thread(tid)) return;
-  if (mask & FAN_OPEN) ledger_->opened(file->key, tid);
+  // One notice may stand for several: an O_TRUNC open changes the file before it has opened it, so that is asked first.
   bool explained = (mask & FAN_MODIFY) && ledger_->modified(file->key, tid);
+  if (mask & FAN_OPEN) ledger_->opened(file->key, tid);
   if ((mask & FAN_MODIFY) && !explained && file->needs != core::Needs{}) {
     std::string text = "changed by " + std::to_string(tid) + " (" + sys::read_comm(tid) + ") without being held";
     outbox_->add([key = file->key, text](const Listener& listener) { listener.observed(key, text); });

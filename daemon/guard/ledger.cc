@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <vector>
 
 #include "daemon/guard/syscall_family.h"
 
@@ -94,19 +95,21 @@ void Ledger::came_again(const core::FileKey& file, int tid) {
   }
 }
 
-void Ledger::poll(Clock::time_point now) {
+void Ledger::poll(Clock::time_point now, const std::function<void()>& read_notices) {
+  std::vector<core::BreakId> over;
   for (auto at = entries_.begin(); at != entries_.end();) {
     Entry& entry = at->second;
     if (entry.answered && entry.view.tid && entry.next_look <= now) {
-      if (has_left(entry.view, look(entry.view.tid))) {
-        at = leave(at, true);
-        continue;
-      }
-      entry.next_look = now + look_interval(++entry.looks);
+      if (has_left(entry.view, look(entry.view.tid))) over.push_back(at->first);
+      else entry.next_look = now + look_interval(++entry.looks);
     }
     bool late = entry.until && *entry.until <= now;
     at = late ? leave(at, false) : std::next(at);
   }
+  if (over.empty()) return;
+  read_notices();
+  for (core::BreakId id : over)
+    if (auto at = entries_.find(id); at != entries_.end()) leave(at, true);
 }
 
 Clock::time_point Ledger::next_due() const {

@@ -32,7 +32,8 @@ class Ledger {
   // The task came with a new event on the file: what it was allowed before is over, or is covered by the new event.
   void came_again(const core::FileKey& file, int tid);
 
-  void poll(Clock::time_point now);
+  // read_notices: called before a task is said to have left, since what it did may be queued still: calls modified().
+  void poll(Clock::time_point now, const std::function<void()>& read_notices);
   Clock::time_point next_due() const;  // max(): never
   bool any_held() const;
   bool empty() const { return entries_.empty(); }

@@ -61,6 +61,7 @@ class WatchedFiles {
     core::FileKey key = file->key;
     files_.erase(key);
   }
+  bool empty() const { return files_.empty(); }
   std::map<core::FileKey, WatchedFile>& all() { return files_; }
 
  private:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/loop/listener.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -53,10 +54,26 @@ int open_socket(const std::string& path) {
   return fd;
 }
 
+int check_socket(sys::Fd fd) {
+  int listens = 0, type = 0;
+  socklen_t length = sizeof listens;
+  if (::getsockopt(fd.get(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) != 0) fail(errno, "the inherited socket");
+  length = sizeof type;
+  ::getsockopt(fd.get(), SOL_SOCKET, SO_TYPE, &type, &length);
+  if (listens == 0 || type != SOCK_SEQPACKET)
+    fail(EINVAL, "the inherited socket is of another kind; the socket unit needs ListenSequentialPacket=");
+  ::fcntl(fd.get(), F_SETFL, O_NONBLOCK);
+  return fd.release();
+}
+
 }  // namespace
 
-Listener::Listener(asio::io_context& loop, std::string path, OnClient on_client)
-    : loop_(loop), path_(std::move(path)), on_client_(std::move(on_client)), socket_(loop, open_socket(path_)) {
+Listener::Listener(asio::io_context& loop, std::string path, OnClient on_client, sys::Fd inherited)
+    : loop_(loop),
+      own_(!inherited),
+      path_(std::move(path)),
+      on_client_(std::move(on_client)),
+      socket_(loop, own_ ? open_socket(path_) : check_socket(std::move(inherited))) {
   accept_next();
 }
 
@@ -65,7 +82,7 @@ Listener::~Listener() { close(); }
 void Listener::close() {
   if (!socket_.is_open()) return;
   socket_.close();
-  ::unlink(path_.c_str());
+  if (own_) ::unlink(path_.c_str());
 }
 
 void Listener::accept_next() {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "daemon/session/connection.h"
+#include "daemon/sys/fd.h"
 
 namespace mrlease::loop {
 
@@ -15,14 +16,17 @@ namespace mrlease::loop {
 class Listener {
  public:
   using OnClient = std::function<void(session::Connection::Socket)>;
-  Listener(asio::io_context& loop, std::string path, OnClient on_client);
+  // inherited: a socket that listens already (the service manager's); its path is not ours to remove.
+  Listener(asio::io_context& loop, std::string path, OnClient on_client, sys::Fd inherited = {});
   ~Listener();
   void close();
+  int fd() { return socket_.native_handle(); }
 
  private:
   void accept_next();
 
   asio::io_context& loop_;
+  const bool own_;
   std::string path_;
   OnClient on_client_;
   asio::posix::stream_descriptor socket_;  // a listening socket; Asio has no acceptor for generic protocols

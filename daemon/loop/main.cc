@@ -6,18 +6,20 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <iostream>
 #include <system_error>
+#include <vector>
 
 #include "daemon/admin/server.h"
 #include "daemon/config/settings.h"
 #include "daemon/config/table.h"
+#include "daemon/keep/manager.h"
 #include "daemon/loop/emergency.h"
 #include "daemon/loop/listener.h"
 #include "daemon/loop/reloader.h"
-#include "daemon/session/admin_view.h"
 #include "daemon/session/broker.h"
 
 namespace {
@@ -45,19 +47,33 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-void beat(asio::steady_timer& timer, guard::Guard& guard) {
-  guard.heartbeat();
-  timer.expires_after(std::chrono::seconds(1));
-  timer.async_wait([&](const asio::error_code& error) {
-    if (!error) beat(timer, guard);
+// The manager's watchdog hears of us while both the loop and the guard's thread go round.
+void beat(asio::steady_timer& timer, guard::Guard& guard, std::chrono::milliseconds interval) {
+  if (guard.heartbeat()) keep::tell_alive();
+  timer.expires_after(interval);
+  timer.async_wait([&, interval](const asio::error_code& error) {
+    if (!error) beat(timer, guard, interval);
   });
+}
+
+std::chrono::milliseconds beat_interval() {
+  using std::chrono::milliseconds;
+  return std::min(keep::watchdog_interval().value_or(milliseconds(1000)), milliseconds(1000));
+}
+
+// The named descriptor, taken out.
+sys::Fd take(std::vector<keep::NamedFd>& inherited, const std::string& name) {
+  for (auto& each : inherited)
+    if (each.name == name) return std::move(each.fd);
+  return {};
 }
 
 // SIGHUP, for as long as the loop runs.
 void reload_on(asio::signal_set& hangup, loop::Reloader& reloader) {
   hangup.async_wait([&](const asio::error_code& error, int) {
     if (error) return;
-    reloader.reload({});
+    keep::tell_reloading();
+    reloader.reload([](const auto&) { keep::tell_ready("serving"); });
     reload_on(hangup, reloader);
   });
 }
@@ -85,7 +101,7 @@ admin::Configuration facts_of(loop::Reloader& reloader) {
   return configuration;
 }
 
-int serve(const config::CommandLine& line, const config::Settings& settings) {
+int serve(const config::CommandLine& line, const config::Settings& settings, std::vector<keep::NamedFd> inherited) {
   const config::Options& options = settings.options;
   asio::io_context io;
   asio::signal_set hangup(io, SIGHUP);  // first: until it stands, SIGHUP ends the process
@@ -101,23 +117,27 @@ int serve(const config::CommandLine& line, const config::Settings& settings) {
   const auto guard = guard::Guard::create(guard_options, broker.listener(failed));
   broker.attach(guard.get());
   log_line(1, "guard: " + guard->describe());
-  loop::Listener listener(io, options.socket, [&](session::Connection::Socket s) { broker.accept(std::move(s)); });
+  loop::Listener listener(io, options.socket, [&](session::Connection::Socket s) { broker.accept(std::move(s)); },
+                          take(inherited, "mrleased.socket"));
+  std::atomic<admin::Server*> told{nullptr};
   loop::Emergency emergency(options.socket, [&] {
     guard->disarm();
+    if (admin::Server* server = told) server->guard_gone();
     log_line(3, "disarmed by mrleasectl: leases are no longer protected; restart mrleased to arm again");
   });
-  session::AdminView view(broker);
   loop::Reloader reloader(io, line, settings, [&](const config::Options& fresh, const config::Difference& difference) {
     spdlog::set_level(spdlog::level::from_str(fresh.log_level));
-    if (!difference.changed.empty()) broker.reconfigure(config::for_session(fresh));
-    view.chronicle().note(session::happening::ConfigReloaded{difference.changed, difference.needs_restart});
+    if (!difference.changed.empty()) broker.set_options(config::for_session(fresh));
+    broker.chronicle().note(session::happening::ConfigReloaded{difference.changed, difference.needs_restart});
   }, log_line);
   admin::Server admin_server(io, broker, config::for_admin(options), facts_of(reloader), options.roots, log_line);
+  told = &admin_server;
   asio::steady_timer timer(io);
-  beat(timer, *guard);
+  beat(timer, *guard, beat_interval());
   asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](const asio::error_code&, int number) {
     log_line(1, std::string("signal ") + ::strsignal(number) + ": leases are no longer protected");
+    keep::tell_stopping();
     listener.close();
     // The guard holds truncates until the last flush is through.
     broker.stop([&] {
@@ -130,6 +150,7 @@ int serve(const config::CommandLine& line, const config::Settings& settings) {
   reload_on(hangup, reloader);
   log_line(1, "serving " + options.socket);
   if (options.session.break_something) log_line(2, "--break-something: guards are answered without recalling anybody");
+  keep::tell_ready("serving " + options.socket);
   io.run();
   // A worker may hang in a file system: it must not hold up the exit, and nothing it refers to may go before it.
   std::_Exit(0);
@@ -139,6 +160,7 @@ int serve(const config::CommandLine& line, const config::Settings& settings) {
 
 int main(int argc, char** argv) {
   int status = 0;
+  std::vector<keep::NamedFd> inherited = keep::take_inherited();  // before anything is opened
   const auto line = config::parse_command_line(argc, argv, &status);
   if (!line) return status;
   const config::Loaded loaded = config::load(*line);
@@ -152,7 +174,7 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   raise_descriptor_limit();
   try {
-    return serve(*line, *loaded.settings);
+    return serve(*line, *loaded.settings, std::move(inherited));
   } catch (const std::system_error& e) {
     log_line(3, e.what());
   }

@@ -94,8 +94,11 @@ class AdminView {
   void ban(std::function<std::string(int fd)> banned);
 
   const Options& options() const { return broker_.options_; }
-  Chronicle& chronicle() { return broker_.chronicle_; }
-  const Chronicle& chronicle() const { return broker_.chronicle_; }
+  // Settled: it knows of all that has happened.
+  Chronicle& chronicle() const {
+    broker_.chronicle_.settle();
+    return broker_.chronicle_;
+  }
 
  private:
   struct Asked {

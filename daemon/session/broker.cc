@@ -56,6 +56,11 @@ guard::Listener Broker::listener(std::function<void(std::string)> failed) {
   return listener;
 }
 
+void Broker::set_options(Options options) {
+  options_ = std::move(options);
+  arbiter_.set_policy(options_.policy);
+}
+
 core::Time Broker::now() const {
   return static_cast<core::Time>(std::chrono::duration_cast<std::chrono::milliseconds>(
                                      std::chrono::steady_clock::now().time_since_epoch())
@@ -218,11 +223,6 @@ std::string Broker::path_of(const core::FileKey& file) const {
   std::array<char, 4096> path;
   const auto n = fd < 0 ? -1 : ::readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), path.data(), path.size());
   return n < 0 ? std::string() : std::string(path.data(), static_cast<std::size_t>(n));
-}
-
-void Broker::reconfigure(const Options& options) {
-  options_ = options;
-  arbiter_.set_policy(options_.policy);
 }
 
 std::uint64_t Broker::charged(uid_t uid) const {

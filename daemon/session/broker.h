@@ -30,11 +30,13 @@ class Broker {
   void attach(guard::Guard* guard) { guard_ = guard; }
   // From now on (Arbiter::set_policy says what that means for breaks that run). Clients are told of new deadlines with
   // each recall; userfaultfd and limits count for what is asked for afterwards.
-  void reconfigure(const Options& options);
+  void set_options(Options options);
   // A new client. Refused (closed) when the user has too many.
   void accept(Connection::Socket socket);
   // For shutdown: what RDMA wrote is brought to the files (bounded by the work deadline), clients are let go, then `done`.
   void stop(std::function<void()> done);
+
+  Chronicle& chronicle() { return chronicle_; }
 
  private:
   friend class AdminView;  // admin_view.h: what administrators see and ask for

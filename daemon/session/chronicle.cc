@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/guard/guard.h"
 #include "daemon/sys/task_owner.h"
 
 namespace mrlease::session {
@@ -40,37 +41,58 @@ WhoPtr owner_of(int tid) {
 Chronicle::Chronicle(asio::io_context& loop, std::function<std::string(const core::FileKey&)> path_of)
     : loop_(loop), path_of_(std::move(path_of)), timer_(loop) {}
 
+// The loop's own path must not wait for it: the client may answer within microseconds.
+bool is_urgent(const core::Event& event) {
+  if (const auto* wanted = std::get_if<core::event::RequestBreak>(&event)) return guard::is_guards(wanted->id);
+  return std::holds_alternative<core::event::RecallAnswered>(event) || std::holds_alternative<core::event::WorkDone>(event) ||
+         std::holds_alternative<core::event::OperationLeft>(event) || std::holds_alternative<core::event::FenceDone>(event) ||
+         std::holds_alternative<core::event::Tick>(event);
+}
+
 // ---- batches ----
 
 void Chronicle::note(decltype(Happening::what) what) {
   if (!sink_ || batch_.size() >= kBatchMax) return;
-  const bool first = batch_.empty();
-  batch_.push_back({std::chrono::system_clock::now(), std::move(what)});
-  if (!first) return;
+  auto time = std::chrono::system_clock::now();
+  if (at_) time -= std::chrono::duration_cast<std::chrono::system_clock::duration>(steady_clock::now() - *at_);
+  batch_.push_back({time, std::move(what)});
+  arm();
+}
+
+void Chronicle::arm() {
+  if (std::exchange(armed_, true)) return;
   timer_.expires_after(kBatchDelay);
   timer_.async_wait([this](const asio::error_code& error) {
+    armed_ = false;
     if (!error) flush();
   });
 }
 
 void Chronicle::flush() {
-  if (!batch_.empty()) sink_(std::exchange(batch_, {}));
+  settle();
+  if (!batch_.empty() && sink_) sink_(std::exchange(batch_, {}));
 }
 
 // ---- what the broker says ----
 
-void Chronicle::foreign(core::BreakId id, int tid, const std::string& what) { announced_[id] = {Source::Foreign, tid, what}; }
+void Chronicle::foreign(core::BreakId id, int tid, const std::string& what) {
+  announced_[id] = {Source::Foreign, tid, what, steady_clock::now(), nullptr};
+}
 
-void Chronicle::late(core::BreakId id, const std::string& what) { announced_[id] = {Source::Late, 0, what}; }
+void Chronicle::late(core::BreakId id, const std::string& what) { announced_[id] = {Source::Late, 0, what, steady_clock::now(), nobody()}; }
 
-void Chronicle::admin(core::BreakId id, std::string what) { announced_[id] = {Source::Admin, 0, std::move(what)}; }
+void Chronicle::admin(core::BreakId id, std::string what) {
+  announced_[id] = {Source::Admin, 0, std::move(what), steady_clock::now(), nobody()};
+}
 
 void Chronicle::session_began(core::SessionId id, Who who) {
+  settle();
   auto client = std::make_shared<const Who>(std::move(who));
   if (sessions_.emplace(id, client).second) note(happening::SessionBegan{id, std::move(client)});
 }
 
 void Chronicle::session_ended(core::SessionId id, const std::string& why, std::size_t leases) {
+  settle();
   const auto it = sessions_.find(id);
   if (it == sessions_.end()) return;
   note(happening::SessionEnded{id, it->second, why, leases});
@@ -78,25 +100,54 @@ void Chronicle::session_ended(core::SessionId id, const std::string& why, std::s
 }
 
 void Chronicle::wrote(core::LeaseId id, std::uint64_t pages, std::uint64_t conflicts) {
-  if (const auto it = leases_.find(id); it != leases_.end()) it->second.pages_written += pages;
-  if (pages != 0 || conflicts != 0) note(happening::PagesWritten{pages, conflicts});
+  if (pages == 0 && conflicts == 0) return;
+  backlog_.push_back({steady_clock::now(), core::event::Tick{}, {}, id, pages, conflicts});
+  arm();
 }
 
 void Chronicle::unsettled(core::BreakId id, std::uint64_t pages) {
+  settle();
   if (const auto it = breaks_.find(id); it != breaks_.end()) it->second.unsettled += pages;
 }
 
 // ---- what the arbiter says ----
 
-void Chronicle::saw(const core::Event& event, const core::Effects& effects) {
-  refused_ = 0;
-  if (const auto* lease = std::get_if<core::event::RequestLease>(&event)) begins(*lease);
-  if (const auto* wanted = std::get_if<core::event::RequestBreak>(&event)) begins(*wanted);
-  if (const auto* answer = std::get_if<core::event::RecallAnswered>(&event)) answered(*answer);
-  if (const auto* fence = std::get_if<core::event::FenceDone>(&event)) fence_over(fence->lease, !fence->ok);
-  if (const auto* gone = std::get_if<core::event::SessionGone>(&event)) drop_waiting(gone->session);
+void Chronicle::saw(const core::Event& event, core::Effects effects) {
+  look_at_owners(effects);
   if (watcher_) watcher_(effects);
-  for (const auto& e : effects) std::visit([this](const auto& x) { on(x); }, e);
+  backlog_.push_back({steady_clock::now(), event, std::move(effects), 0, 0, 0});
+  if (!is_urgent(event)) return settle();
+  arm();
+}
+
+// A task that was just let go is there still, but not for long.
+void Chronicle::look_at_owners(const core::Effects& effects) {
+  for (const auto& e : effects) {
+    const auto* answer = std::get_if<core::effect::BreakAnswered>(&e);
+    if (answer == nullptr || !guard::is_guards(answer->id)) continue;
+    const auto it = announced_.find(answer->id);
+    if (it != announced_.end() && !it->second.by) it->second.by = owner_of(it->second.tid);
+  }
+}
+
+void Chronicle::settle() {
+  for (const Seen& seen : std::exchange(backlog_, {})) take(seen);
+}
+
+void Chronicle::take(const Seen& seen) {
+  at_ = seen.at;
+  refused_ = 0;
+  if (seen.wrote != 0) {
+    if (const auto it = leases_.find(seen.wrote); it != leases_.end()) it->second.pages_written += seen.pages;
+    note(happening::PagesWritten{seen.pages, seen.conflicts});
+  }
+  if (const auto* lease = std::get_if<core::event::RequestLease>(&seen.event)) begins(*lease);
+  if (const auto* wanted = std::get_if<core::event::RequestBreak>(&seen.event)) begins(*wanted);
+  if (const auto* answer = std::get_if<core::event::RecallAnswered>(&seen.event)) answered(*answer);
+  if (const auto* fence = std::get_if<core::event::FenceDone>(&seen.event)) fence_over(fence->lease, !fence->ok);
+  if (const auto* gone = std::get_if<core::event::SessionGone>(&seen.event)) drop_waiting(gone->session);
+  for (const auto& e : seen.effects) std::visit([this](const auto& x) { on(x); }, e);
+  at_.reset();
 }
 
 void Chronicle::begins(const core::event::RequestLease& e) {
@@ -116,8 +167,7 @@ void Chronicle::begins(const core::event::RequestLease& e) {
 
 void Chronicle::begins(const core::event::RequestBreak& e) {
   BreakNote b;
-  b.began = steady_clock::now();
-  b.since = std::chrono::system_clock::now();
+  b.began = *at_;
   b.id = e.id;
   b.file = file_ref(e.file, true);
   b.kind = e.kind;
@@ -130,10 +180,12 @@ void Chronicle::begins(const core::event::RequestBreak& e) {
   if (auto known = announced_.extract(e.id)) {
     b.source = known.mapped().source;
     b.what = std::move(known.mapped().what);
-    if (b.source == Source::Foreign) b.by = owner_of(known.mapped().tid);
+    b.began = known.mapped().began;
+    b.by = known.mapped().by ? known.mapped().by : owner_of(known.mapped().tid);
   } else {
     b.by = client(e.owner);
   }
+  b.since = std::chrono::system_clock::now() - std::chrono::duration_cast<std::chrono::system_clock::duration>(steady_clock::now() - b.began);
   note(happening::BreakBegun{b});
   breaks_[e.id] = std::move(b);
 }
@@ -157,7 +209,7 @@ void Chronicle::recall_over(Recalls::iterator it, std::optional<int> code, bool 
   recalls_.erase(it);
   recall.fenced = fenced;
   if (code) {
-    recall.took = steady_clock::now() - recall.sent;
+    recall.took = *at_ - recall.sent;
     recall.code = *code;
   }
   const auto lease = leases_.find(recall.lease);
@@ -223,7 +275,7 @@ void Chronicle::on(const core::effect::Recall& e) {
   recall.reason = e.reason;
   recall.extent = e.extent;
   recall.break_id = e.break_id;
-  recall.sent = steady_clock::now();
+  recall.sent = *at_;
   ++lease->second.breaks;
   note(happening::Recalled{lease->second.file, recall});
   recalls_[e.recall] = std::move(recall);
@@ -235,7 +287,7 @@ void Chronicle::on(const core::effect::StartFence& e) {
   fence.kill = e.kill;
   if (fence.cause != nullptr) return;  // the second stage of the same
   fence.cause = refused_ == e.lease ? "refused" : "recall_timeout";
-  fence.began = steady_clock::now();
+  fence.began = *at_;
   if (const auto of = recalls_of_.find(e.lease); of != recalls_of_.end())
     for (const core::RecallId id : std::vector(of->second))
       if (const auto it = recalls_.find(id); it != recalls_.end()) recall_over(it, {}, true);
@@ -247,14 +299,14 @@ void Chronicle::fence_over(core::LeaseId id, bool killed) {
   const auto lease = leases_.find(id);
   if (!fence || lease == leases_.end()) return;
   note(happening::LeaseFenced{lease->second, fence.mapped().cause, killed || fence.mapped().kill,
-                              steady_clock::now() - fence.mapped().began});
+                              *at_ - fence.mapped().began});
 }
 
 void Chronicle::on(const core::effect::BreakAnswered& e) {
   const auto it = breaks_.find(e.id);
   if (it == breaks_.end()) return;
   BreakNote& b = it->second;
-  b.answered = steady_clock::now();
+  b.answered = *at_;
   b.code = e.deny_errno;
   b.phase = BreakPhase::Passing;
   if (b.kind != core::BreakKind::Freeze || b.code != 0) return;
@@ -274,7 +326,7 @@ void Chronicle::on(const core::effect::BreakDone& e) {
     if (recall.break_id == e.id) b.recalled.push_back(recall);
   const auto file = files_.find(b.file.key);
   if (file != files_.end() && file->second.second == 0) files_.erase(file);
-  const Span took = steady_clock::now() - b.began;
+  const Span took = *at_ - b.began;
   note(happening::BreakDone{std::move(b), took});
 }
 

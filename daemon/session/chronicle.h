@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The chronicle watches the arbiter's events and effects go by and keeps who broke what, who was recalled, and how long
-// it took. Nothing is decided by it. What it does on the path of a held operation is to note values in memory, after
-// the guard and the clients were told; whoever wants to hear of it gets it in batches.
+// it took. Nothing is decided by it. On the path of a held operation it only keeps what has gone by, after the guard and
+// the clients were told; the work is done later, in batches, or when somebody asks (settle()).
 #pragma once
 
 #include <asio.hpp>
@@ -38,7 +38,9 @@ class Chronicle {
   void unsettled(core::BreakId id, std::uint64_t pages);
   void note(decltype(Happening::what) what);
 
-  void saw(const core::Event& event, const core::Effects& effects);
+  void saw(const core::Event& event, core::Effects effects);
+  // What is so now is true after this.
+  void settle();
 
   // --- what is so now ---
   const std::map<core::LeaseId, LeaseNote>& leases() const { return leases_; }
@@ -51,8 +53,18 @@ class Chronicle {
  private:
   struct Fence { const char* cause = nullptr; bool kill = false; Mono began; };
   using Recalls = std::unordered_map<core::RecallId, RecallNote>;
-  struct Announced { Source source = Source::Client; int tid = 0; std::string what; };
+  struct Announced { Source source = Source::Client; int tid = 0; std::string what; Mono began; WhoPtr by; };
+  struct Seen {
+    Mono at;
+    core::Event event;
+    core::Effects effects;
+    core::LeaseId wrote = 0;  // else: an event
+    std::uint64_t pages = 0, conflicts = 0;
+  };
 
+  void take(const Seen& seen);
+  void look_at_owners(const core::Effects& effects);
+  void arm();
   void begins(const core::event::RequestLease& e);
   void begins(const core::event::RequestBreak& e);
   void answered(const core::event::RecallAnswered& e);
@@ -80,6 +92,9 @@ class Chronicle {
   std::function<void(Batch)> sink_;
   Watcher watcher_;
   asio::steady_timer timer_;
+  bool armed_ = false;
+  std::vector<Seen> backlog_;
+  std::optional<Mono> at_;  // of what is being taken from it
   Batch batch_;
   std::map<core::LeaseId, LeaseNote> leases_;
   std::map<core::BreakId, BreakNote> breaks_;

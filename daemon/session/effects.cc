@@ -28,7 +28,7 @@ void Broker::step(core::Event event) {
 }
 
 void Broker::handle(const core::Event& event) {
-  const core::Effects effects = arbiter_.step(event, now());
+  core::Effects effects = arbiter_.step(event, now());
   passing_.clear();
   for (const auto& e : effects)
     if (const auto* w = std::get_if<effect::WatchPassing>(&e)) passing_.insert(w->id);
@@ -36,7 +36,7 @@ void Broker::handle(const core::Event& event) {
   // The guard learns first: a client must not hold a lease that the guard would let operations through for.
   for (const auto& file : touched_) publish(file);
   for (const auto& e : effects) std::visit([this](const auto& x) { apply(x); }, e);
-  chronicle_.saw(event, effects);  // last: somebody waits for the answers
+  chronicle_.saw(event, std::move(effects));  // last: somebody waits for the answers
 }
 
 void Broker::collect_touched(const core::Event& event, const core::Effects& effects) {
@@ -184,7 +184,8 @@ void Broker::apply(const effect::BreakAnswered& e) {
     // A break of our own making (observed late) is not known to the guard: it has passed already.
     if (!guard::is_guards(e.id)) return;
     // A denied operation leaves too, and a client that complies late needs to hear of it.
-    return guard_->answer(e.id, e.deny_errno, passing_.count(e.id) != 0 || e.deny_errno != 0);
+    guard_->answer(e.id, e.deny_errno, passing_.count(e.id) != 0 || e.deny_errno != 0);
+    return prepare_store();
   }
   const auto it = api_breaks_.find(e.id);
   if (it == api_breaks_.end()) return;

@@ -80,11 +80,11 @@ void Broker::make_store(const effect::Recall& e, const std::shared_ptr<LeaseHold
   if (lease->fencing) return;
   lease->stores.push_back(store);
   send_recall(e, *lease, &lease->stores.back());
-  prepare_store();
 }
 
-// While the client works: making a memfd takes longer than all else that stands between a held truncate and its recall.
+// Between breaks: making a memfd takes longer than all else that stands between a held truncate and its recall.
 void Broker::prepare_store() {
+  if (spare_store_) return;
   try {
     spare_store_ = fence::SharedFd(store::open_store("mrlease-store"));
   } catch (const std::system_error&) {  // the next one that is needed says so

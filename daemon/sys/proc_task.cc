@@ -150,7 +150,8 @@ std::string read_wchan(int tid) {
 
 bool is_own_thread(int tid) {
   // Signal 0 goes to nobody, and the kernel finds a thread in a group faster than a path below /proc.
-  return tid > 0 && ::syscall(SYS_tgkill, ::getpid(), tid, 0) == 0;
+  static const pid_t self = ::getpid();
+  return tid > 0 && ::syscall(SYS_tgkill, self, tid, 0) == 0;
 }
 
 }  // namespace mrlease::sys

@@ -119,7 +119,9 @@ enum mrl_quirk {
 };
 
 enum mrl_reg_flags {
-  MRL_REG_SHARE = 1,           /* overlap with write leases of others is wanted */
+  MRL_REG_SHARE = 1,           /* overlap with write leases of others is wanted. Each holder has pages of its own while it
+                                  is frozen or trimmed, and always under bounce; they are merged whole. So holders must
+                                  not write into the same page then: the last merge of a page wins */
   MRL_REG_PRESERVE_ORPHANS = 2 /* keep what a truncate cuts off */
 };
 
@@ -128,7 +130,8 @@ struct mrl_reg_options {
   enum mrl_backing backing; /* default AUTO */
   uint32_t accept_quirks;   /* enum mrl_quirk, or-ed */
   uint32_t flags;           /* enum mrl_reg_flags */
-  uint32_t peer_budget_ms;  /* the longest stall the remote peer survives; 0: 200 */
+  uint32_t peer_budget_ms;  /* the longest stall the remote peer survives; 0: 200. A transparent thaw that would stall it
+                               longer asks for quiet first (MRL_EVENT_RECALL), and RESTORED follows */
 };
 
 /*

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// On-demand pages, exchanged under the memory region while the peer at most waits. The application is not asked.
+// On-demand pages, exchanged under the memory region while the peer at most waits. The application is asked only when that
+// wait would be longer than the peer's budget.
+#include <utility>
+
 #include "client-lib/src/backing/backing.h"
 
 namespace mrlease::client {
@@ -15,9 +18,34 @@ class Transparent final : public Backing {
             [this](const Store& store, const auto& ranges) { return services_.merge(store, ranges); }, peer_budget_ms) {
   }
 
-  Outcome start() { return exchange_.start(); }
+  Outcome start() {
+    exchange_.on_long_stall([this](Deadline until) {
+      if (order_ == nullptr || asked_) return;
+      asked_ = true;
+      (void)services_.quiesce({order_->recall, {}, until});
+    });
+    return exchange_.start();
+  }
 
   Outcome comply(RecallOrder order) override {
+    order_ = &order;
+    Outcome done = comply_with(order);
+    order_ = nullptr;
+    if (std::exchange(asked_, false)) services_.restored(MRL_BACKING_ODP);
+    return done;
+  }
+
+  Outcome extend(std::uint64_t file_size) override {
+    Outcome extended = exchange_.extend(file_size);
+    if (extended.ok()) services_.set_file_size(file_size);
+    return extended;
+  }
+  Outcome merge_locally() override { return exchange_.thaw_all(Deadline::max()); }
+  void restore() override { (void)exchange_.restore(); }
+  ExchangeStats stats() const override { return exchange_.stats(); }
+
+ private:
+  Outcome comply_with(RecallOrder& order) {
     const wire::v1::Recall& r = order.recall;
     switch (r.action()) {
       case wire::v1::ACTION_FREEZE:
@@ -35,16 +63,6 @@ class Transparent final : public Backing {
     }
   }
 
-  Outcome extend(std::uint64_t file_size) override {
-    Outcome extended = exchange_.extend(file_size);
-    if (extended.ok()) services_.set_file_size(file_size);
-    return extended;
-  }
-  Outcome merge_locally() override { return exchange_.thaw_all(Deadline::max()); }
-  void restore() override { (void)exchange_.restore(); }
-  ExchangeStats stats() const override { return exchange_.stats(); }
-
- private:
   Outcome swap_in(RecallOrder& order) {
     const wire::v1::Recall& r = order.recall;
     Store store;
@@ -58,6 +76,8 @@ class Transparent final : public Backing {
 
   Services& services_;
   const bool preserve_;
+  RecallOrder* order_ = nullptr;  // that is complied with
+  bool asked_ = false;            // the application is quiet, for this one
   Exchange exchange_;
 };
 

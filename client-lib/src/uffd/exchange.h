@@ -3,6 +3,7 @@
 // device and CPU go on; at most they wait. No verbs here: a CPU thread that stores is as good as a device.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 
@@ -24,6 +25,11 @@ class Exchange {
   ~Exchange();
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
+
+  // Asks the application to be quiet until the thaw or settle is over: when its last merge would stall the peer beyond
+  // the budget.
+  using AskQuiet = std::function<void(Deadline)>;
+  void on_long_stall(AskQuiet ask) { ask_quiet_ = std::move(ask); }
 
   Outcome start();  // makes the second mapping that pages are filled from
 
@@ -75,6 +81,7 @@ class Exchange {
   const Layout layout_;
   const MergeFn merge_;
   const std::uint64_t budget_us_;
+  AskQuiet ask_quiet_;
   std::shared_ptr<Watch> watch_;
   Segments segments_;
   std::map<std::uint64_t, std::unique_ptr<Store>> stores_;

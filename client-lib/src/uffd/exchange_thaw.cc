@@ -62,7 +62,8 @@ Outcome Exchange::thaw_segment(const Segment& s, Deadline until) {
 }
 
 // Merges while the device writes. Stops when what is left is small, or does not shrink; but goes on while the last
-// merge would stall the peer for more than half of its budget, as long as the recall's time allows.
+// merge would stall the peer for more than half of its budget, as long as the recall's time allows. Then the application
+// is asked to be quiet, so that nobody is there to be stalled; one that cannot is stalled rather than fenced.
 Outcome Exchange::rounds(const Segment& s, Deadline until, Pace* pace) {
   const auto enough = Clock::now() + (until - Clock::now()) / 2;
   std::uint64_t before = ~0ull;
@@ -83,10 +84,13 @@ Outcome Exchange::rounds(const Segment& s, Deadline until, Pace* pace) {
     pace->us += us_since(start);
     pace->pages += delta.count;
     const std::uint64_t predicted_us = pace->us * delta.count / pace->pages;
-    const bool done = delta.count <= kSmallDelta || delta.count >= before || round >= kRounds;
-    if (done && (predicted_us <= budget_us_ / 2 || Clock::now() >= enough)) return {};
+    const bool late = Clock::now() >= enough;
+    const bool done = late || delta.count <= kSmallDelta || delta.count >= before || round >= kRounds;
+    if (done && predicted_us <= budget_us_ / 2) return {};
+    if (late) break;
     before = delta.count;
   }
+  if (ask_quiet_) ask_quiet_(Clock::now() + (until - Clock::now()) / 2);
   return {};
 }
 

@@ -2,6 +2,8 @@
 // Drain, probe, numbers and options.
 #include <sys/mount.h>
 
+#include <fstream>
+
 #include "tests/integration/admin/fixture.h"
 
 namespace mrlease::test {
@@ -156,6 +158,23 @@ TEST_F(AdminHost, OptionsAreToldWithTheirSource) {
   EXPECT_EQ(options["fence-deadline-ms"].source(), "default");
   EXPECT_EQ(options["root"].values(0), directory->path());
   EXPECT_FALSE(options["fence-deadline-ms"].description().empty());
+}
+
+TEST_F(AdminHost, ReloadTakesOverWhatMayChangeAndSaysWhatMayNot) {
+  const std::string file = directory->path("mrleased.toml");
+  std::ofstream(file) << "recall-deadline-ms = 1500\n";
+  serve({"--config", file});
+  std::ofstream(file) << "recall-deadline-ms = 1600\nadmin-events-max = 77\n";
+  const auto answer = call(&Stub::Reload, adm::ReloadRequest());
+  EXPECT_EQ(std::vector<std::string>(answer.changed().begin(), answer.changed().end()), std::vector<std::string>{"recall-deadline-ms"});
+  EXPECT_EQ(std::vector<std::string>(answer.needs_restart().begin(), answer.needs_restart().end()), std::vector<std::string>{"admin-events-max"});
+  EXPECT_EQ(WireClient(daemon->socket()).welcome().recall_deadline_ms(), 1600u);
+  // A mistake changes nothing, and its line is told.
+  std::ofstream(file) << "recall-deadline-ms = 1700\nrecal-deadline-ms = 1\n";
+  const auto status = failure(&Stub::Reload, adm::ReloadRequest());
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_NE(status.error_message().find("mrleased.toml:2:"), std::string::npos) << status.error_message();
+  EXPECT_EQ(WireClient(daemon->socket()).welcome().recall_deadline_ms(), 1600u);
 }
 
 }  // namespace mrlease::test

@@ -368,6 +368,33 @@ TEST(Exchange, ALongStallIsNotStarted) {
   EXPECT_EQ(rig.in_file(4), 'h');
 }
 
+// The same, and it does not get better: the application is asked before the gate is shut.
+TEST(Exchange, AStallThatStaysLongIsAnnounced) {
+  Rig rig;
+  {
+    const Outcome started = rig.start(2);
+    if (started.code == EPERM || started.code == EINVAL) GTEST_SKIP() << started.text;
+    ASSERT_TRUE(started.ok());
+  }
+  std::atomic<bool> quiet{false};
+  int asked = 0;
+  const Deadline until = Clock::now() + std::chrono::seconds(2);
+  rig.exchange->on_long_stall([&](Deadline answer_by) {
+    asked++;
+    quiet = true;
+    EXPECT_LT(answer_by, until) << "time is left for the gate";
+  });
+  ASSERT_TRUE(rig.freeze(1).ok());
+  rig.at(0) = 'g';
+  rig.daemon->during = [&](int) {
+    for (std::uint64_t p = 0; p < 10 && !quiet; p++) rig.at(p) = 'h';
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));  // the work that is scripted, not a wait for anything
+  };
+  ASSERT_TRUE(rig.exchange->thaw(1, until).ok());
+  EXPECT_EQ(asked, 1);
+  EXPECT_EQ(rig.in_file(9), 'h');
+}
+
 TEST(Exchange, TruncateBelowTheRegionLeavesOrphansAndGrowthTakesThemBack) {
   Rig rig;
   START_OR_SKIP(rig);

@@ -6,6 +6,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
 
 namespace mrlease::client {
 
@@ -24,6 +27,12 @@ FakeDevice::~FakeDevice() { ::close(context.cmd_fd); }
 
 using mrlease::client::FakeDevice;
 
+namespace {
+// As a provider's: what nobody deregisters (a fenced region must not be) stays until the process ends.
+std::mutex mutex;
+std::map<ibv_mr*, std::unique_ptr<ibv_mr>> regions;
+}  // namespace
+
 extern "C" {
 
 #undef ibv_reg_mr
@@ -33,7 +42,8 @@ ibv_mr* ibv_reg_mr(ibv_pd* pd, void* address, size_t length, int) {
     errno = code;
     return nullptr;
   }
-  auto* mr = new ibv_mr{};
+  auto made = std::make_unique<ibv_mr>();
+  ibv_mr* mr = made.get();
   mr->context = pd->context;
   mr->pd = pd;
   mr->addr = address;
@@ -42,11 +52,16 @@ ibv_mr* ibv_reg_mr(ibv_pd* pd, void* address, size_t length, int) {
   mr->lkey = mr->handle * 2;
   mr->rkey = mr->handle * 2 + 1;
   FakeDevice::live++;
+  std::lock_guard lock(mutex);
+  regions[mr] = std::move(made);
   return mr;
 }
 
 int ibv_dereg_mr(ibv_mr* mr) {
-  delete mr;
+  {
+    std::lock_guard lock(mutex);
+    regions.erase(mr);
+  }
   FakeDevice::live--;
   FakeDevice::deregistered++;
   return 0;

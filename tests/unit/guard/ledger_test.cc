@@ -2,9 +2,11 @@
 #include "daemon/guard/ledger.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 
 namespace mrlease::guard {
 namespace {
@@ -82,13 +84,29 @@ TEST_F(LedgerTest, WithoutATaskTheBoundCounts) {
   auto id = hold(0);
   ledger.answer(id, 0, true);
   auto due = ledger.next_due();
-  ledger.poll(due - std::chrono::milliseconds(1));
+  ledger.poll(due - std::chrono::milliseconds(1), [] {});
   tell();
   EXPECT_TRUE(left.empty());
-  ledger.poll(due);
+  ledger.poll(due, [] {});
   tell();
   ASSERT_EQ(left.size(), 1u);
   EXPECT_EQ(left[0], std::make_pair(id, false));
+}
+
+TEST_F(LedgerTest, WhatATaskDidIsReadBeforeItIsSaidToHaveLeft) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    for (;;) ::pause();
+  }
+  auto id = hold(child);
+  ledger.answer(id, 0, true);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  bool explained = false;
+  ledger.poll(ledger.next_due(), [&] { explained = ledger.modified(file, child); });
+  tell();
+  EXPECT_TRUE(explained);
+  EXPECT_EQ(left, (std::vector{std::make_pair(id, true)}));
 }
 
 TEST_F(LedgerTest, CouldNotBeDeniedIsWatched) {

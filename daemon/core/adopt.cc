@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a predecessor in the same office had granted and begun, taken over. It has asked and been obeyed: so a lease comes
+// without a grant, and a break comes in its second half, with the leases that are out of the way already.
+#include "daemon/core/state.h"
+
+namespace mrlease::core {
+
+void Arbiter::State::adopt_lease(const event::AdoptLease& e) {
+  if (leases.find(e.lease.id)) return report(e.lease.file, e.lease.id, 0, "a lease with this id exists; not taken over twice");
+  leases.insert(e.lease);
+}
+
+void Arbiter::State::adopt_break(const event::AdoptBreak& e) {
+  if (find_break(e.id)) return report(e.file, 0, e.id, "a break with this id exists; not taken over twice");
+  auto owned = std::make_unique<Break>();
+  Break& b = *owned;
+  b.ask = {e.id, e.file, e.kind, e.extent, e.file_size, e.hold, e.owner};
+  b.answered = true;
+  b.left = true;  // the caller has seen to it
+  b.size = e.file_size;
+  FileQueue& queue = queues[e.file];
+  b.place = queue.breaks.insert(queue.breaks.end(), &b);
+  breaks.emplace(e.id, std::move(owned));
+  activate(b, Phase::Complying);
+  for (const auto& [id, extent] : e.parts) {
+    LeaseEntry* entry = leases.find(id);
+    if (!entry) continue;
+    const Row wanted = row_for(e.kind, entry->lease, false);
+    if (wanted.after.nothing()) continue;
+    add_part(b, *entry, wanted, extent);
+    b.parts.back().step = Step::Complied;
+  }
+  if (e.kind == BreakKind::Freeze && e.hold > 0) return hold(b);
+  restore(b);
+}
+
+}  // namespace mrlease::core

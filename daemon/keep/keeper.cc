@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/keep/keeper.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+namespace mrlease::keep {
+
+Keeper::Keeper(std::vector<NamedFd> inherited) : active_(has_manager()), count_(inherited.size()) {
+  for (NamedFd& each : inherited) inherited_[each.name] = std::move(each.fd);
+}
+
+sys::Fd Keeper::take(const std::string& name) {
+  std::lock_guard lock(mutex_);
+  const auto it = inherited_.find(name);
+  if (it == inherited_.end()) return {};
+  sys::Fd fd = std::move(it->second);
+  inherited_.erase(it);
+  return fd;
+}
+
+int Keeper::put(const std::string& name, int fd) {
+  if (!active_) return 0;
+  {
+    std::lock_guard lock(mutex_);
+    if (count_ >= kStoreMax) return ENOSPC;
+    ++count_;
+  }
+  const int code = store(name, fd);
+  if (code == 0) return 0;
+  std::lock_guard lock(mutex_);
+  --count_;
+  return code;
+}
+
+void Keeper::drop(const std::string& name) {
+  if (!active_ || forget(name) != 0) return;
+  std::lock_guard lock(mutex_);
+  if (count_ > 0) --count_;
+}
+
+std::vector<std::string> Keeper::unclaimed() const {
+  std::lock_guard lock(mutex_);
+  std::vector<std::string> names;
+  for (const auto& [name, fd] : inherited_) names.push_back(name);
+  return names;
+}
+
+std::size_t Keeper::drop_unclaimed() {
+  const auto names = unclaimed();
+  for (const std::string& name : names) {
+    drop(name);
+    take(name);
+  }
+  return names.size();
+}
+
+Memory::Memory(Keeper& keeper, const std::string& name, std::size_t bytes) : fd_(keeper.take(name)), size_(bytes) {
+  struct stat st {};
+  inherited_ = fd_ && ::fstat(fd_.get(), &st) == 0 && static_cast<std::size_t>(st.st_size) == bytes;
+  if (!inherited_) {
+    if (fd_) keeper.drop(name);
+    fd_.reset(::memfd_create(("mrlease-" + name).c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (!fd_ || ::ftruncate(fd_.get(), static_cast<off_t>(bytes)) != 0 ||
+        ::fcntl(fd_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+      throw std::system_error(errno, std::generic_category(), "cannot make the memory that outlives the daemon");
+  }
+  data_ = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd_.get(), 0);
+  if (data_ == MAP_FAILED) throw std::system_error(errno, std::generic_category(), "cannot map the memory that outlives the daemon");
+  if (inherited_) return;
+  if (const int code = keeper.put(name, fd_.get()); code != 0)
+    throw std::system_error(code, std::generic_category(), "the service manager does not keep descriptors (NOTIFY_SOCKET)");
+}
+
+Memory::~Memory() {
+  if (data_ != nullptr && data_ != MAP_FAILED) ::munmap(data_, size_);
+}
+
+}  // namespace mrlease::keep

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/admin/mounts.h"
+
+#include <gtest/gtest.h>
+
+namespace mrlease::admin {
+namespace {
+
+TEST(Mounts, LinesAreUnderstoodWithTheirEscapes) {
+  const auto mounts = parse_mounts(
+      "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
+      "nonsense\n"
+      "40 22 0:30 / /mnt/with\\040space rw - tmpfs tmp\\134fs rw\n"
+      "41 22 0:31 / /x rw - \n");
+  ASSERT_EQ(mounts.size(), 2u);
+  EXPECT_EQ(mounts[0].point, "/");
+  EXPECT_EQ(mounts[0].type, "ext4");
+  EXPECT_EQ(mounts[1].point, "/mnt/with space");
+  EXPECT_EQ(mounts[1].source, "tmp\\fs");
+  EXPECT_EQ(find_mount(mounts, 40), &mounts[1]);
+  EXPECT_EQ(find_mount(mounts, 41), nullptr);
+}
+
+TEST(Mounts, UnderIsByWholeNames) {
+  EXPECT_TRUE(is_under("/data", "/data"));
+  EXPECT_TRUE(is_under("/data/a", "/data"));
+  EXPECT_TRUE(is_under("/data/a", "/data/"));
+  EXPECT_FALSE(is_under("/database", "/data"));
+  EXPECT_FALSE(is_under("/dat", "/data"));
+  EXPECT_TRUE(is_under("/anything", "/"));
+  EXPECT_FALSE(is_under("", "/"));
+}
+
+}  // namespace
+}  // namespace mrlease::admin

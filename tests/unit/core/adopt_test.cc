@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a predecessor left: leases that were granted, breaks whose first half is done.
+#include "tests/unit/core/harness.h"
+
+namespace mrlease::core {
+namespace {
+
+class Adopt : public ::testing::Test, public Harness {
+ protected:
+  void adopt(LeaseId id, Backing backing, Extent extent = {0, kSize}) {
+    step(event::AdoptLease{lease(id, backing, extent)});
+    ASSERT_NE(arbiter.find(id), nullptr);
+    EXPECT_TRUE(last.empty());
+  }
+};
+
+TEST_F(Adopt, ALeaseIsProtectedAsIfGranted) {
+  adopt(1, Backing::OdpTransparent);
+  EXPECT_TRUE(arbiter.needs(kFile).truncate);
+  truncate(10, kPg);
+  EXPECT_FALSE(answered(10));
+  EXPECT_EQ(only<effect::Recall>().action, Action::Trim);
+  answer(only<effect::Recall>());
+  EXPECT_TRUE(answered(10));
+}
+
+TEST_F(Adopt, ALeaseIsNotTakenOverTwice) {
+  adopt(1, Backing::Bounce);
+  step(event::AdoptLease{lease(1, Backing::Direct)});
+  EXPECT_EQ(arbiter.leases(), 1u);
+  EXPECT_EQ(arbiter.find(1)->backing, Backing::Bounce);
+}
+
+TEST_F(Adopt, ANewLeaseThatOverlapsIsRefused) {
+  Lease mine = lease(1, Backing::Bounce);
+  mine.share = false;
+  step(event::AdoptLease{mine});
+  step(event::RequestLease{2, lease(2, Backing::Bounce)});
+  EXPECT_EQ(only<effect::Refused>().code, EBUSY);
+}
+
+TEST_F(Adopt, ATrimmedLeaseIsSettledBeforeTheNextTruncate) {
+  adopt(1, Backing::OdpTransparent);
+  step(event::AdoptBreak{5, kFile, BreakKind::Truncate, {}, kSize, 0, 0, {{1, {kPg, kSize}}}});
+  const auto settle = only<effect::Recall>();
+  EXPECT_EQ(settle.action, Action::Settle);
+  EXPECT_EQ(settle.extent, (Extent{kPg, kSize}));
+  EXPECT_EQ(settle.size, kSize);
+  truncate(10, kPg);  // held since before: it waits for the end of what was begun
+  EXPECT_TRUE(none<effect::Recall>());
+  answer(settle);
+  EXPECT_TRUE(over(5));
+  EXPECT_EQ(only<effect::Recall>().action, Action::Trim);
+  EXPECT_FALSE(answered(10));
+}
+
+TEST_F(Adopt, WhatWasCutOffWhileNobodyLookedIsCutOff) {
+  adopt(1, Backing::OdpTransparent);
+  adopt(2, Backing::Direct);
+  step(event::AdoptBreak{5, kFile, BreakKind::Truncate, {}, 2 * kPg, 0, 0, {{1, {kPg, kSize}}, {2, {0, kSize}}}});
+  const auto recalls = got<effect::Recall>();
+  ASSERT_EQ(recalls.size(), 2u);
+  EXPECT_EQ(recalls[0].size, 2 * kPg);
+  EXPECT_EQ(recalls[1].action, Action::Reregister);
+  EXPECT_EQ(recalls[1].size, 2 * kPg);
+  EXPECT_EQ(arbiter.find(1)->on_file_end, 2 * kPg);
+}
+
+TEST_F(Adopt, BounceResumesAndMergesByWork) {
+  adopt(1, Backing::Bounce);
+  step(event::AdoptBreak{5, kFile, BreakKind::Truncate, {}, kSize, 0, 0, {{1, {0, kSize}}}});
+  EXPECT_EQ(only<effect::StartWork>().kind, Work::ResumeFlush);
+  work_done(only<effect::StartWork>());
+  step(event::AdoptBreak{6, kFile, BreakKind::Write, {0, kSize}, kSize, 0, 0, {{1, {0, kSize}}}});
+  EXPECT_EQ(only<effect::StartWork>().kind, Work::Merge);
+  work_done(only<effect::StartWork>());
+  EXPECT_TRUE(over(6));
+  EXPECT_EQ(arbiter.breaks(), 0u);
+}
+
+TEST_F(Adopt, AFreezeGoesOnHolding) {
+  adopt(1, Backing::OdpTransparent);
+  step(event::AdoptBreak{5, kFile, BreakKind::Freeze, {}, kSize, 500, 9, {{1, {0, kSize}}}});
+  EXPECT_TRUE(last.empty());
+  ask(10, BreakKind::Write, {0, kPg});
+  EXPECT_FALSE(answered(10));
+  step(event::Thaw{5, 77});
+  const auto thaw = only<effect::Recall>();
+  EXPECT_EQ(thaw.action, Action::Thaw);
+  answer(thaw);
+  EXPECT_EQ(only<effect::Thawed>().request, 77u);
+  EXPECT_FALSE(only<effect::Thawed>().expired);
+  EXPECT_TRUE(answered(10));
+}
+
+TEST_F(Adopt, AFreezesHoldEnds) {
+  adopt(1, Backing::OdpTransparent);
+  step(event::AdoptBreak{5, kFile, BreakKind::Freeze, {}, kSize, 500, 9, {{1, {0, kSize}}}});
+  wait(500);
+  EXPECT_EQ(only<effect::Recall>().action, Action::Thaw);
+}
+
+TEST_F(Adopt, AFreezeWithoutAHoldIsThawed) {
+  adopt(1, Backing::OdpTransparent);
+  step(event::AdoptBreak{5, kFile, BreakKind::Freeze, {}, kSize, 0, 0, {{1, {0, kSize}}}});
+  EXPECT_EQ(only<effect::Recall>().action, Action::Thaw);
+}
+
+TEST_F(Adopt, AClientThatDoesNotTakeItsPartBackIsFenced) {
+  adopt(1, Backing::OdpTransparent);
+  step(event::AdoptBreak{5, kFile, BreakKind::Truncate, {}, kSize, 0, 0, {{1, {kPg, kSize}}}});
+  truncate(10, kPg);
+  wait(Policy{}.recall_deadline);
+  EXPECT_EQ(only<effect::StartFence>().lease, 1u);
+  step(event::FenceDone{1, true});
+  EXPECT_TRUE(answered(10));
+}
+
+TEST(AdoptNumbers, RecallsGoOnBehindThePredecessors) {
+  Arbiter arbiter({}, 1000);
+  arbiter.step(event::AdoptLease{Harness::lease(1, Backing::OdpTransparent)}, 0);
+  const Effects effects = arbiter.step(event::RequestBreak{10, kFile, BreakKind::Truncate, {0, kToEnd}, 0}, 0);
+  for (const Effect& e : effects)
+    if (const auto* r = std::get_if<effect::Recall>(&e)) EXPECT_GT(r->recall, 1000u);
+  // The predecessor's client answers now: for nothing that is outstanding here.
+  for (const Effect& e : arbiter.step(event::RecallAnswered{1000, 1, 0}, 0))
+    EXPECT_EQ(std::get_if<effect::BreakAnswered>(&e), nullptr);
+}
+
+}  // namespace
+}  // namespace mrlease::core
