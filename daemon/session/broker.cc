@@ -67,6 +67,11 @@ guard::Listener Broker::listener(std::function<void(std::string)> failed) {
   return listener;
 }
 
+void Broker::set_options(Options options) {
+  options_ = std::move(options);
+  arbiter_.set_policy(options_.policy);
+}
+
 core::Time Broker::now() const {
   return static_cast<core::Time>(std::chrono::duration_cast<std::chrono::milliseconds>(
                                      std::chrono::steady_clock::now().time_since_epoch())
