@@ -67,8 +67,8 @@ guard::Listener Broker::listener(std::function<void(std::string)> failed) {
   return listener;
 }
 
-void Broker::set_options(Options options) {
-  options_ = std::move(options);
+void Broker::reconfigure(const Options& options) {
+  options_ = options;
   arbiter_.set_policy(options_.policy);
 }
 
