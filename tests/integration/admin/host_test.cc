@@ -77,7 +77,9 @@ TEST_F(AdminHost, AfterADrainAMountCanGo) {
   const std::string point = directory->path("mnt");
   ASSERT_EQ(::mkdir(point.c_str(), 0755), 0);
   const std::string image = directory->path("image");
-  ASSERT_EQ(std::system(("truncate -s 16M " + image + " && mkfs.ext4 -q " + image + " && mount -o loop " + image + " " + point).c_str()), 0);
+  // Where there is no loop device, memory: what is tested is that nobody holds the mount any more.
+  const std::string on_loop = "truncate -s 16M " + image + " && mkfs.ext4 -q " + image + " && mount -o loop " + image + " " + point;
+  ASSERT_EQ(std::system((on_loop + " || mount -t tmpfs -o size=16m tmpfs " + point).c_str()), 0);
   const std::string file = point + "/file";
   {
     const wire::Fd f(::open(file.c_str(), O_RDWR | O_CREAT, 0644));
@@ -106,7 +108,7 @@ TEST_F(AdminHost, ProbeSaysWhatThisHostCanDo) {
   const auto& root = probe.filesystems(0);
   EXPECT_TRUE(root.root());
   EXPECT_EQ(root.path(), directory->path());
-  EXPECT_EQ(root.type(), "ext4");
+  EXPECT_TRUE(root.type() == "ext4" || root.type() == "xfs" || root.type() == "btrfs") << root.type();
   EXPECT_EQ(root.guard(), probe.guard());
   const auto& proc = probe.filesystems(1);
   EXPECT_EQ(proc.type(), "proc");
