@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "daemon/session/translate.h"
+
 namespace mrlease::admin {
 
 using session::LeaseState;
@@ -123,18 +125,7 @@ const char* word(core::Backing backing) {
   return "?";
 }
 
-const char* word(core::BreakKind kind) {
-  switch (kind) {
-    case core::BreakKind::Truncate: return "truncate";
-    case core::BreakKind::Destructive: return "destructive";
-    case core::BreakKind::Write: return "write";
-    case core::BreakKind::Read: return "read";
-    case core::BreakKind::Sync: return "sync";
-    case core::BreakKind::Freeze: return "freeze";
-    case core::BreakKind::Revoke: return "revoke";
-  }
-  return "?";
-}
+const char* word(core::BreakKind kind) { return session::name(kind); }
 
 const char* word(core::Action action) {
   switch (action) {

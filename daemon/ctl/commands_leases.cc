@@ -41,6 +41,21 @@ std::uint32_t user_id(const std::string& text) {
   throw Failed{kUsage, "--user: there is no user " + text};
 }
 
+// Every page of a list, as one.
+template <typename Request, typename Response>
+int print_all(Program& p, grpc::Status (v1::Admin::Stub::*list)(grpc::ClientContext*, const Request&, Response*), Request request) {
+  Client client = p.connect();
+  Response all;
+  do {
+    Response page = client.call(list, request);
+    request.set_page_token(page.next_page_token());
+    page.clear_next_page_token();
+    all.MergeFrom(page);
+  } while (!request.page_token().empty());
+  p.print(all, view(all, p.width()));
+  return kDone;
+}
+
 int list_leases(Program& p, const Filter& f) {
   v1::ListLeasesRequest request;
   request.set_page_size(1000);
@@ -50,16 +65,7 @@ int list_leases(Program& p, const Filter& f) {
   if (f.pid != 0) filter.set_pid(f.pid);
   for (const auto& b : f.backings) filter.add_backings(enum_value<v1::Backing>("--backing", b));
   for (const auto& s : f.states) filter.add_states(enum_value<v1::LeaseState>("--state", s));
-  Client client = p.connect();
-  v1::ListLeasesResponse all;
-  do {
-    v1::ListLeasesResponse page = client.call(&v1::Admin::Stub::ListLeases, request);
-    request.set_page_token(page.next_page_token());
-    page.clear_next_page_token();
-    all.MergeFrom(page);
-  } while (!request.page_token().empty());
-  p.print(all, view(all, p.width()));
-  return kDone;
+  return print_all(p, &v1::Admin::Stub::ListLeases, request);
 }
 
 int get_lease(Program& p, std::uint64_t id) {
@@ -74,16 +80,7 @@ int list_files(Program& p, const std::string& path) {
   v1::ListFilesRequest request;
   request.set_page_size(500);
   if (!path.empty()) *request.mutable_file() = file_id(path);
-  Client client = p.connect();
-  v1::ListFilesResponse all;
-  do {
-    v1::ListFilesResponse page = client.call(&v1::Admin::Stub::ListFiles, request);
-    request.set_page_token(page.next_page_token());
-    page.clear_next_page_token();
-    all.MergeFrom(page);
-  } while (!request.page_token().empty());
-  p.print(all, view(all, p.width()));
-  return kDone;
+  return print_all(p, &v1::Admin::Stub::ListFiles, request);
 }
 
 }  // namespace

@@ -10,13 +10,12 @@
 #include <utility>
 
 #include "daemon/session/broker.h"
+#include "daemon/session/kept_names.h"
 #include "daemon/session/translate.h"
 
 namespace mrlease::session {
 
 namespace {
-
-std::string named(char kind, std::uint64_t id) { return kind + std::to_string(id); }
 
 // A connection that is not there any more ends like one that its client has closed.
 int closed_connection() {

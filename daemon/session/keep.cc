@@ -8,15 +8,10 @@
 #include <utility>
 
 #include "daemon/session/broker.h"
+#include "daemon/session/kept_names.h"
 #include "daemon/sys/same_open_file.h"
 
 namespace mrlease::session {
-
-namespace {
-
-std::string named(char kind, std::uint64_t id) { return kind + std::to_string(id); }
-
-}  // namespace
 
 void Broker::note_numbers() {
   if (!keeps()) return;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "daemon/session/broker.h"
+#include "daemon/session/kept_names.h"
 #include "daemon/session/translate.h"
 
 namespace mrlease::session {
@@ -70,7 +71,7 @@ void Broker::make_store(const effect::Recall& e, const std::shared_ptr<LeaseHold
       store.id = next_store_++;
       note_numbers();
       spare_store_ = fence::SharedFd(store::open_store("mrlease-store"));
-      if (keeps()) kept_.keeper->put("t" + std::to_string(store.id), spare_store_.get());
+      if (keeps()) kept_.keeper->put(named('t', store.id), spare_store_.get());
     } else {
       store.id = spare_store_id_;
     }
@@ -84,7 +85,7 @@ void Broker::make_store(const effect::Recall& e, const std::shared_ptr<LeaseHold
   // Nothing was written to a direct lease's store before its client has filled and registered it: a rescue before that
   // would put old data back.
   store.live = lease->backing != core::Backing::Direct;
-  if (lease->fencing) return drop_names({"t" + std::to_string(store.id)});
+  if (lease->fencing) return drop_names({named('t', store.id)});
   lease->stores.push_back(store);
   keep_store(*lease, lease->stores.back());
   send_recall(e, *lease, &lease->stores.back());
@@ -109,13 +110,13 @@ void Broker::prepare_store() {
       [made, id, keeper = kept_.keeper] {
         try {
           *made = fence::SharedFd(store::open_store("mrlease-store"));
-          keeper->put("t" + std::to_string(id), made->get());
+          keeper->put(named('t', id), made->get());
         } catch (const std::system_error&) {
         }
       },
       [this, made, id] {
         if (!*made) return;
-        if (spare_store_) return drop_names({"t" + std::to_string(id)});
+        if (spare_store_) return drop_names({named('t', id)});
         spare_store_ = std::move(*made);
         spare_store_id_ = id;
       });

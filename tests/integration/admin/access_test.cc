@@ -66,14 +66,6 @@ class AdminAccess : public AdminTest {
     adm::ListLeasesResponse response;
     return remote->ListLeases(until(milliseconds(5000)).get(), adm::ListLeasesRequest(), &response);
   }
-  std::string refused(std::vector<std::string> options) {
-    try {
-      DaemonProcess second(*directory, std::move(options));
-    } catch (const std::runtime_error& e) {
-      return e.what();
-    }
-    return "it started";
-  }
   std::string address;
 };
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <stdexcept>
 #include <string>
 
 #include "tests/support/daemon_process.h"
@@ -31,6 +32,15 @@ class DaemonTest : public ::testing::Test {
     path = directory->file("data", kSize);
     fd = wire::Fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
     client = std::make_unique<WireClient>(daemon->socket());
+  }
+  // Starts a second daemon with these options, which it must not like: what it says.
+  std::string refused(std::vector<std::string> options) {
+    try {
+      DaemonProcess second(*directory, std::move(options));
+    } catch (const std::runtime_error& e) {
+      return e.what();
+    }
+    return "it started";
   }
   std::uint64_t size() const {
     struct stat st {};

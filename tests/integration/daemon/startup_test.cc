@@ -8,18 +8,7 @@
 
 namespace mrlease::test {
 
-class StartupTest : public DaemonTest {
- protected:
-  // Starts a second daemon with these options; its log.
-  std::string refused(std::vector<std::string> options) {
-    try {
-      DaemonProcess second(*directory, std::move(options));
-    } catch (const std::runtime_error& e) {
-      return e.what();
-    }
-    return "it started";
-  }
-};
+class StartupTest : public DaemonTest {};
 
 TEST_F(StartupTest, ASocketThatIsTakenIsLeftAlone) {
   start();
