@@ -80,9 +80,9 @@ void EventDesk::allow(const sys::FanGroup& group, const sys::FanEvent& event) {
 // The file, if somebody may want to know of the event.
 WatchedFile* EventDesk::concerned(const sys::FanEvent& event) {
   struct stat st;
-  if (open_ || sys::is_own_thread(event.tid) || ::fstat(event.fd.get(), &st)) return nullptr;
+  if (open_ || ::fstat(event.fd.get(), &st)) return nullptr;
   WatchedFile* file = files_->find(core::FileKey{st.st_dev, st.st_ino});
-  return file && file->needs != core::Needs{} ? file : nullptr;
+  return file && file->needs != core::Needs{} && !sys::is_own_thread(event.tid) ? file : nullptr;
 }
 
 void EventDesk::take(const sys::FanGroup* group, sys::FanEvent event) {

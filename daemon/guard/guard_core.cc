@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/fanotify.h>
 #include <sys/timerfd.h>
@@ -175,10 +176,17 @@ void GuardCore::publish(const core::FileKey& key, const core::Needs& needs) {
 }
 
 void GuardCore::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
+  bool others_wait = false;
+  {
+    std::lock_guard lock(mutex_);
+    // A held task makes no notification: all of its older ones are queued now, and must not count for what is let go.
+    read_notices();
+    ledger_.answer(id, deny_errno, watch_leaving);
+    others_wait = ledger_.any_held();
+  }
+  // Whoever was let go may have been woken on this CPU, where all that follows would be in its way.
+  if (!others_wait) ::sched_yield();
   std::lock_guard lock(mutex_);
-  // A held task makes no notification: all of its older ones are queued now, and must not count for what is let go.
-  read_notices();
-  ledger_.answer(id, deny_errno, watch_leaving);
   if (!outbox_.empty()) return wake();
   // Woken at once the guard thread would have nothing to do but take a CPU from whoever was let go.
   const auto due = next_due();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/sys/proc_task.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -10,7 +9,7 @@
 #include <charconv>
 #include <cstdio>
 
-#include "daemon/sys/fd.h"
+#include "daemon/sys/proc_file.h"
 
 namespace mrlease::sys {
 namespace {
@@ -42,24 +41,6 @@ bool number(std::string_view word, int base, T* out) {
   auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), *out, base);
   return error == std::errc{} && end == word.data() + word.size();
 }
-
-// These files are made on read, and what is wanted of them fits in one.
-class Slurp {
- public:
-  Slurp(int tid, const char* name) {
-    char path[64];
-    if (tid) std::snprintf(path, sizeof path, "/proc/%d/%s", tid, name);
-    else std::snprintf(path, sizeof path, "/proc/self/%s", name);
-    Fd fd(::open(path, O_RDONLY | O_CLOEXEC));
-    if (fd) length_ = ::read(fd.get(), buffer_, sizeof buffer_);
-  }
-  explicit operator bool() const { return length_ >= 0; }
-  std::string_view operator*() const { return {buffer_, static_cast<std::size_t>(length_)}; }
-
- private:
-  char buffer_[4096];
-  ssize_t length_ = -1;
-};
 
 bool field(std::string_view text, std::string_view name, int base, std::uint64_t* out) {
   for (std::size_t at = 0; at < text.size();) {
@@ -119,24 +100,26 @@ std::optional<FdInfo> parse_fdinfo(std::string_view text) {
 }
 
 std::optional<SyscallState> read_syscall(int tid) {
-  const Slurp text(tid, "syscall");
+  static thread_local RecentTasks recent("syscall");
+  const ProcText text = recent.read(tid);
   return text ? parse_syscall(*text) : std::nullopt;
 }
 
 std::optional<TaskStat> read_stat(int tid) {
-  const Slurp text(tid, "stat");
+  static thread_local RecentTasks recent("stat");
+  const ProcText text = recent.read(tid);
   return text ? parse_stat(*text) : std::nullopt;
 }
 
 std::optional<FdInfo> read_fdinfo(int tid, int fd) {
   char name[32];
   std::snprintf(name, sizeof name, "fdinfo/%d", fd);
-  const Slurp text(tid, name);
+  const ProcText text(tid, name);
   return text ? parse_fdinfo(*text) : std::nullopt;
 }
 
 std::string read_comm(int tid) {
-  const Slurp text(tid, "comm");
+  const ProcText text(tid, "comm");
   if (!text || (*text).empty()) return "?";
   std::string comm(*text);
   if (comm.back() == '\n') comm.pop_back();
@@ -144,7 +127,7 @@ std::string read_comm(int tid) {
 }
 
 std::string read_wchan(int tid) {
-  const Slurp text(tid, "wchan");
+  const ProcText text(tid, "wchan");
   return text ? std::string(*text) : std::string();
 }
 

@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/sys/task_owner.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <array>
 #include <charconv>
 
-#include "daemon/sys/fd.h"
+#include "daemon/sys/proc_file.h"
 
 namespace mrlease::sys {
 
@@ -45,15 +41,9 @@ bool parse_owner(std::string_view status, TaskOwner* owner) {
 }
 
 bool read_owner(int tid, TaskOwner* owner) {
-  std::array<char, 32> path;
-  const auto end = std::to_chars(path.data() + 6, path.data() + 24, tid).ptr;
-  std::string_view("/proc/").copy(path.data(), 6);
-  std::string_view("/status").copy(end, 8);
-  end[7] = '\0';
-  const Fd fd(::open(path.data(), O_RDONLY | O_CLOEXEC));
-  std::array<char, 2048> text;
-  const ssize_t n = fd ? ::read(fd.get(), text.data(), text.size()) : -1;
-  return n > 0 && parse_owner(std::string_view(text.data(), static_cast<std::size_t>(n)), owner);
+  static thread_local RecentTasks recent("status");
+  const ProcText text = recent.read(tid);
+  return text && parse_owner(*text, owner);
 }
 
 }  // namespace mrlease::sys

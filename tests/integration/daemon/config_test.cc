@@ -117,7 +117,9 @@ TEST_F(ConfigTest, AReloadedDeadlineIsTheOneThatFences) {
   reload();
   const auto begun = std::chrono::steady_clock::now();
   auto other = truncate_by_other(0);
-  EXPECT_EQ(client->recall().frame.recall().deadline_ms(), 300u);
+  const auto left = client->recall().frame.recall().deadline_ms();  // of the 300 ms when it was sent
+  EXPECT_GT(left, 0u);
+  EXPECT_LE(left, 300u);
   EXPECT_EQ(other->wait(), 0);  // nobody answers the recall
   EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(10));
 }

@@ -3,9 +3,17 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 
 #include "daemon/sys/fd.h"
 
@@ -86,6 +94,52 @@ TEST(ReadTask, ItsDescriptors) {
   EXPECT_EQ(info->inode, st.st_ino);
   EXPECT_FALSE(info->flags & O_DIRECT);
   EXPECT_FALSE(read_fdinfo(0, 1000000));
+}
+
+// With a number of our choice; needs CAP_CHECKPOINT_RESTORE.
+pid_t fork_as(pid_t number) {
+  clone_args args{};
+  args.exit_signal = SIGCHLD;
+  if (number != 0) {
+    args.set_tid = reinterpret_cast<std::uintptr_t>(&number);
+    args.set_tid_size = 1;
+  }
+  const long child = ::syscall(SYS_clone3, &args, sizeof args);
+  if (child == 0) {
+    ::prctl(PR_SET_NAME, number != 0 ? "second" : "first");
+    for (;;) ::syscall(SYS_pause);
+  }
+  return static_cast<pid_t>(child);
+}
+
+void end(pid_t child) {
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+}
+
+// Waits for the child's own name: it has begun.
+std::optional<TaskStat> stat_of(pid_t child, std::string_view name) {
+  for (;;) {
+    auto stat = read_stat(child);
+    if (!stat || stat->comm == name) return stat;
+    ::sched_yield();
+  }
+}
+
+// The files of tasks are kept open: they must not speak for the next task of the same number, nor for none.
+TEST(ReadTask, TheNextOneOfTheSameNumber) {
+  const pid_t first = fork_as(0);
+  ASSERT_GT(first, 0);
+  EXPECT_TRUE(stat_of(first, "first"));
+  EXPECT_TRUE(read_syscall(first));
+  end(first);
+  EXPECT_FALSE(read_stat(first));
+  EXPECT_FALSE(read_syscall(first));
+  ASSERT_EQ(fork_as(first), first) << std::strerror(errno);
+  EXPECT_TRUE(stat_of(first, "second"));
+  EXPECT_TRUE(read_syscall(first));
+  end(first);
+  EXPECT_FALSE(read_stat(first));
 }
 
 TEST(ReadTask, OneThatIsGone) {

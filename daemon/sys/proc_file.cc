@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/sys/proc_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace mrlease::sys {
+namespace {
+
+Fd open_file(int tid, const char* name) {
+  char path[64];
+  if (tid) std::snprintf(path, sizeof path, "/proc/%d/%s", tid, name);
+  else std::snprintf(path, sizeof path, "/proc/self/%s", name);
+  return Fd(::open(path, O_RDONLY | O_CLOEXEC));
+}
+
+}  // namespace
+
+ProcText::ProcText(const Fd& file) {
+  if (file) length_ = ::pread(file.get(), buffer_, sizeof buffer_, 0);
+}
+
+ProcText::ProcText(int tid, const char* name) : ProcText(open_file(tid, name)) {}
+
+ProcText RecentTasks::read(int tid) {
+  auto at = std::find_if(files_.begin(), files_.end(), [tid](const File& f) { return f.fd && f.tid == tid; });
+  if (at != files_.end())
+    if (const ProcText text(at->fd); text) return text;
+  if (at == files_.end()) at = files_.begin() + next_++ % files_.size();
+  *at = {tid, open_file(tid, name_)};
+  return ProcText(at->fd);
+}
+
+}  // namespace mrlease::sys
