@@ -257,12 +257,13 @@ GuardCore::Ready GuardCore::wait_for_work() {
     }
   }
   if (::ppoll(fds.data(), fds.size(), limit, nullptr) <= 0) return {};
-  return {fds[0].revents != 0, fds[1].revents != 0, fds[3].revents != 0, fds[4].revents != 0, fds[5].revents != 0};
+  const bool notices = fds[2].fd < 0 || fds[2].revents != 0;
+  return {notices, fds[0].revents != 0, fds[1].revents != 0, fds[3].revents != 0, fds[4].revents != 0, fds[5].revents != 0};
 }
 
 void GuardCore::take_events(const Ready& ready) {
   // Notices that are older than an event are read before it, else they would pass for the event's.
-  read_notices();
+  if (ready.notices) read_notices();
   if (!ready.precontent) return;
   precontent_->on_readable();
   quiet_ = !outbox_.empty();

@@ -34,6 +34,7 @@ class GuardCore : public Guard {
 
  private:
   struct Ready {
+    bool notices = true;  // there may be some
     bool wake = false, alarm = false, signals = false, perm = false, precontent = false;
   };
 

@@ -186,7 +186,7 @@ std::shared_ptr<LeaseHold> Broker::own_lease(Session& s, core::LeaseId id, core:
   return nullptr;
 }
 
-void Broker::reply(Session& s, core::RequestId request, wire::Frame frame, std::vector<std::shared_ptr<wire::Fd>> fds) {
+void Broker::reply(Session& s, core::RequestId request, wire::Frame frame, std::vector<fence::SharedFd> fds) {
   if (s.gone) return;
   frame.set_id(s.next_frame++);
   frame.set_reply_to(request);

@@ -166,7 +166,7 @@ class Broker {
   void session_closed(core::SessionId id, const std::string& why);
   void session_ended(core::SessionId id);
   void watch_exit(Session& s);
-  void reply(Session& s, core::RequestId request, wire::Frame frame, std::vector<std::shared_ptr<wire::Fd>> fds = {});
+  void reply(Session& s, core::RequestId request, wire::Frame frame, std::vector<fence::SharedFd> fds = {});
   void reply_status(core::SessionId session, core::RequestId request, int code, std::string message);
   void notice(LeaseHold& lease, wire::v1::Notice::Kind kind, std::uint64_t size, std::string message);
   Session* find_session(core::SessionId id);

@@ -42,7 +42,7 @@ void Connection::read_some() {
   wait_readable();
 }
 
-void Connection::send(const wire::Frame& frame, std::vector<std::shared_ptr<wire::Fd>> fds) {
+void Connection::send(const wire::Frame& frame, std::vector<fence::SharedFd> fds) {
   if (closed_) return;
   // A client that does not read is cut off rather than served from our memory without bound.
   if (out_.size() >= kQueueMax) return fail("the client does not read its messages");
@@ -53,7 +53,7 @@ void Connection::send(const wire::Frame& frame, std::vector<std::shared_ptr<wire
 void Connection::flush() {
   while (!out_.empty() && !closed_) {
     std::vector<int> fds;
-    for (const auto& fd : out_.front().fds) fds.push_back(fd->get());
+    for (const auto& fd : out_.front().fds) fds.push_back(fd.get());
     const int code = wire::send_packet(socket_.native_handle(), out_.front().bytes, fds);
     if (code == EAGAIN || code == ENOBUFS) {
       waiting_write_ = true;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/fence/fence.h"
 #include "proto/fd_passing.h"
 #include "proto/framing.h"
 
@@ -26,14 +27,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Start reading. on_closed comes exactly once, unless close() was called first.
   void start(OnFrame on_frame, OnClosed on_closed);
   // Send, or queue; fds are duplicated by the kernel at sending and must live until then: they are moved in.
-  void send(const wire::Frame& frame, std::vector<std::shared_ptr<wire::Fd>> fds = {});
+  void send(const wire::Frame& frame, std::vector<fence::SharedFd> fds = {});
   void close();
   int native_handle() { return socket_.native_handle(); }
 
  private:
   struct Outgoing {
     std::string bytes;
-    std::vector<std::shared_ptr<wire::Fd>> fds;
+    std::vector<fence::SharedFd> fds;
   };
   void wait_readable();
   void read_some();

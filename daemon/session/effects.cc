@@ -107,8 +107,8 @@ void Broker::send_granted(const LeaseHold& lease) {
     g.set_coverage(file->second.coverage.text);
   }
   g.set_file_size(file_size(lease.file));
-  std::vector<std::shared_ptr<wire::Fd>> fds;
-  if (lease.bounce) fds.push_back(std::make_shared<wire::Fd>(::dup(lease.bounce->memfd())));
+  std::vector<fence::SharedFd> fds;
+  if (lease.bounce) fds.emplace_back(::dup(lease.bounce->memfd()));
   reply(*s, lease.request, std::move(answer), std::move(fds));
   log_(1, "lease " + std::to_string(lease.id) + " granted to " + s->program + ": " + name(lease.backing) + ", [" +
               std::to_string(lease.extent.begin) + ", " + std::to_string(lease.extent.end) + ")");

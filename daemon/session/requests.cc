@@ -78,14 +78,14 @@ void Broker::on_hello(Session& s, const Frame& f) {
   // The application's share: what is left is for the library's own steps.
   w.set_callback_deadline_ms(static_cast<std::uint32_t>(options_.policy.recall_deadline * 3 / 4));
   w.set_leases_max(options_.leases_max);
-  std::vector<std::shared_ptr<wire::Fd>> fds;
+  std::vector<fence::SharedFd> fds;
   const std::string& policy = options_.userfaultfd;
   if (policy == "never" || (policy != "always" && !in_group(s.peer, policy))) {
     w.set_userfaultfd_reason(policy == "never" ? "the daemon's policy gives userfaultfd to nobody"
                                                : "the user is not in group " + policy);
   } else if (wire::Fd device(::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC)); device) {
     w.set_userfaultfd(true);
-    fds.push_back(std::make_shared<wire::Fd>(std::move(device)));
+    fds.emplace_back(device.release());
   } else {
     w.set_userfaultfd_reason(std::string("/dev/userfaultfd: ") + std::strerror(errno));
   }

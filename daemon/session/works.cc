@@ -136,12 +136,12 @@ void Broker::send_recall(const effect::Recall& e, LeaseHold& lease, const Store*
   r.set_size(e.size);
   const core::Time at = now();
   r.set_deadline_ms(static_cast<std::uint32_t>(e.deadline > at ? e.deadline - at : 0));
-  std::vector<std::shared_ptr<wire::Fd>> fds;
+  std::vector<fence::SharedFd> fds;
   if (store != nullptr) {
     r.set_store(store->id);
     recalls_[e.recall].store = store->id;
     if (e.action == core::Action::Freeze || e.action == core::Action::Trim)
-      fds.push_back(std::make_shared<wire::Fd>(::dup(store->memfd.get())));
+      fds.push_back(store->memfd);
   }
   if (e.action == core::Action::Settle || e.action == core::Action::Reregister)
     tell_size(lease, std::min(lease.size_told, std::max(e.size, lease.extent.begin)));
