@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "daemon/guard/classify.h"
+#include "daemon/guard/syscall_family.h"
 #include "proto/kernel_uapi.h"
 
 namespace mrlease::guard {
@@ -49,6 +50,13 @@ std::string describe(const Verdict& verdict, const TaskView& task) {
   std::string what = verdict.name + " by " + std::to_string(task.tid) + " (" + comm + ")";
   if (verdict.kind == core::BreakKind::Truncate) what += " to " + std::to_string(verdict.new_size) + " bytes";
   return what;
+}
+
+// For a bell that costs the task nothing when it rings early, and a little when it rings for nothing.
+bool likely_held(const TaskView& view, const core::Needs& needs) {
+  if (needs.read || !view.call || view.call->running) return needs.read;
+  const Family family = call_shape(view.call->number).family;
+  return family != Family::Read && (needs.write || family != Family::Write);
 }
 
 // Must not leave the task waiting, whatever the kernel thinks of the errno.
@@ -93,7 +101,9 @@ void EventDesk::take(const sys::FanGroup* group, sys::FanEvent event) {
     return;
   }
   ledger_->came_again(file->key, event.tid);
-  TaskView view = look(event.tid);
+  TaskView view = look_at_call(event.tid);
+  if (coming_ && likely_held(view, file->needs)) coming_();
+  complete(&view);
   if (view.call && view.call->running) {
     auto now = Clock::now();
     early_.push_back({group, std::move(event), now + kEarlyStep, now + kEarlyBound});

@@ -12,7 +12,9 @@ namespace mrlease::guard {
 
 class EventDesk {
  public:
-  EventDesk(WatchedFiles* files, Ledger* ledger, Journal* journal) : files_(files), ledger_(ledger), journal_(journal) {}
+  // coming: Listener's.
+  EventDesk(WatchedFiles* files, Ledger* ledger, Journal* journal, const std::function<void()>& coming)
+      : files_(files), ledger_(ledger), journal_(journal), coming_(coming) {}
 
   // One read of a group's queue, and all that came with it. 0, or errno of the read.
   int read(const sys::FanGroup* from, Group group);
@@ -39,6 +41,7 @@ class EventDesk {
   WatchedFiles* files_;
   Ledger* ledger_;
   Journal* journal_;
+  const std::function<void()>& coming_;
   bool open_ = false;
   std::vector<Early> early_;
 };

@@ -37,6 +37,9 @@ struct Listener {
   std::function<void(core::BreakId, bool)> left;   // an operation that pass() was told of is over; bool: known for sure
   std::function<void(core::FileKey, std::string)> observed;  // the file changed and nothing was held
   std::function<void(std::string)> failed;         // the guard cannot go on; the daemon must exit
+  // held() is likely to follow within microseconds: whoever has to be woken for it may be woken now. Called under the
+  // guard's lock: it may ring a bell and no more. May be empty.
+  std::function<void()> coming = {};
 };
 
 struct Coverage {

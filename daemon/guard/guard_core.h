@@ -67,7 +67,7 @@ class GuardCore : public Guard {
   Outbox outbox_;
   WatchedFiles files_;
   Ledger ledger_{&outbox_, &journal_};
-  EventDesk desk_{&files_, &ledger_, &journal_};
+  EventDesk desk_{&files_, &ledger_, &journal_, listener_.coming};
   std::unique_ptr<Precontent> precontent_;  // where the kernel has it
   LeaseEngine leases_{&files_, &ledger_, &desk_, &outbox_};
   sys::FanGroup notices_;

@@ -25,13 +25,21 @@ bool spun_in_user_mode(const sys::TaskStat& held, const sys::TaskStat& now) {
 
 }  // namespace
 
-TaskView look(int tid) {
+TaskView look_at_call(int tid) {
   TaskView view;
   view.tid = tid;
-  view.stat = sys::read_stat(tid);
-  if (!view.stat) return view;
   view.call = sys::read_syscall(tid);
-  if (view.stat->flags & kWorker) view.wchan = sys::read_wchan(tid);
+  return view;
+}
+
+void complete(TaskView* view) {
+  view->stat = sys::read_stat(view->tid);
+  if (view->stat && view->stat->flags & kWorker) view->wchan = sys::read_wchan(view->tid);
+}
+
+TaskView look(int tid) {
+  TaskView view = look_at_call(tid);
+  complete(&view);
   return view;
 }
 

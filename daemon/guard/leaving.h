@@ -19,6 +19,9 @@ struct TaskView {
   std::string wchan;  // of kernel workers only
 };
 
+// Only its system call; complete() looks at the rest.
+TaskView look_at_call(int tid);
+void complete(TaskView* view);
 TaskView look(int tid);
 // `held`: while it waited for the answer; `now`: some time after. Pure.
 bool has_left(const TaskView& held, const TaskView& now);

@@ -31,6 +31,7 @@ Broker::~Broker() = default;
 
 guard::Listener Broker::listener(std::function<void(std::string)> failed) {
   guard::Listener listener;
+  listener.coming = [this] { mailbox_.announce(); };
   listener.held = [this](guard::ForeignOp op) {
     mailbox_.post([this, op = std::move(op)] {
       log_(0, "held: " + op.what);

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/session/mailbox.h"
 
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <system_error>
 
 namespace mrlease::session {
 namespace {
+
+// Looking at a task takes the guard half of it. Longer, and the loop would better have slept.
+constexpr std::chrono::microseconds kAwake{50};
 
 int make_eventfd() {
   const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -24,12 +29,30 @@ void Mailbox::post(Note note) {
   bool first;
   {
     std::lock_guard lock(mutex_);
-    first = notes_.empty();
+    first = notes_.empty() && !announced_;
     notes_.push_back(std::move(note));
+    full_ = true;
   }
-  if (!first) return;  // whoever put the first one wakes the loop, which then takes all
+  if (first) ring();  // whoever puts the first one wakes the loop, which then takes all
+}
+
+void Mailbox::announce() {
+  {
+    std::lock_guard lock(mutex_);
+    if (!notes_.empty() || announced_.exchange(true)) return;
+  }
+  ring();
+}
+
+void Mailbox::ring() {
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t n = ::write(wake_.native_handle(), &one, sizeof one);  // full: it is awake already
+}
+
+// Yields, so that on a single CPU the other thread gets on.
+void Mailbox::await_announced() {
+  const auto until = std::chrono::steady_clock::now() + kAwake;
+  while (announced_ && !full_ && std::chrono::steady_clock::now() < until) ::sched_yield();
 }
 
 void Mailbox::wait() {
@@ -44,8 +67,10 @@ void Mailbox::run() {
   std::uint64_t count;
   // Before the notes are taken: one that is put afterwards wakes the loop again.
   [[maybe_unused]] const ssize_t n = ::read(wake_.native_handle(), &count, sizeof count);
+  if (announced_) await_announced();
   {
     std::lock_guard lock(mutex_);
+    announced_ = full_ = false;
     running_.swap(notes_);
   }
   for (const Note& note : running_) note();

@@ -4,13 +4,14 @@
 #pragma once
 
 #include <asio.hpp>
+#include <atomic>
 #include <functional>
 #include <mutex>
 #include <vector>
 
 namespace mrlease::session {
 
-// post() is thread-safe; the rest belongs to the loop's thread.
+// post() and announce() are thread-safe; the rest belongs to the loop's thread.
 class Mailbox {
  public:
   using Note = std::function<void()>;
@@ -19,12 +20,19 @@ class Mailbox {
   explicit Mailbox(asio::io_context& loop);
   // Run in the loop, in order.
   void post(Note note);
+  // A note is likely to follow within microseconds: the loop wakes up meanwhile, and waits for it awake, but not for long.
+  void announce();
 
  private:
   void wait();
+  void ring();
+  void await_announced();
   void run();
 
   std::mutex mutex_;
+  // Set under the mutex, looked at without it.
+  std::atomic<bool> announced_ = false;  // the loop will look by itself, nobody needs to wake it
+  std::atomic<bool> full_ = false;       // there are notes
   std::vector<Note> notes_;
   std::vector<Note> running_;  // keeps its memory
   asio::posix::stream_descriptor wake_;

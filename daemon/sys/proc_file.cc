@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <string>
 
 namespace mrlease::sys {
 namespace {
@@ -30,7 +31,7 @@ ProcText RecentTasks::read(int tid) {
   if (at != files_.end())
     if (const ProcText text(at->fd); text) return text;
   if (at == files_.end()) at = files_.begin() + next_++ % files_.size();
-  *at = {tid, open_file(tid, name_)};
+  *at = {tid, own_ ? open_file(tid, ("task/" + std::to_string(tid) + "/" + name_).c_str()) : open_file(tid, name_)};
   return ProcText(at->fd);
 }
 

@@ -32,7 +32,8 @@ class ProcText {
 // another one has the number (fs/proc/base.c, get_proc_task()). Not thread-safe: one for each thread.
 class RecentTasks {
  public:
-  explicit RecentTasks(const char* name) : name_(name) {}
+  // The task's own, or else its process's where the kernel makes a difference.
+  explicit RecentTasks(const char* name, bool own = false) : name_(name), own_(own) {}
   ProcText read(int tid);
 
  private:
@@ -41,6 +42,7 @@ class RecentTasks {
     Fd fd;
   };
   const char* name_;
+  const bool own_;
   std::array<File, 8> files_;
   std::size_t next_ = 0;
 };

@@ -106,7 +106,8 @@ std::optional<SyscallState> read_syscall(int tid) {
 }
 
 std::optional<TaskStat> read_stat(int tid) {
-  static thread_local RecentTasks recent("stat");
+  // /proc/<tid>/stat shows the times of the whole process (fs/proc/array.c, do_task_stat()).
+  static thread_local RecentTasks recent("stat", true);
   const ProcText text = recent.read(tid);
   return text ? parse_stat(*text) : std::nullopt;
 }

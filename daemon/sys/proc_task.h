@@ -20,7 +20,7 @@ struct SyscallState {
   bool operator==(const SyscallState&) const = default;
 };
 
-// /proc/<tid>/stat, proc_pid_stat(5).
+// /proc/<tid>/task/<tid>/stat, proc_pid_stat(5): of this thread alone.
 struct TaskStat {
   char state = '?';
   std::uint32_t flags = 0;  // PF_*, include/linux/sched.h

@@ -12,8 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 #include "daemon/sys/fd.h"
 
@@ -140,6 +142,25 @@ TEST(ReadTask, TheNextOneOfTheSameNumber) {
   EXPECT_TRUE(read_syscall(first));
   end(first);
   EXPECT_FALSE(read_stat(first));
+}
+
+// Another thread's time would pass for a held task's.
+TEST(ReadTask, OneThreadsTimesAlone) {
+  std::atomic<bool> stop = false;
+  std::atomic<int> tid = 0;
+  std::thread idle([&] {
+    tid = ::gettid();
+    tid.notify_one();
+    stop.wait(false);
+  });
+  tid.wait(0);
+  while (read_stat(::gettid())->utime + read_stat(::gettid())->stime < 5) continue;  // ticks of 10 ms
+  const auto stat = read_stat(tid);
+  stop = true;
+  stop.notify_one();
+  idle.join();
+  ASSERT_TRUE(stat);
+  EXPECT_LT(stat->utime + stat->stime, 5u);
 }
 
 TEST(ReadTask, OneThatIsGone) {

@@ -46,5 +46,24 @@ TEST(Mailbox, ANoteMayPostAnother) {
   EXPECT_TRUE(second);
 }
 
+// Announced or not, kept or not: nothing is lost, and the loop goes to sleep again.
+TEST(Mailbox, WhatWasAnnouncedComesOrDoesNot) {
+  asio::io_context loop;
+  Mailbox mailbox(loop);
+  constexpr int kEach = 2000;
+  int came = 0;
+  const auto writer = [&] {
+    for (int i = 0; i < kEach; i++) {
+      if (i % 3 != 0) mailbox.announce();
+      if (i % 5 != 0) mailbox.post([&] { if (++came == 2 * kEach * 4 / 5) loop.stop(); });
+    }
+  };
+  std::thread one(writer), other(writer);
+  loop.run_for(std::chrono::seconds(60));
+  one.join();
+  other.join();
+  EXPECT_EQ(came, 2 * kEach * 4 / 5);
+}
+
 }  // namespace
 }  // namespace mrlease::session
