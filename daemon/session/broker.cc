@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -157,9 +158,15 @@ void Broker::stop(std::function<void()> done) {
   const auto one_less = [left, finish] {
     if (--*left == 0) finish();
   };
-  // Clients go on using their bounce pages; nobody writes them to the file any more after this.
+  // Clients go on using their bounce pages; nobody writes them to the file any more after this, unless a successor comes,
+  // to whom a freeze goes over: whoever copies the frozen file must not see a change of it.
+  const auto frozen = [this](const LeaseHold& lease) {
+    return keeps() && std::any_of(api_breaks_.begin(), api_breaks_.end(), [&](const auto& b) {
+      return b.second.slot != keep::kNoSlot && b.second.file == lease.file && b.second.extent.overlaps(lease.extent);
+    });
+  };
   for (const auto& [id, lease] : leases_) {
-    if (!lease->bounce || !lease->write) continue;
+    if (!lease->bounce || !lease->write || frozen(*lease)) continue;
     ++*left;
     in_worker([bounce = lease->bounce] { bounce->flush(); }, one_less);
   }

@@ -83,6 +83,7 @@ struct Bounce::Impl {
   Notes* notes = nullptr;         // under mutex
   std::uint64_t& end() const { return notes->end; }
   PageHash* base() const { return notes->base; }
+  std::chrono::steady_clock::time_point last_written;  // under mutex: by a flush of any kind
   char* ours = nullptr;           // under mutex: a batch of our pages, aside's mapping
   std::vector<char> theirs_data;  // under mutex: a batch of the file's
   char* const theirs;
@@ -140,6 +141,7 @@ void Bounce::Impl::adopt(int kept_memfd, int kept_notes) {
   map_notes();
   if (end() > length) throw failure(EINVAL, "the kept notes on the bounce pages are damaged");
   map_aside();
+  last_written = std::chrono::steady_clock::now();  // by the predecessor, for all we know
 }
 
 void Bounce::Impl::fail(Result* result, int code, std::uint64_t page, const char* verb) const {
@@ -228,7 +230,10 @@ Pages Bounce::Impl::flush_pages(const Pages* only, Result* result) {
     if (batch.count == 0) break;
     flush_batch(batch, only, result, &written);
   }
-  if (!written.empty()) writer.touch();
+  if (!written.empty()) {
+    writer.touch();
+    last_written = std::chrono::steady_clock::now();
+  }
   return written;
 }
 
@@ -347,11 +352,14 @@ Bounce::Result Bounce::flush() {
 Bounce::Result Bounce::flush_settled(int rounds, int settle_ms) {
   std::lock_guard lock(impl_->mutex);
   Result result;
+  // What a sync or a read has written just now was perhaps caught in the middle too, and need not have changed since.
+  bool others = std::chrono::steady_clock::now() - impl_->last_written < std::chrono::milliseconds(settle_ms);
   Pages moving = impl_->flush_pages(nullptr, &result);
-  for (int round = 0; round < rounds && !moving.empty(); round++) {
+  for (int round = 0; round < rounds && (others || !moving.empty()); round++) {
     std::this_thread::sleep_for(std::chrono::milliseconds(std::max(settle_ms >> std::min(round, 30), 1)));
     const Pages last = std::move(moving);
-    moving = impl_->flush_pages(&last, &result);
+    moving = impl_->flush_pages(others ? nullptr : &last, &result);
+    others = false;
   }
   result.unsettled = moving.size();
   return result;

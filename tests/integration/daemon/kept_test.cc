@@ -243,6 +243,31 @@ TEST_F(KeptTest, AStopAndAStartKeepAllToo) {
   EXPECT_EQ(obedient.release(), 0);
 }
 
+// A stop writes what is owed, but not into a file that somebody copies: the freeze goes over to whoever comes next.
+TEST_F(KeptTest, AStopChangesNoFrozenFile) {
+  start_service();
+  connect();
+  const Message granted = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
+  wire::Frame f;
+  f.mutable_freeze_file()->set_hold_ms(60000);
+  client->send(std::move(f), {fd.get()});
+  const auto frozen = client->next();
+  ASSERT_TRUE(frozen && frozen->frame.has_frozen());
+  ASSERT_EQ(::pwrite(granted.fds[0].get(), "RDMA", 4, 8192), 4);
+  manager->kill(SIGTERM);
+  EXPECT_EQ(byte_at(8192), 'a');
+  manager->start();
+  resume();
+  EXPECT_EQ(byte_at(8192), 'a');
+  wire::Frame thaw;
+  thaw.mutable_thaw_file()->set_freeze(frozen->frame.frozen().freeze());
+  client->send(std::move(thaw));
+  const auto thawed = client->next();
+  ASSERT_TRUE(thawed && thawed->frame.status().code() == 0);
+  EXPECT_EQ(status(release(granted.frame.granted().lease())).code(), 0);
+  EXPECT_EQ(byte_at(8192), 'R');
+}
+
 TEST_F(KeptTest, AFullStopLetsEverybodyGo) {
   make_file();
   ObedientClient obedient(manager->socket(), path, v1::BACKING_ODP_TRANSPARENT);

@@ -75,6 +75,24 @@ TEST(BounceFaultsTest, SettledFlushLeavesNoTornPage) {
   EXPECT_EQ(get(file.fd(), 0, kPages * kPage), pages(kPages, 'n'));
 }
 
+// A page that a sync, or a daemon before this one, has written a moment ago need not have changed since, and may yet be torn.
+TEST(BounceFaultsTest, SettledFlushLooksAgainAtWhatOthersHaveWritten) {
+  constexpr auto kPause = std::chrono::milliseconds(100);
+  TempFile file("/var/tmp");
+  put(file.fd(), 0, pages(4, 'o'));
+  const auto took = [&](Bounce& bounce) {
+    const auto begun = Clock::now();
+    EXPECT_EQ(bounce.flush_settled(5, kPause.count()).unsettled, 0u);
+    return Clock::now() - begun;
+  };
+  Bounce bounce(file.shared(), 0, 4 * kPage);
+  put(bounce.memfd(), kPage, std::string(kPage / 2, 'n'));
+  ASSERT_EQ(bounce.flush().pages_written, 1u);
+  EXPECT_GE(took(bounce), kPause);
+  Bounce successor(file.shared(), 0, 4 * kPage, Truncates::Possible, ::dup(bounce.memfd()), ::dup(bounce.notes()));
+  EXPECT_GE(took(successor), kPause);
+}
+
 TEST(BounceFaultsTest, SettledFlushCountsWhatNeverRests) {
   TempFile file("/var/tmp");
   put(file.fd(), 0, pages(4, 'o'));
