@@ -193,6 +193,7 @@ class Broker {
   Chronicle chronicle_;          // who broke what: for people, never for decisions
   std::function<std::string(int fd)> banned_;  // why no lease of this file is granted now; empty: it may be
   std::uint64_t spare_store_id_ = 0;
+  bool spare_coming_ = false;  // a worker makes it
   std::multimap<core::FileKey, std::weak_ptr<KeptFile>> kept_files_;
   std::map<std::uint64_t, std::shared_ptr<KeptFile>> adopted_files_;  // while adopting
   std::unordered_map<core::SessionId, std::unique_ptr<Session>> sessions_;

@@ -93,7 +93,7 @@ void Broker::make_store(const effect::Recall& e, const std::shared_ptr<LeaseHold
 
 // Between breaks: making a memfd takes longer than all else that stands between a held truncate and its recall.
 void Broker::prepare_store() {
-  if (spare_store_) return;
+  if (spare_store_ || spare_coming_) return;
   const std::uint64_t id = next_store_++;
   note_numbers();
   try {
@@ -106,6 +106,7 @@ void Broker::prepare_store() {
     return;
   }
   auto made = std::make_shared<fence::SharedFd>();
+  spare_coming_ = true;
   in_worker(
       [made, id, keeper = kept_.keeper] {
         try {
@@ -115,8 +116,8 @@ void Broker::prepare_store() {
         }
       },
       [this, made, id] {
+        spare_coming_ = false;
         if (!*made) return;
-        if (spare_store_) return drop_names({named('t', id)});
         spare_store_ = std::move(*made);
         spare_store_id_ = id;
       });
