@@ -52,9 +52,16 @@ std::string describe(const Verdict& verdict, const TaskView& task) {
   return what;
 }
 
+// No file's, when it cannot be told.
+core::FileKey file_of(const sys::FanEvent& event) {
+  struct stat st {};
+  return ::fstat(event.fd.get(), &st) == 0 ? core::FileKey{st.st_dev, st.st_ino} : core::FileKey{};
+}
+
 // For a bell that costs the task nothing when it rings early, and a little when it rings for nothing.
 bool likely_held(const TaskView& view, const core::Needs& needs) {
-  if (needs.read || !view.call || view.call->running) return needs.read;
+  if (needs.read) return true;
+  if (!view.call || view.call->running) return false;
   const Family family = call_shape(view.call->number).family;
   return family != Family::Read && (needs.write || family != Family::Write);
 }
@@ -73,9 +80,13 @@ int EventDesk::read(const sys::FanGroup* from, Group group) {
   std::vector<sys::FanEvent> events;
   journal_->begin_read();
   const int error = from->read(&events);
-  for (const auto& event : events) journal_->was_read(event, group);
+  std::vector<core::FileKey> files;
+  for (const auto& event : events) {
+    files.push_back(file_of(event));
+    journal_->was_read(event, files.back(), group);
+  }
   journal_->end_read();
-  for (auto& event : events) take(from, std::move(event));
+  for (std::size_t i = 0; i < events.size(); i++) take(from, files[i], std::move(events[i]));
   return error;
 }
 
@@ -86,16 +97,14 @@ void EventDesk::allow(const sys::FanGroup& group, const sys::FanEvent& event) {
 }
 
 // The file, if somebody may want to know of the event.
-WatchedFile* EventDesk::concerned(const sys::FanEvent& event) {
-  struct stat st;
-  if (open_ || ::fstat(event.fd.get(), &st)) return nullptr;
-  WatchedFile* file = files_->find(core::FileKey{st.st_dev, st.st_ino});
+WatchedFile* EventDesk::concerned(const core::FileKey& key, const sys::FanEvent& event) {
+  WatchedFile* file = open_ ? nullptr : files_->find(key);
   return file && file->needs != core::Needs{} && !sys::is_own_thread(event.tid) ? file : nullptr;
 }
 
-void EventDesk::take(const sys::FanGroup* group, sys::FanEvent event) {
+void EventDesk::take(const sys::FanGroup* group, const core::FileKey& key, sys::FanEvent event) {
   if (!event.fd) return;  // a queue overflow, which unlimited queues do not have
-  WatchedFile* file = concerned(event);
+  WatchedFile* file = concerned(key, event);
   if (!file) {
     allow(*group, event);
     return;
@@ -106,7 +115,7 @@ void EventDesk::take(const sys::FanGroup* group, sys::FanEvent event) {
   complete(&view);
   if (view.call && view.call->running) {
     auto now = Clock::now();
-    early_.push_back({group, std::move(event), now + kEarlyStep, now + kEarlyBound});
+    early_.push_back({group, key, std::move(event), now + kEarlyStep, now + kEarlyBound});
   } else {
     decide(group, std::move(event), file, std::move(view));
   }
@@ -115,7 +124,7 @@ void EventDesk::take(const sys::FanGroup* group, sys::FanEvent event) {
 void EventDesk::poll(Clock::time_point now) {
   for (std::size_t i = 0; i < early_.size();) {
     Early& early = early_[i];
-    WatchedFile* file = concerned(early.event);
+    WatchedFile* file = concerned(early.file, early.event);
     TaskView view = file ? look(early.event.tid) : TaskView{};
     if (file && view.call && view.call->running && now < early.until) {
       early.next_look = now + kEarlyStep;

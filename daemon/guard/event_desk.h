@@ -19,7 +19,7 @@ class EventDesk {
   // One read of a group's queue, and all that came with it. 0, or errno of the read.
   int read(const sys::FanGroup* from, Group group);
   // The group must outlive what is held of it.
-  void take(const sys::FanGroup* group, sys::FanEvent event);
+  void take(const sys::FanGroup* group, const core::FileKey& file, sys::FanEvent event);
   void poll(Clock::time_point now);
   Clock::time_point next_due() const;
   // From now on everything is allowed at once.
@@ -30,11 +30,12 @@ class EventDesk {
   // An event can be read before its task has gone to sleep; until then the task's system call is not told.
   struct Early {
     const sys::FanGroup* group;
+    core::FileKey file;
     sys::FanEvent event;
     Clock::time_point next_look, until;
   };
 
-  WatchedFile* concerned(const sys::FanEvent& event);
+  WatchedFile* concerned(const core::FileKey& file, const sys::FanEvent& event);
   void allow(const sys::FanGroup& group, const sys::FanEvent& event);
   void decide(const sys::FanGroup* group, sys::FanEvent event, WatchedFile* file, TaskView view);
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/guard/journal.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -100,7 +98,7 @@ Journal::Journal(void* memory) : memory_(static_cast<Layout*>(memory)) {
     if (!in_use(memory_->passing[i])) free_.push_back(i);
 }
 
-void Journal::was_read(const sys::FanEvent& event, Group group) {
+void Journal::was_read(const sys::FanEvent& event, const core::FileKey& file, Group group) {
   const int number = event.fd.get();
   if (memory_ == nullptr || number < 0) return;
   if (number > memory_->highest) memory_->highest = number;
@@ -112,10 +110,8 @@ void Journal::was_read(const sys::FanEvent& event, Group group) {
   r.has_range = event.has_range;
   r.offset = event.offset;
   r.count = event.count;
-  struct stat st {};
-  ::fstat(number, &st);
-  r.device = st.st_dev;
-  r.inode = st.st_ino;
+  r.device = file.device;
+  r.inode = file.inode;
   r.used = 1;
 }
 

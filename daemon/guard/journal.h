@@ -48,7 +48,7 @@ class Journal {
   // Around a read: who is killed between may have taken events that are not in the journal.
   void begin_read();
   void end_read();
-  void was_read(const sys::FanEvent& event, Group group);
+  void was_read(const sys::FanEvent& event, const core::FileKey& file, Group group);
   void answered(int number);  // before the number can be used again
   Slot passes(const core::FileKey& file, const TaskView& view);
   void left(Slot slot);

@@ -193,9 +193,7 @@ void Broker::adopt_file_breaks(const core::FileKey& file) {
     if (kept != nullptr && kept->quiesced != 0) cut.parts.push_back({id, lease->extent});
     if (lease->bounce) cut.parts.push_back({id, lease->extent});
     if (lease->bounce && lease->write) written.parts.push_back({id, lease->extent});
-    const bool held = std::any_of(api_breaks_.begin(), api_breaks_.end(), [&](const auto& b) {
-      return b.second.kind == core::BreakKind::Freeze && b.second.file == file && b.second.extent.overlaps(lease->extent);
-    });
+    const bool held = kept_frozen(*lease);
     for (const Store& store : lease->stores) {
       if (store.trim) cut.parts.push_back({id, store.extent});
       else if (!held) thaw.parts.push_back({id, store.extent});

@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -160,13 +159,8 @@ void Broker::stop(std::function<void()> done) {
   };
   // Clients go on using their bounce pages; nobody writes them to the file any more after this, unless a successor comes,
   // to whom a freeze goes over: whoever copies the frozen file must not see a change of it.
-  const auto frozen = [this](const LeaseHold& lease) {
-    return keeps() && std::any_of(api_breaks_.begin(), api_breaks_.end(), [&](const auto& b) {
-      return b.second.slot != keep::kNoSlot && b.second.file == lease.file && b.second.extent.overlaps(lease.extent);
-    });
-  };
   for (const auto& [id, lease] : leases_) {
-    if (!lease->bounce || !lease->write || frozen(*lease)) continue;
+    if (!lease->bounce || !lease->write || kept_frozen(*lease)) continue;
     ++*left;
     in_worker([bounce = lease->bounce] { bounce->flush(); }, one_less);
   }

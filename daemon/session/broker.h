@@ -111,6 +111,7 @@ class Broker {
   // --- works.cc: workers and fences ---
   void grant_bounce(LeaseHold& lease);
   void send_granted(const LeaseHold& lease);
+  void send_frozen(Session& s, core::BreakId id, const ApiBreak& freeze);
   void send_recall(const core::effect::Recall& e, LeaseHold& lease, const Store* store);
   void make_store(const core::effect::Recall& e, const std::shared_ptr<LeaseHold>& lease);
   void prepare_store();
@@ -144,6 +145,7 @@ class Broker {
   void keep_store(const LeaseHold& lease, Store& store);
   void forget_stores(std::vector<Store> stores);
   void keep_freeze(core::BreakId id, ApiBreak& b);
+  bool kept_frozen(const LeaseHold& lease) const;  // part of it, by a freeze that a successor takes over
   void tell_size(LeaseHold& lease, std::uint64_t size);
   keep::LeaseRecord* record(const LeaseHold& lease);
   std::shared_ptr<KeptFile> kept_file(const LeaseHold& lease, bool* fresh);

@@ -197,10 +197,14 @@ void Broker::apply(const effect::BreakAnswered& e) {
     return reply_status(s->id, it->second.request, e.deny_errno, e.deny_errno == 0 ? "" : std::strerror(e.deny_errno));
   }
   keep_freeze(e.id, it->second);
+  send_frozen(*s, e.id, it->second);
+}
+
+void Broker::send_frozen(Session& s, core::BreakId id, const ApiBreak& freeze) {
   Frame answer;
-  answer.mutable_frozen()->set_freeze(e.id);
-  answer.mutable_frozen()->set_unsettled_pages(it->second.unsettled);
-  reply(*s, it->second.request, std::move(answer));
+  answer.mutable_frozen()->set_freeze(id);
+  answer.mutable_frozen()->set_unsettled_pages(freeze.unsettled);
+  reply(s, freeze.request, std::move(answer));
 }
 
 void Broker::apply(const effect::WatchPassing& e) {

@@ -4,6 +4,7 @@
 // goes before its descriptor.
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -177,6 +178,12 @@ void Broker::forget_stores(std::vector<Store> stores) {
     names.push_back(named('t', store.id));
   }
   drop_names(std::move(names));
+}
+
+bool Broker::kept_frozen(const LeaseHold& lease) const {
+  return std::any_of(api_breaks_.begin(), api_breaks_.end(), [&](const auto& b) {
+    return b.second.slot != keep::kNoSlot && b.second.file == lease.file && b.second.extent.overlaps(lease.extent);
+  });
 }
 
 void Broker::keep_freeze(core::BreakId id, ApiBreak& b) {

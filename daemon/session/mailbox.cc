@@ -29,9 +29,8 @@ void Mailbox::post(Note note) {
   bool first;
   {
     std::lock_guard lock(mutex_);
-    first = notes_.empty() && !announced_;
+    first = !announced_.exchange(false) && notes_.empty();
     notes_.push_back(std::move(note));
-    full_ = true;
   }
   if (first) ring();  // whoever puts the first one wakes the loop, which then takes all
 }
@@ -51,8 +50,9 @@ void Mailbox::ring() {
 
 // Yields, so that on a single CPU the other thread gets on.
 void Mailbox::await_announced() {
+  if (!announced_) return;
   const auto until = std::chrono::steady_clock::now() + kAwake;
-  while (announced_ && !full_ && std::chrono::steady_clock::now() < until) ::sched_yield();
+  while (announced_ && std::chrono::steady_clock::now() < until) ::sched_yield();
 }
 
 void Mailbox::wait() {
@@ -67,10 +67,10 @@ void Mailbox::run() {
   std::uint64_t count;
   // Before the notes are taken: one that is put afterwards wakes the loop again.
   [[maybe_unused]] const ssize_t n = ::read(wake_.native_handle(), &count, sizeof count);
-  if (announced_) await_announced();
+  await_announced();
   {
     std::lock_guard lock(mutex_);
-    announced_ = full_ = false;
+    announced_ = false;
     running_.swap(notes_);
   }
   for (const Note& note : running_) note();

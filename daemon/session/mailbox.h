@@ -30,9 +30,8 @@ class Mailbox {
   void run();
 
   std::mutex mutex_;
-  // Set under the mutex, looked at without it.
-  std::atomic<bool> announced_ = false;  // the loop will look by itself, nobody needs to wake it
-  std::atomic<bool> full_ = false;       // there are notes
+  // A note is expected, and the loop was woken for it. Set under the mutex, looked at without it.
+  std::atomic<bool> announced_ = false;
   std::vector<Note> notes_;
   std::vector<Note> running_;  // keeps its memory
   asio::posix::stream_descriptor wake_;

@@ -319,10 +319,7 @@ void Broker::on_resumed(Session& s, const Frame& f) {
       return b.second.session == s.id && b.second.request == waiting && b.second.kind == core::BreakKind::Freeze;
     });
     if (frozen != api_breaks_.end()) {  // it holds, and only the answer was lost
-      Frame answer;
-      answer.mutable_frozen()->set_freeze(frozen->first);
-      answer.mutable_frozen()->set_unsettled_pages(frozen->second.unsettled);
-      reply(s, waiting, std::move(answer));
+      send_frozen(s, frozen->first, frozen->second);
       continue;
     }
     // A lease of which the client never heard is nobody's.

@@ -6,16 +6,17 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <string>
 
 namespace mrlease::sys {
 namespace {
+
+Fd open_file(const char* path) { return Fd(::open(path, O_RDONLY | O_CLOEXEC)); }
 
 Fd open_file(int tid, const char* name) {
   char path[64];
   if (tid) std::snprintf(path, sizeof path, "/proc/%d/%s", tid, name);
   else std::snprintf(path, sizeof path, "/proc/self/%s", name);
-  return Fd(::open(path, O_RDONLY | O_CLOEXEC));
+  return open_file(path);
 }
 
 }  // namespace
@@ -31,7 +32,9 @@ ProcText RecentTasks::read(int tid) {
   if (at != files_.end())
     if (const ProcText text(at->fd); text) return text;
   if (at == files_.end()) at = files_.begin() + next_++ % files_.size();
-  *at = {tid, own_ ? open_file(tid, ("task/" + std::to_string(tid) + "/" + name_).c_str()) : open_file(tid, name_)};
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/task/%d/%s", tid, tid, name_);
+  *at = {tid, open_file(path)};
   return ProcText(at->fd);
 }
 

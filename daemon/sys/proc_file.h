@@ -32,8 +32,9 @@ class ProcText {
 // another one has the number (fs/proc/base.c, get_proc_task()). Not thread-safe: one for each thread.
 class RecentTasks {
  public:
-  // The task's own, or else its process's where the kernel makes a difference.
-  explicit RecentTasks(const char* name, bool own = false) : name_(name), own_(own) {}
+  // Of /proc/<tid>/task/<tid>: without the second half some files tell of the whole process (fs/proc/array.c,
+  // do_task_stat()).
+  explicit RecentTasks(const char* name) : name_(name) {}
   ProcText read(int tid);
 
  private:
@@ -42,7 +43,6 @@ class RecentTasks {
     Fd fd;
   };
   const char* name_;
-  const bool own_;
   std::array<File, 8> files_;
   std::size_t next_ = 0;
 };

@@ -106,8 +106,7 @@ std::optional<SyscallState> read_syscall(int tid) {
 }
 
 std::optional<TaskStat> read_stat(int tid) {
-  // /proc/<tid>/stat shows the times of the whole process (fs/proc/array.c, do_task_stat()).
-  static thread_local RecentTasks recent("stat", true);
+  static thread_local RecentTasks recent("stat");
   const ProcText text = recent.read(tid);
   return text ? parse_stat(*text) : std::nullopt;
 }

@@ -42,6 +42,14 @@ class KeptTest : public DaemonTest {
     if (!manager) make_file();
     manager->start();
   }
+  // An obedient client that has its lease, and the service that granted it.
+  std::unique_ptr<ObedientClient> obey(v1::Backing backing) {
+    make_file();
+    auto obedient = std::make_unique<ObedientClient>(manager->socket(), path, backing);
+    manager->start();
+    obedient->wait_granted();
+    return obedient;
+  }
   void connect() { client = std::make_unique<WireClient>(manager->socket()); }
   void replace_daemon() {
     manager->kill(SIGKILL);
@@ -56,6 +64,16 @@ class KeptTest : public DaemonTest {
     if (waiting.empty()) f.mutable_resumed();
     client->send(std::move(f));
   }
+  std::uint64_t ask_freeze() {
+    wire::Frame f;
+    f.mutable_freeze_file()->set_hold_ms(60000);
+    return client->send(std::move(f), {fd.get()});
+  }
+  std::uint64_t ask_thaw(std::uint64_t freeze) {
+    wire::Frame f;
+    f.mutable_thaw_file()->set_freeze(freeze);
+    return client->send(std::move(f));
+  }
   // daemon/guard/journal.cc, Layout::reading.
   void pretend_it_was_reading() {
     const std::uint32_t yes = 1;
@@ -66,6 +84,12 @@ class KeptTest : public DaemonTest {
     return std::make_unique<Child>([body, p = path] {
       ::close_range(3, ~0u, 0);
       return body(p.c_str());
+    });
+  }
+  std::unique_ptr<Child> write_by_other() {  // 'w', at 0
+    return foreign([](const char* p) {
+      const int f = ::open(p, O_RDWR);
+      return ::pwrite(f, "w", 1, 0) == 1 ? 0 : errno;
     });
   }
   std::unique_ptr<Child> truncate_to(off_t size) {

@@ -7,10 +7,7 @@ namespace mrlease::test {
 using std::chrono::milliseconds;
 
 TEST_F(KeptTest, ATruncateThatNobodyHasReadStaysHeld) {
-  make_file();
-  ObedientClient obedient(manager->socket(), path, v1::BACKING_ODP_TRANSPARENT);
-  manager->start();
-  obedient.wait_granted();
+  const auto obedient = obey(v1::BACKING_ODP_TRANSPARENT);
   manager->signal(SIGSTOP);
   auto other = truncate_to(4096);
   ASSERT_TRUE(other->blocked_in(SYS_truncate));
@@ -21,7 +18,7 @@ TEST_F(KeptTest, ATruncateThatNobodyHasReadStaysHeld) {
   EXPECT_EQ(other->wait(), 0) << manager->log();
   EXPECT_EQ(size(), 4096u);
   ObedientClient::Counts counts;
-  EXPECT_EQ(obedient.release(&counts), 0) << manager->log();
+  EXPECT_EQ(obedient->release(&counts), 0) << manager->log();
   EXPECT_EQ(counts.resumes, 1);
   EXPECT_GE(counts.recalls, 1);
 }
@@ -71,10 +68,7 @@ TEST_F(KeptTest, AClientThatHangsIsFencedByTheSuccessor) {
 }
 
 TEST_F(KeptTest, TwentyKillsInARowLoseNothing) {
-  make_file();
-  ObedientClient obedient(manager->socket(), path, v1::BACKING_ODP_TRANSPARENT);
-  manager->start();
-  obedient.wait_granted();
+  const auto obedient = obey(v1::BACKING_ODP_TRANSPARENT);
   for (int i = 0; i < 20; i++) {
     const off_t to = static_cast<off_t>(kSize) - (i + 1) * 1024;
     auto other = truncate_to(to);
@@ -86,7 +80,7 @@ TEST_F(KeptTest, TwentyKillsInARowLoseNothing) {
     EXPECT_EQ(size(), static_cast<std::uint64_t>(to));
   }
   ObedientClient::Counts counts;
-  EXPECT_EQ(obedient.release(&counts), 0) << manager->log();
+  EXPECT_EQ(obedient->release(&counts), 0) << manager->log();
   EXPECT_EQ(counts.resumes, 20);
 }
 
@@ -122,10 +116,7 @@ TEST_F(KeptTest, BouncePagesAndWhatIsOwedOutliveTheDaemon) {
   resume();
   ASSERT_EQ(::pwrite(granted.fds[0].get(), "MORE", 4, 12288), 4);
   // A foreign write to another page is taken over, ours are flushed before it.
-  auto other = foreign([](const char* p) {
-    const int f = ::open(p, O_RDWR);
-    return ::pwrite(f, "w", 1, 0) == 1 ? 0 : errno;
-  });
+  auto other = write_by_other();
   EXPECT_EQ(other->wait(), 0) << manager->log();
   EXPECT_EQ(byte_at(8192), 'R');
   EXPECT_EQ(byte_at(12288), 'M');
@@ -154,9 +145,7 @@ TEST_F(KeptTest, AFreezeHoldsOverTheRestart) {
   start_service();
   connect();
   client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
-  wire::Frame f;
-  f.mutable_freeze_file()->set_hold_ms(60000);
-  const std::uint64_t request = client->send(std::move(f), {fd.get()});
+  const std::uint64_t request = ask_freeze();
   client->comply(client->recall().frame.recall());
   const auto frozen = client->next();
   ASSERT_TRUE(frozen && frozen->frame.reply_to() == request && frozen->frame.has_frozen());
@@ -165,14 +154,9 @@ TEST_F(KeptTest, AFreezeHoldsOverTheRestart) {
   const auto again = client->next();
   ASSERT_TRUE(again && again->frame.reply_to() == request && again->frame.has_frozen());
   EXPECT_EQ(again->frame.frozen().freeze(), frozen->frame.frozen().freeze());
-  auto other = foreign([](const char* p) {
-    const int g = ::open(p, O_RDWR);
-    return ::pwrite(g, "w", 1, 0) == 1 ? 0 : errno;
-  });
+  auto other = write_by_other();
   ASSERT_TRUE(other->blocked_in(SYS_pwrite64)) << manager->log();
-  wire::Frame thaw;
-  thaw.mutable_thaw_file()->set_freeze(frozen->frame.frozen().freeze());
-  const std::uint64_t thawing = client->send(std::move(thaw));
+  const std::uint64_t thawing = ask_thaw(frozen->frame.frozen().freeze());
   const Message recall = client->recall();
   EXPECT_EQ(recall.frame.recall().action(), v1::ACTION_THAW);
   EXPECT_EQ(byte_at(0), 'a');
@@ -231,16 +215,13 @@ TEST_F(KeptTest, AClientOfTheVersionBeforeGoesOnToo) {
 }
 
 TEST_F(KeptTest, AStopAndAStartKeepAllToo) {
-  make_file();
-  ObedientClient obedient(manager->socket(), path, v1::BACKING_BOUNCE);
-  manager->start();
-  obedient.wait_granted();
+  const auto obedient = obey(v1::BACKING_BOUNCE);
   manager->kill(SIGTERM);
   auto other = truncate_to(4096);
   ASSERT_TRUE(other->blocked_in(SYS_truncate)) << "held although nobody is there";
   manager->start();
   EXPECT_EQ(other->wait(), 0) << manager->log();
-  EXPECT_EQ(obedient.release(), 0);
+  EXPECT_EQ(obedient->release(), 0);
 }
 
 // A stop writes what is owed, but not into a file that somebody copies: the freeze goes over to whoever comes next.
@@ -248,9 +229,7 @@ TEST_F(KeptTest, AStopChangesNoFrozenFile) {
   start_service();
   connect();
   const Message granted = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
-  wire::Frame f;
-  f.mutable_freeze_file()->set_hold_ms(60000);
-  client->send(std::move(f), {fd.get()});
+  ask_freeze();
   const auto frozen = client->next();
   ASSERT_TRUE(frozen && frozen->frame.has_frozen());
   ASSERT_EQ(::pwrite(granted.fds[0].get(), "RDMA", 4, 8192), 4);
@@ -259,9 +238,7 @@ TEST_F(KeptTest, AStopChangesNoFrozenFile) {
   manager->start();
   resume();
   EXPECT_EQ(byte_at(8192), 'a');
-  wire::Frame thaw;
-  thaw.mutable_thaw_file()->set_freeze(frozen->frame.frozen().freeze());
-  client->send(std::move(thaw));
+  ask_thaw(frozen->frame.frozen().freeze());
   const auto thawed = client->next();
   ASSERT_TRUE(thawed && thawed->frame.status().code() == 0);
   EXPECT_EQ(status(release(granted.frame.granted().lease())).code(), 0);
@@ -269,10 +246,7 @@ TEST_F(KeptTest, AStopChangesNoFrozenFile) {
 }
 
 TEST_F(KeptTest, AFullStopLetsEverybodyGo) {
-  make_file();
-  ObedientClient obedient(manager->socket(), path, v1::BACKING_ODP_TRANSPARENT);
-  manager->start();
-  obedient.wait_granted();
+  const auto obedient = obey(v1::BACKING_ODP_TRANSPARENT);
   manager->kill(SIGTERM);
   auto other = truncate_to(4096);
   ASSERT_TRUE(other->blocked_in(SYS_truncate));
@@ -282,10 +256,7 @@ TEST_F(KeptTest, AFullStopLetsEverybodyGo) {
 
 // Whoever is held must not wait for a state that nobody can take over, nor may a device reach what is not protected.
 TEST_F(KeptTest, AStateThatCannotBeUnderstoodEndsTheClientsAndHoldsNobody) {
-  make_file();
-  ObedientClient obedient(manager->socket(), path, v1::BACKING_ODP_TRANSPARENT);
-  manager->start();
-  obedient.wait_granted();
+  const auto obedient = obey(v1::BACKING_ODP_TRANSPARENT);
   manager->signal(SIGSTOP);
   auto other = truncate_to(4096);
   ASSERT_TRUE(other->blocked_in(SYS_truncate));
@@ -294,7 +265,7 @@ TEST_F(KeptTest, AStateThatCannotBeUnderstoodEndsTheClientsAndHoldsNobody) {
   ASSERT_EQ(::pwrite(manager->kept("state"), &nonsense, sizeof nonsense, 0), static_cast<ssize_t>(sizeof nonsense));
   manager->start();
   EXPECT_EQ(other->wait(), 0) << manager->log();
-  EXPECT_EQ(obedient.wait(), 128 + SIGKILL) << manager->log();
+  EXPECT_EQ(obedient->wait(), 128 + SIGKILL) << manager->log();
   connect();
   EXPECT_NO_THROW(client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, 4096));
   replace_daemon();
@@ -334,9 +305,7 @@ TEST_F(KeptTest, AfterAKillWithinAReadAFreezeHoldsNobodyUp) {
   start_service();
   connect();
   client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
-  wire::Frame f;
-  f.mutable_freeze_file()->set_hold_ms(60000);
-  client->send(std::move(f), {fd.get()});
+  ask_freeze();
   client->comply(client->recall().frame.recall());
   ASSERT_TRUE(client->next()->frame.has_frozen());
   manager->kill(SIGKILL);

@@ -36,8 +36,8 @@ TEST_F(JournalTest, ASuccessorFindsWhatWasReadAndNotAnswered) {
   {
     Journal first(memory);
     first.begin_read();
-    first.was_read(held, Group::Perm);
-    first.was_read(answered, Group::Precontent);
+    first.was_read(held, {st.st_dev, st.st_ino}, Group::Perm);
+    first.was_read(answered, {st.st_dev, st.st_ino}, Group::Precontent);
     first.end_read();
     first.answered(answered.fd.get());
   }
@@ -83,7 +83,7 @@ TEST_F(JournalTest, WhatPassesIsKeptAsItWasSeen) {
 TEST_F(JournalTest, WithoutMemoryNothingHappens) {
   Journal none;
   none.begin_read();
-  none.was_read(event(1), Group::Perm);
+  none.was_read(event(1), {}, Group::Perm);
   none.answered(5);
   EXPECT_EQ(none.passes({}, TaskView{}), Journal::kNoSlot);
   EXPECT_TRUE(none.orphans().empty());
