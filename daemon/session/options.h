@@ -19,8 +19,8 @@ struct Options {
   bool break_something = false;        // the planted control: answer guards without recalling
 
   // Of a bounce freeze. A page is whole once it stands still for longer than its writer is held up in the middle of it:
-  // by a busy host, or by a retransmission (67 ms is the usual timeout, local ACK timeout 14). All rounds together take
-  // less than a quarter of what the client or the work may take.
+  // by a busy host, or by a retransmission (67 ms is the usual timeout, local ACK timeout 14). All looks together take
+  // less than half of what the client or the work may take.
   int settle_rounds = 24;
   int settle_ms() const {
     return static_cast<int>(std::clamp<core::Time>(std::min(policy.recall_deadline, policy.work_deadline) / 20, 1, 100));

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <iterator>
 #include <system_error>
 #include <thread>
 
@@ -20,19 +21,31 @@
 #include "daemon/store/inside_writer.h"
 #include "daemon/store/page_hash.h"
 #include "daemon/store/page_io.h"
+#include "daemon/store/writer_progress.h"
 
 namespace mrlease::store {
 namespace {
 
-using Pages = std::vector<std::uint64_t>;  // ascending page numbers within the lease
+using Clock = std::chrono::steady_clock;
 constexpr std::uint64_t kBatchPages = kBatch / kPage;
 
-// A daemon that starts keeps a small machine busy, and so do others that were killed with it: writers are held up longer
-// then (160 ms in the middle of an operation were seen in the rig, 15 otherwise).
-constexpr std::chrono::seconds kBusyStart{5};
-constexpr int kBusyFactor = 4;
+// While no page changes, a page must stand still for so many pauses. Writers were held up in the middle of a page for
+// 160 ms in the rig, while a daemon was started on a busy machine; 15 ms otherwise.
+constexpr int kStillPauses = 4;
 
 std::uint64_t pages_of(std::uint64_t bytes) { return (bytes + kPage - 1) / kPage; }
+
+Pages merged(const Pages& a, const Pages& b) {
+  Pages all;
+  std::set_union(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(all));
+  return all;
+}
+
+Pages without(const Pages& a, const Pages& b) {
+  Pages rest;
+  std::set_difference(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(rest));
+  return rest;
+}
 
 std::system_error failure(int code, const char* what) { return {code, std::generic_category(), what}; }
 
@@ -88,8 +101,7 @@ struct Bounce::Impl {
   Notes* notes = nullptr;         // under mutex
   std::uint64_t& end() const { return notes->end; }
   PageHash* base() const { return notes->base; }
-  std::chrono::steady_clock::time_point last_written;  // under mutex: by a flush of any kind
-  std::chrono::steady_clock::time_point adopted;       // from a predecessor; else the clock's start
+  Clock::time_point last_written;  // under mutex: by a flush of any kind
   char* ours = nullptr;           // under mutex: a batch of our pages, aside's mapping
   std::vector<char> theirs_data;  // under mutex: a batch of the file's
   char* const theirs;
@@ -147,7 +159,7 @@ void Bounce::Impl::adopt(int kept_memfd, int kept_notes) {
   map_notes();
   if (end() > length) throw failure(EINVAL, "the kept notes on the bounce pages are damaged");
   map_aside();
-  adopted = last_written = std::chrono::steady_clock::now();  // by the predecessor, for all we know
+  last_written = Clock::now();  // by the predecessor, for all we know
 }
 
 void Bounce::Impl::fail(Result* result, int code, std::uint64_t page, const char* verb) const {
@@ -238,7 +250,7 @@ Pages Bounce::Impl::flush_pages(const Pages* only, Result* result) {
   }
   if (!written.empty()) {
     writer.touch();
-    last_written = std::chrono::steady_clock::now();
+    last_written = Clock::now();
   }
   return written;
 }
@@ -356,20 +368,41 @@ Bounce::Result Bounce::flush() {
 }
 
 Bounce::Result Bounce::flush_settled(int rounds, int settle_ms) {
+  using std::chrono::milliseconds;
+  struct Standing {  // pages that were copied at the same time, and have stood still since
+    bool all = false;
+    Pages pages;
+    Clock::time_point since;
+  };
   std::lock_guard lock(impl_->mutex);
   Result result;
-  const auto now = std::chrono::steady_clock::now();
-  if (now - impl_->adopted < kBusyStart) settle_ms *= kBusyFactor;
+  const auto still = milliseconds(kStillPauses * settle_ms);
+  WriterProgress writers(impl_->memfd);
+  std::vector<Standing> standing;
   // What a sync or a read has written just now was perhaps caught in the middle too, and need not have changed since.
-  bool others = now - impl_->last_written < std::chrono::milliseconds(settle_ms);
+  const bool others = Clock::now() - impl_->last_written < still;
   Pages moving = impl_->flush_pages(nullptr, &result);
-  for (int round = 0; round < rounds && (others || !moving.empty()); round++) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(std::max(settle_ms >> std::min(round, 30), 1)));
-    const Pages last = std::move(moving);
-    moving = impl_->flush_pages(others ? nullptr : &last, &result);
-    others = false;
+  if (others) standing.push_back({true, {}, Clock::now()});
+  for (milliseconds pause(settle_ms); !moving.empty() || !standing.empty();) {
+    if (!moving.empty()) standing.push_back({false, moving, Clock::now()});
+    writers.mark(pages_of(impl_->end()), standing.back().pages);
+    std::this_thread::sleep_for(pause);
+    const bool moved = writers.moved();  // before the pages are looked at: what was in the middle of one then has ended it
+    moving.clear();
+    for (Standing& s : standing) {
+      const Pages changed = impl_->flush_pages(s.all ? nullptr : &s.pages, &result);
+      moving = merged(moving, changed);
+      s.pages = without(s.pages, changed);
+    }
+    std::erase_if(standing, [&, now = Clock::now()](const Standing& s) {
+      return moved || now - s.since >= still || (!s.all && s.pages.empty());
+    });
+    if (!moving.empty() && rounds-- <= 0) {
+      result.unsettled += moving.size();
+      moving.clear();
+    }
+    pause = moving.empty() ? milliseconds(settle_ms) : std::max(pause / 2, milliseconds(1));
   }
-  result.unsettled = moving.size();
   return result;
 }
 

@@ -40,11 +40,11 @@ class Bounce {
   // Write the pages that changed since they were last written, never beyond the file's end (fstat before each) nor
   // beyond the lease. A page is copied aside, the copy is hashed and written, the hash kept only after success.
   Result flush();
-  // flush, then look again at what was written until it stands still (at most rounds times): a page that the device was
-  // just writing is not left torn in the file. What any flush wrote within settle_ms before, and all that a predecessor
-  // left, is looked at again too; within 5 s of an adoption settle_ms counts four times. The pause before a look is
-  // settle_ms, then half of it, and so on down to 1 ms: a page that is written once has the long one, one that is written
-  // all the time is caught between two writes.
+  // flush, then look again at what was written until it stands still (written at most 1 + rounds times): a page that the
+  // device was just writing is not left torn in the file. A page stands still when it has not changed while others have;
+  // where nothing changes at all, its writer may be held up, and it must not change for four pauses. What any flush wrote
+  // within that time before, and all that a predecessor left, is looked at too. A pause is settle_ms; while pages change,
+  // half of the one before, down to 1 ms: a page that is written all the time is caught between two writes.
   Result flush_settled(int rounds, int settle_ms);
   // After a truncate: the file now ends at file_size; pages beyond are off the file and are not written until extend().
   void trim(std::uint64_t file_size);

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <thread>
 
+#include "daemon/store/writer_progress.h"
 #include "temp_file.h"
 
 namespace mrlease::store {
@@ -66,7 +67,7 @@ TEST(BounceFaultsTest, SettledFlushLeavesNoTornPage) {
       put(bounce.memfd(), i * kPage + kPage / 2, std::string(kPage / 2, 'n'));
     }
   });
-  const auto result = bounce.flush_settled(5, 1000);
+  const auto result = bounce.flush_settled(5, 250);
   device.join();
   EXPECT_EQ(result.code, 0) << result.text;
   EXPECT_EQ(result.unsettled, 0u);
@@ -88,9 +89,45 @@ TEST(BounceFaultsTest, SettledFlushLooksAgainAtWhatOthersHaveWritten) {
   Bounce bounce(file.shared(), 0, 4 * kPage);
   put(bounce.memfd(), kPage, std::string(kPage / 2, 'n'));
   ASSERT_EQ(bounce.flush().pages_written, 1u);
-  EXPECT_GE(took(bounce), kPause);
+  EXPECT_GE(took(bounce), 4 * kPause);
   Bounce successor(file.shared(), 0, 4 * kPage, Truncates::Possible, ::dup(bounce.memfd()), ::dup(bounce.notes()));
-  EXPECT_GE(took(successor), kPause);
+  EXPECT_GE(took(successor), 4 * kPause);
+}
+
+// A writer may be held up in the middle of a page for longer than the pause. Then no other page of it changes either.
+TEST(BounceFaultsTest, SettledFlushWaitsForAWriterThatIsHeldUp) {
+  constexpr auto kPause = std::chrono::milliseconds(100);
+  TempFile file("/var/tmp");
+  put(file.fd(), 0, pages(300, 'o'));
+  Bounce bounce(file.shared(), 0, 300 * kPage);
+  put(bounce.memfd(), 0, pages(200, 'n') + std::string(kPage / 2, 'n'));
+  std::thread device([&] {
+    const auto until = Clock::now() + kPatience;
+    while (!mixed(get(file.fd(), 200 * kPage, kPage)) && Clock::now() < until) std::this_thread::yield();
+    std::this_thread::sleep_for(2 * kPause);  // held up: what is tested
+    put(bounce.memfd(), 200 * kPage + kPage / 2, std::string(kPage / 2, 'n') + pages(50, 'n'));
+  });
+  const auto result = bounce.flush_settled(5, kPause.count());
+  device.join();
+  EXPECT_EQ(result.code, 0) << result.text;
+  EXPECT_EQ(result.unsettled, 0u);
+  EXPECT_EQ(get(file.fd(), 0, 201 * kPage), pages(201, 'n'));
+}
+
+TEST(WriterProgressTest, SeesWritersWhereverTheyWrite) {
+  TempFile file("/var/tmp");
+  put(file.fd(), 0, pages(4000, 'o'));
+  WriterProgress writers(file.fd());
+  writers.mark(4000, {7, 1234});
+  EXPECT_FALSE(writers.moved());
+  put(file.fd(), 1234 * kPage + 17, "n");
+  EXPECT_TRUE(writers.moved()) << "a page that was written before";
+  writers.mark(4000, {});
+  EXPECT_FALSE(writers.moved());
+  put(file.fd(), 2000 * kPage, pages(40, 'n'));
+  EXPECT_TRUE(writers.moved()) << "pages in a row";
+  writers.mark(0, {});
+  EXPECT_FALSE(writers.moved()) << "all of it is cut off";
 }
 
 TEST(BounceFaultsTest, SettledFlushCountsWhatNeverRests) {
