@@ -45,9 +45,10 @@ sys::Fd listen_on(const std::string& path) {
 
 }  // namespace
 
-Emergency::Emergency(const std::string& clients_socket, std::function<void()> disarm)
+Emergency::Emergency(const std::string& clients_socket, std::function<void()> disarm, std::function<void()> disarmed)
     : path_((std::filesystem::path(clients_socket).parent_path() / "disarm.sock").string()),
       disarm_(std::move(disarm)),
+      disarmed_(std::move(disarmed)),
       socket_(listen_on(path_)),
       stop_(::eventfd(0, EFD_CLOEXEC)),
       thread_([this] { run(); }) {}
@@ -76,6 +77,8 @@ void Emergency::serve(sys::Fd peer) {
   disarm_();
   const std::string answer = "disarmed: everything that was held goes on; leases are unprotected until mrleased is restarted\n";
   ::send(peer.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
+  peer = sys::Fd();
+  disarmed_();
 }
 
 }  // namespace mrlease::loop

@@ -11,11 +11,12 @@
 namespace mrlease::loop {
 
 // Thread-safe. Serves "disarm.sock" beside the clients' socket. Whoever connects and is root (SO_PEERCRED) has disarm called,
-// in the thread, and is told when it is through. Others are hung up on.
+// in the thread, and is told when it is through. Others are hung up on. disarmed is called after that: it may need what
+// the loop holds, such as the log, and then waits for it.
 class Emergency {
  public:
   // Throws std::system_error.
-  Emergency(const std::string& clients_socket, std::function<void()> disarm);
+  Emergency(const std::string& clients_socket, std::function<void()> disarm, std::function<void()> disarmed);
   ~Emergency();
   const std::string& path() const { return path_; }
 
@@ -24,7 +25,7 @@ class Emergency {
   void serve(sys::Fd peer);
 
   std::string path_;
-  std::function<void()> disarm_;
+  std::function<void()> disarm_, disarmed_;
   sys::Fd socket_, stop_;
   std::thread thread_;
 };

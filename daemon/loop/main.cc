@@ -117,8 +117,7 @@ int serve(const config::CommandLine& line, const config::Settings& settings, kee
                           office.listener());
   office.keep_listener(listener.fd());
   std::atomic<admin::Server*> told{nullptr};
-  loop::Emergency emergency(options.socket, [&] {
-    guard->disarm();
+  loop::Emergency emergency(options.socket, [&] { guard->disarm(); }, [&] {
     if (admin::Server* server = told) server->guard_gone();
     log_line(3, "disarmed by mrleasectl: leases are no longer protected; restart mrleased to arm again");
   });

@@ -22,10 +22,29 @@ class Lines:
 
     def __init__(self, stream):
         self.lines, self.changed, self.ended = [], threading.Condition(), False
+        self.stream, self.gate, self.at_gate = stream, threading.Lock(), threading.Event()
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+
+    def jam(self):
+        """From now on nobody reads, and the pipe is full: who writes, blocks."""
+        self.gate.acquire()
+        pipe = os.open(f"/proc/self/fd/{self.stream.fileno()}", os.O_WRONLY | os.O_NONBLOCK)
+        os.write(pipe, b"jam\n")
+        assert self.at_gate.wait(PATIENCE)
+        for size in (4096, 1):
+            try:
+                while True:
+                    os.write(pipe, b"." * size)
+            except BlockingIOError:
+                pass
+        os.close(pipe)
 
     def _read(self, stream):
         for line in stream:
+            if not self.gate.acquire(blocking=False):
+                self.at_gate.set()
+                self.gate.acquire()
+            self.gate.release()
             with self.changed:
                 self.lines.append(line.rstrip("\n"))
                 self.changed.notify_all()

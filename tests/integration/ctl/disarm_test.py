@@ -2,11 +2,13 @@
 """disarm: works while the daemon's loop is stopped (by ptrace: one thread of it, as a bug would)."""
 import ctypes
 import os
+import signal
 import subprocess
 import time
 
 import host
 
+WRITE = 1      # __NR_write, arch/x86/entry/syscalls/syscall_64.tbl
 TRUNCATE = 76  # __NR_truncate, arch/x86/entry/syscalls/syscall_64.tbl
 SEIZE, INTERRUPT = 0x4206, 0x4207  # include/uapi/linux/ptrace.h
 WALL = 0x40000000                  # include/uapi/linux/wait.h, __WALL
@@ -40,6 +42,20 @@ class Disarm(host.HostTest):
         self.assertEqual(other.wait(), 0)
         self.assertLess(time.monotonic() - begun, 5)  # the dead-man timer would take 10 s
         self.assertEqual(os.path.getsize(self.path), 0)
+        self.daemon.stop(9)
+
+    def test_a_stuck_log_keeps_nobody(self):
+        """The loop is in the middle of a log line that nobody reads (the pipe is full)."""
+        self.lease(backing="direct")
+        self.daemon.err.jam()
+        os.kill(self.daemon.popen.pid, signal.SIGHUP)  # reloads, and says so
+        self.wait_blocked(self.daemon, WRITE)
+        other = self.foreign("import os, sys; os.truncate(sys.argv[1], 0)", self.path)
+        self.wait_blocked(other, TRUNCATE)
+        begun = time.monotonic()
+        self.assertIn("disarmed", self.disarm())
+        self.assertEqual(other.wait(), 0)
+        self.assertLess(time.monotonic() - begun, 5)  # the dead-man timer would take 10 s
         self.daemon.stop(9)
 
     def test_a_daemon_that_works_disarms_too_and_says_so(self):
