@@ -13,15 +13,13 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <iterator>
 #include <system_error>
-#include <thread>
 
 #include "daemon/store/file_work.h"
 #include "daemon/store/inside_writer.h"
 #include "daemon/store/page_hash.h"
 #include "daemon/store/page_io.h"
-#include "daemon/store/writer_progress.h"
+#include "daemon/store/settle.h"
 
 namespace mrlease::store {
 namespace {
@@ -29,23 +27,11 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr std::uint64_t kBatchPages = kBatch / kPage;
 
-// While no page changes, a page must stand still for so many pauses. Writers were held up in the middle of a page for
-// 160 ms in the rig, while a daemon was started on a busy machine; 15 ms otherwise.
-constexpr int kStillPauses = 4;
+// Of an extend, which only a page that somebody writes to at the same time has to wait for.
+constexpr std::chrono::milliseconds kExtendPause{20};
+constexpr int kExtendRounds = 24;
 
 std::uint64_t pages_of(std::uint64_t bytes) { return (bytes + kPage - 1) / kPage; }
-
-Pages merged(const Pages& a, const Pages& b) {
-  Pages all;
-  std::set_union(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(all));
-  return all;
-}
-
-Pages without(const Pages& a, const Pages& b) {
-  Pages rest;
-  std::set_difference(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(rest));
-  return rest;
-}
 
 std::system_error failure(int code, const char* what) { return {code, std::generic_category(), what}; }
 
@@ -86,8 +72,10 @@ struct Bounce::Impl {
   // ---- what else happens to the file ----
   void merge_batch(const Batch& batch, Result* result);
   int take_over(const char* theirs_page, const char* ours_page, std::uint64_t page) const;
-  int move_end(std::uint64_t file_end);
-  int take_stretch(std::uint64_t begin, std::uint64_t end, bool begin_clean);
+  int move_end(std::uint64_t file_end, Pages* taken);
+  int take_stretch(std::uint64_t begin, std::uint64_t end, bool begin_clean, Pages* taken);
+  int take_bytes(std::uint64_t begin, std::uint64_t stop, const char* bytes, Pages* taken);
+  int take_again(const Pages& pages, std::uint64_t begin, Pages* taken);
 
   void fail(Result* result, int code, std::uint64_t page, const char* verb) const;
 
@@ -130,7 +118,8 @@ void Bounce::Impl::open() {
   map_aside();
   std::uint64_t size = 0;
   int code = file_size(file.get(), &size);
-  if (code == 0) code = move_end(size);  // from nothing: takes all that is there
+  Pages taken;
+  if (code == 0) code = move_end(size, &taken);  // from nothing: takes all that is there
   if (code != 0) throw failure(code, "cannot fill the bounce pages from the file");
 }
 
@@ -293,8 +282,24 @@ void Bounce::Impl::merge_batch(const Batch& batch, Result* result) {
   }
 }
 
+// Bytes [begin, stop) of the lease, a batch at most, become those at `bytes`, page by page where they differ; these pages
+// are added to `taken`. A page that does not differ is not written: a device may be in the middle of it.
+int Bounce::Impl::take_bytes(std::uint64_t begin, std::uint64_t stop, const char* bytes, Pages* taken) {
+  if (const int code = read_zero_filled(memfd, ours, stop - begin, begin); code != 0) return code;
+  for (std::uint64_t at = begin; at < stop;) {
+    const std::uint64_t next = std::min(stop, (at / kPage + 1) * kPage);
+    if (std::memcmp(ours + (at - begin), bytes + (at - begin), next - at) != 0) {
+      std::size_t done = 0;
+      if (const int code = write_all(memfd, bytes + (at - begin), next - at, at, &done); code != 0) return code;
+      taken->push_back(at / kPage);
+    }
+    at = next;
+  }
+  return 0;
+}
+
 // Takes file content for bytes [begin, end) of the lease, within one batch that starts at begin's page.
-int Bounce::Impl::take_stretch(std::uint64_t begin, std::uint64_t stretch_end, bool begin_clean) {
+int Bounce::Impl::take_stretch(std::uint64_t begin, std::uint64_t stretch_end, bool begin_clean, Pages* taken) {
   const std::uint64_t first = begin / kPage, bytes = stretch_end - begin, lead = begin % kPage;
   char* buffer = theirs;
   // The part of the first page that was on the file before stays ours.
@@ -302,15 +307,26 @@ int Bounce::Impl::take_stretch(std::uint64_t begin, std::uint64_t stretch_end, b
   if (const int code = read_zero_filled(file.get(), buffer + lead, bytes, offset + begin); code != 0) return code;
   const std::uint64_t count = pages_of(lead + bytes);
   std::memset(buffer + lead + bytes, 0, count * kPage - lead - bytes);
-  std::size_t done = 0;
-  if (const int code = write_all(memfd, buffer + lead, bytes, begin, &done); code != 0) return code;
+  if (const int code = take_bytes(begin, stretch_end, buffer + lead, taken); code != 0) return code;
   for (std::uint64_t i = 0; i < count; i++) base()[first + i] = i > 0 || begin_clean ? hash_page(buffer + i * kPage) : kDirty;
+  return 0;
+}
+
+// What lies before `begin` stays ours.
+int Bounce::Impl::take_again(const Pages& pages, std::uint64_t begin, Pages* taken) {
+  for (const std::uint64_t page : pages) {
+    const std::uint64_t from = std::max(begin, page * kPage), to = std::min(end(), (page + 1) * kPage);
+    if (from >= to) continue;
+    int code = read_zero_filled(file.get(), theirs, to - from, offset + from);
+    if (code == 0) code = take_bytes(from, to, theirs, taken);
+    if (code != 0) return code;
+  }
   return 0;
 }
 
 // Moves the lease's end on the file. The page that the old end cuts, and the one that the new end cuts, get a base for
 // what is on the file of them now; a page of which something was still to be written stays so.
-int Bounce::Impl::move_end(std::uint64_t file_end) {
+int Bounce::Impl::move_end(std::uint64_t file_end, Pages* taken) {
   const std::uint64_t to = file_end <= offset ? 0 : std::min(length, file_end - offset);
   if (to == end()) return 0;
   const std::uint64_t cut = std::min(end(), to) / kPage;
@@ -331,7 +347,7 @@ int Bounce::Impl::move_end(std::uint64_t file_end) {
   }
   while (end() < to) {
     const std::uint64_t stop = std::min(to, end() / kPage * kPage + kBatch);
-    if (const int code = take_stretch(end(), stop, clean); code != 0) return code;
+    if (const int code = take_stretch(end(), stop, clean, taken); code != 0) return code;
     end() = stop;
     clean = true;
   }
@@ -368,55 +384,38 @@ Bounce::Result Bounce::flush() {
 }
 
 Bounce::Result Bounce::flush_settled(int rounds, int settle_ms) {
-  using std::chrono::milliseconds;
-  struct Standing {  // pages that were copied at the same time, and have stood still since
-    bool all = false;
-    Pages pages;
-    Clock::time_point since;
-  };
-  std::lock_guard lock(impl_->mutex);
+  Impl& i = *impl_;
+  std::lock_guard lock(i.mutex);
   Result result;
-  const auto still = milliseconds(kStillPauses * settle_ms);
-  WriterProgress writers(impl_->memfd);
-  std::vector<Standing> standing;
+  const std::chrono::milliseconds pause(settle_ms);
   // What a sync or a read has written just now was perhaps caught in the middle too, and need not have changed since.
-  const bool others = Clock::now() - impl_->last_written < still;
-  Pages moving = impl_->flush_pages(nullptr, &result);
-  if (others) standing.push_back({true, {}, Clock::now()});
-  for (milliseconds pause(settle_ms); !moving.empty() || !standing.empty();) {
-    if (!moving.empty()) standing.push_back({false, moving, Clock::now()});
-    writers.mark(pages_of(impl_->end()), standing.back().pages);
-    std::this_thread::sleep_for(pause);
-    const bool moved = writers.moved();  // before the pages are looked at: what was in the middle of one then has ended it
-    moving.clear();
-    for (Standing& s : standing) {
-      const Pages changed = impl_->flush_pages(s.all ? nullptr : &s.pages, &result);
-      moving = merged(moving, changed);
-      s.pages = without(s.pages, changed);
-    }
-    std::erase_if(standing, [&, now = Clock::now()](const Standing& s) {
-      return moved || now - s.since >= still || (!s.all && s.pages.empty());
-    });
-    if (!moving.empty() && rounds-- <= 0) {
-      result.unsettled += moving.size();
-      moving.clear();
-    }
-    pause = moving.empty() ? milliseconds(settle_ms) : std::max(pause / 2, milliseconds(1));
-  }
+  const bool others = Clock::now() - i.last_written < kStillPauses * pause;
+  Pages written = i.flush_pages(nullptr, &result);
+  result.unsettled = settle({i.memfd, pages_of(i.end()), std::move(written), others}, rounds, pause,
+                            [&](const Pages* only) { return i.flush_pages(only, &result); });
   return result;
 }
 
 void Bounce::trim(std::uint64_t file_size) {
   std::lock_guard lock(impl_->mutex);
-  if (file_size < impl_->offset + impl_->end()) impl_->move_end(file_size);
+  if (file_size < impl_->offset + impl_->end()) impl_->move_end(file_size, nullptr);  // takes nothing
 }
 
 Bounce::Result Bounce::extend(std::uint64_t file_size) {
   std::lock_guard lock(impl_->mutex);
   Result result;
-  if (file_size <= impl_->offset + impl_->end()) return result;
-  const int code = impl_->move_end(file_size);
-  if (code != 0) impl_->fail(&result, code, impl_->end() / kPage, "take back");
+  Impl& i = *impl_;
+  if (file_size <= i.offset + i.end()) return result;
+  const std::uint64_t begin = i.end();
+  Pages taken;
+  int code = i.move_end(file_size, &taken);
+  // A write that was under way has lost a part: it loses all of it, since it began before the page was on the file.
+  settle({i.memfd, pages_of(i.end()), std::move(taken)}, kExtendRounds, kExtendPause, [&](const Pages* only) {
+    Pages again;
+    if (const int failed = i.take_again(*only, begin, &again); failed != 0) code = failed;
+    return again;
+  });
+  if (code != 0) i.fail(&result, code, i.end() / kPage, "take back");
   return result;
 }
 

@@ -40,15 +40,14 @@ class Bounce {
   // Write the pages that changed since they were last written, never beyond the file's end (fstat before each) nor
   // beyond the lease. A page is copied aside, the copy is hashed and written, the hash kept only after success.
   Result flush();
-  // flush, then look again at what was written until it stands still (written at most 1 + rounds times): a page that the
-  // device was just writing is not left torn in the file. A page stands still when it has not changed while others have;
-  // where nothing changes at all, its writer may be held up, and it must not change for four pauses. What any flush wrote
-  // within that time before, and all that a predecessor left, is looked at too. A pause is settle_ms; while pages change,
-  // half of the one before, down to 1 ms: a page that is written all the time is caught between two writes.
+  // flush, then look again at what was written until it has settled (settle.h; rounds and the longest pause): a page that
+  // the device was just writing is not left torn in the file. What any flush wrote within the last four pauses, and all
+  // that a predecessor left, is looked at too. unsettled: pages that never stood still.
   Result flush_settled(int rounds, int settle_ms);
   // After a truncate: the file now ends at file_size; pages beyond are off the file and are not written until extend().
   void trim(std::uint64_t file_size);
   // The file has grown: pages up to file_size are on the file again: their bounce content is discarded, file content taken.
+  // A write by the device that is under way in such a page is discarded as a whole; waiting for its end takes 20 to 80 ms.
   Result extend(std::uint64_t file_size);
   // After a foreign write: pages that changed in the file and not here are taken over; both changed: ours stays, counted.
   Result merge_from_file();

@@ -130,6 +130,29 @@ TEST(WriterProgressTest, SeesWritersWhereverTheyWrite) {
   EXPECT_FALSE(writers.moved()) << "all of it is cut off";
 }
 
+TEST(BounceFaultsTest, ExtendLeavesNoHalfOfAWriteThatWasUnderWay) {
+  TempFile file("/var/tmp");
+  put(file.fd(), 0, pages(8, 'o'));
+  Bounce bounce(file.shared(), 0, 8 * kPage);
+  ASSERT_EQ(::ftruncate(file.fd(), 4 * kPage), 0);
+  bounce.trim(4 * kPage);
+  put(bounce.memfd(), 6 * kPage, std::string(kPage / 2, 'n'));  // the device is in the middle of the page ...
+  ASSERT_EQ(::ftruncate(file.fd(), 8 * kPage), 0);
+  bool overwritten = false;
+  std::thread device([&] {
+    const auto until = Clock::now() + kPatience;
+    while (get(bounce.memfd(), 6 * kPage, 1) == "n" && Clock::now() < until) std::this_thread::yield();
+    overwritten = get(bounce.memfd(), 6 * kPage, 1) != "n";
+    put(bounce.memfd(), 6 * kPage + kPage / 2, std::string(kPage / 2, 'n'));  // ... and ends it after that
+  });
+  EXPECT_EQ(bounce.extend(8 * kPage).code, 0);
+  device.join();
+  EXPECT_TRUE(overwritten);
+  EXPECT_EQ(get(bounce.memfd(), 4 * kPage, 4 * kPage), std::string(4 * kPage, '\0'));
+  EXPECT_EQ(bounce.flush().code, 0);
+  EXPECT_EQ(get(file.fd(), 0, 8 * kPage), pages(4, 'o') + std::string(4 * kPage, '\0'));
+}
+
 TEST(BounceFaultsTest, SettledFlushCountsWhatNeverRests) {
   TempFile file("/var/tmp");
   put(file.fd(), 0, pages(4, 'o'));

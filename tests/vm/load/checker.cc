@@ -16,6 +16,18 @@ void blame(Verdict* verdict, std::uint64_t* count, std::uint64_t page, const std
   if (verdict->first.empty()) verdict->first = "page " + std::to_string(page) + ": " + what;
 }
 
+// "stamp 5 of page 3 for 1024 bytes, zero for 3072 bytes"
+std::string mixture(const char* at, std::uint32_t length) {
+  std::string text;
+  int parts = 0;
+  for (std::uint32_t begin = 0, end; begin + 8 <= length; begin = end) {
+    for (end = begin + 8; end + 8 <= length && word(at + end) == word(at + begin);) end += 8;
+    if (++parts > 4) return text + ", ...";
+    text += (begin ? ", " : "") + show(word(at + begin)) + " for " + std::to_string(end - begin) + " bytes";
+  }
+  return text;
+}
+
 }  // namespace
 
 Checker::Checker(const Table& sender, const Table* stores, std::uint64_t spare)
@@ -97,7 +109,7 @@ Verdict Checker::torn(const char* copy) const {
     if (length < 8) continue;
     const char* at = copy + page * kPage + part.offset;
     if (!uniform(at, length)) {
-      blame(&verdict, &verdict.torn, page, "mixes " + show(word(at)) + " and others");
+      blame(&verdict, &verdict.torn, page, mixture(at, length) + (cut.is ? "; cut off before" : ""));
     } else if (word(at) && stamp_page(word(at)) != page) {
       blame(&verdict, &verdict.torn, page, show(word(at)));
     }

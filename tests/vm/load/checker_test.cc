@@ -97,6 +97,7 @@ TEST_F(CheckerTest, TheHeadOfThePageOfTheCutStays) {
   file_[4 * kPage + 990] ^= 1;
   EXPECT_EQ(checker.verify(file_.data()).lost, 1u);
   EXPECT_EQ(checker.torn(file_.data()).torn, 1u);
+  EXPECT_NE(checker.torn(file_.data()).first.find(" for 984 bytes, "), std::string::npos) << checker.torn(file_.data()).first;
 }
 
 TEST_F(CheckerTest, WhatAnEarlierCutDiscardedIsNotMissedByTheNext) {

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which processes hold leases, in a file for the next daemon: it waits for them to come back before it grants to others.
+#pragma once
+
+#include <sys/types.h>
+
+#include <set>
+#include <string>
+
+namespace mrlease::session {
+
+class Holders {
+ public:
+  // Takes the file over, or makes it. One that cannot be written notes nothing: nobody is waited for then.
+  explicit Holders(std::string path);
+  // Of a predecessor, those that still live.
+  std::set<pid_t> left() const { return left_; }
+  void note(const std::set<pid_t>& processes);
+
+ private:
+  const std::string path_;
+  std::set<pid_t> left_, noted_;
+};
+
+}  // namespace mrlease::session

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Clients of a daemon that has ended without handing over: they find this one, and take their leases again. Until they
+// have, or the grace period is over, nobody else is granted any.
+#include <algorithm>
+
+#include "daemon/session/broker.h"
+
+namespace mrlease::session {
+
+void Broker::await_reclaims() {
+  if (kept_.holders == nullptr) return;
+  awaited_ = kept_.holders->left();
+  for (const auto& [id, s] : sessions_) awaited_.erase(s->peer.pid);  // taken over: they need not come
+  note_holders();
+  if (awaited_.empty()) return;
+  log_(1, "waiting " + std::to_string(options_.reclaim_grace) + " ms at most for " + std::to_string(awaited_.size()) +
+              " clients of the daemon before to reclaim their leases; new ones are granted after that");
+  grace_timer_.expires_after(std::chrono::milliseconds(options_.reclaim_grace));
+  grace_timer_.async_wait([this](const asio::error_code& error) {
+    if (!error) end_grace();
+  });
+}
+
+void Broker::end_grace() {
+  if (awaited_.empty() && deferred_.empty()) return;
+  if (!awaited_.empty()) log_(2, std::to_string(awaited_.size()) + " clients of the daemon before have not reclaimed their leases in time");
+  awaited_.clear();
+  grace_timer_.cancel();
+  note_holders();
+  for (Deferred& d : std::exchange(deferred_, {}))
+    if (Session* s = find_session(d.session); s != nullptr && !s->gone) on_register(*s, d.frame, std::move(d.fd), {});
+}
+
+bool Broker::defer(const Session& s, const wire::Frame& f, wire::Fd& fd) {
+  if (awaited_.empty() || f.register_().reclaim()) return false;
+  deferred_.push_back({s.id, f, std::move(fd)});
+  return true;
+}
+
+// Its fence destroys memory regions by their handles, and must not find them on another lease.
+bool Broker::still_ending(const Session& s) const {
+  return std::any_of(sessions_.begin(), sessions_.end(),
+                     [&](const auto& other) { return other.second->gone && other.second->peer.pid == s.peer.pid; });
+}
+
+void Broker::on_reclaimed(Session& s, const wire::Frame& f) {
+  reply_status(s.id, f.id(), 0, {});
+  if (awaited_.erase(s.peer.pid) == 0) return;
+  log_(1, s.program + " has reclaimed " + std::to_string(s.leases.size()) + " leases");
+  if (awaited_.empty()) end_grace();
+}
+
+// After this process, whoever holds a lease now, or was waited for in vain, is to be waited for.
+void Broker::note_holders() {
+  if (kept_.holders == nullptr || stopping_) return;
+  std::set<pid_t> holders = awaited_;
+  for (const auto& [id, s] : sessions_)
+    if (!s->leases.empty()) holders.insert(s->peer.pid);
+  kept_.holders->note(holders);
+}
+
+}  // namespace mrlease::session

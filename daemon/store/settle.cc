@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/store/settle.h"
+
+#include <algorithm>
+#include <iterator>
+#include <thread>
+
+namespace mrlease::store {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+struct Standing {  // pages that were handled at the same time, and have stood still since
+  bool all = false;
+  Pages pages;
+  Clock::time_point since;
+};
+
+Pages merged(const Pages& a, const Pages& b) {
+  Pages both;
+  std::set_union(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(both));
+  return both;
+}
+
+Pages without(const Pages& a, const Pages& b) {
+  Pages rest;
+  std::set_difference(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(rest));
+  return rest;
+}
+
+}  // namespace
+
+std::size_t settle(Settling what, int rounds, milliseconds longest, const Look& look) {
+  std::size_t never = 0;
+  WriterProgress writers(what.memfd);
+  std::vector<Standing> standing;
+  if (what.all) standing.push_back({true, {}, Clock::now()});
+  Pages moving = std::move(what.touched);
+  for (milliseconds pause = longest; !moving.empty() || !standing.empty();) {
+    if (!moving.empty()) standing.push_back({false, moving, Clock::now()});
+    writers.mark(what.count, standing.back().pages);
+    std::this_thread::sleep_for(pause);
+    const bool moved = writers.moved();  // before the pages are looked at: what was in the middle of one then has ended it
+    moving.clear();
+    for (Standing& s : standing) {
+      const Pages changed = look(s.all ? nullptr : &s.pages);
+      moving = merged(moving, changed);
+      s.pages = without(s.pages, changed);
+    }
+    std::erase_if(standing, [&, now = Clock::now()](const Standing& s) {
+      return moved || now - s.since >= kStillPauses * longest || (!s.all && s.pages.empty());
+    });
+    if (!moving.empty() && rounds-- <= 0) {
+      never += moving.size();
+      moving.clear();
+    }
+    pause = moving.empty() ? longest : std::max(pause / 2, milliseconds(1));
+  }
+  return never;
+}
+
+}  // namespace mrlease::store
