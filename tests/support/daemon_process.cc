@@ -94,6 +94,7 @@ DaemonProcess::~DaemonProcess() {
 }
 
 int DaemonProcess::stop(int signal) {
+  if (pid_ <= 0) return 0;  // kill(-1) is everybody
   ::kill(pid_, signal);
   if (!wait_exit(pid_, std::chrono::seconds(10))) ::kill(pid_, SIGKILL);
   int status = 0;
