@@ -111,10 +111,22 @@ class Row:
         size = self.random.randrange(self.floor * PAGE, self.args.size)
         return size if self.random.random() < self.args.odd_cuts else size // PAGE * PAGE
 
+    def told(self, size):
+        """Until the receiver knows that the file is shorter. The lease guard of older kernels takes a moment to hold the file
+        again: nobody would know that it had been, were it made longer before."""
+        end = time.monotonic() + 20
+        while self.first_info["guard"] == "lease" and self.receiver.ask("info", 20)["size"] > size:
+            if time.monotonic() > end:
+                self.problems.append(f"the receiver was not told of the cut to {size}")
+                return
+            time.sleep(0.002)
+
     def truncate_cycle(self):
         size = self.cut_size()
         self.ask(self.foreign, f"truncate {size}")
         self.sum["truncates"] += 1
+        if not self.plain:
+            self.told(size)
         self.stream()
         self.ask(self.foreign, f"truncate {self.args.size}")
         if not self.plain:
