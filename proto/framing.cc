@@ -10,9 +10,12 @@ FdCount fds_expected(const Frame& frame) {
     case Frame::kWelcome: return frame.welcome().userfaultfd() ? FdCount{1, 1} : FdCount{0, 0};
     case Frame::kAddDevice:
     case Frame::kAddUserfaultfd:
-    case Frame::kRegister:
     case Frame::kSyncFile:
     case Frame::kFreezeFile: return {1, 1};
+    case Frame::kRegister: {
+      const std::size_t memory = frame.register_().reclaim() && frame.register_().backing() == v1::BACKING_BOUNCE;
+      return {1 + memory, 1 + memory};
+    }
     case Frame::kGranted: return frame.granted().backing() == v1::BACKING_BOUNCE ? FdCount{1, 1} : FdCount{0, 0};
     case Frame::kRecall: {
       const auto action = frame.recall().action();

@@ -119,6 +119,10 @@ void add_deadlines(std::vector<Row>& rows) {
       kLongest, [](Options& o) -> auto& { return o.session.policy.passing_bound; });
   add("work-deadline-ms", "The daemon's own writing to the file; overrun is reported and the break goes on.", kLongest,
       [](Options& o) -> auto& { return o.session.policy.work_deadline; });
+  add("reclaim-grace-ms",
+      "After a start, clients of a daemon that ended without handing over have this time to reclaim their leases before "
+      "new ones are granted. Ends when all of them have; does not begin where none of them lives.",
+      kLongest, [](Options& o) -> auto& { return o.session.reclaim_grace; });
   add("freeze-hold-max-ms", "The longest hold of a freeze.", 3600000,
       [](Options& o) -> auto& { return o.session.policy.freeze_hold_max; });
 }

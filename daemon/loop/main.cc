@@ -9,6 +9,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <system_error>
 
@@ -99,7 +100,8 @@ int serve(const config::CommandLine& line, const config::Settings& settings, kee
   asio::io_context io;
   asio::signal_set hangup(io, SIGHUP);  // first: until it stands, SIGHUP ends the process
   loop::Office office(keeper);
-  session::Broker broker(io, config::for_session(options), log_line, {&keeper, office.state()});
+  session::Holders holders((std::filesystem::path(options.socket).parent_path() / "holders").string());
+  session::Broker broker(io, config::for_session(options), log_line, {&keeper, office.state(), &holders});
   // The guard cannot go on: whoever waits was let through; systemd starts us again.
   auto failed = [](const std::string& why) {
     log_line(3, "the guard has failed: " + why);
@@ -113,6 +115,7 @@ int serve(const config::CommandLine& line, const config::Settings& settings, kee
   broker.attach(guard.get());
   log_line(1, "guard: " + guard->describe());
   office.take_over(*guard, broker, std::chrono::milliseconds(options.session.policy.passing_bound), log_line);
+  broker.await_reclaims();
   loop::Listener listener(io, options.socket, [&](session::Connection::Socket s) { broker.accept(std::move(s)); },
                           office.listener());
   office.keep_listener(listener.fd());

@@ -23,6 +23,7 @@ Broker::Broker(asio::io_context& loop, Options options, Log log, Kept kept)
       arbiter_(options_.policy, kept.state == nullptr ? 0 : kept.state->head().starts << 32),
       timer_(loop),
       stop_timer_(loop),
+      grace_timer_(loop),
       mailbox_(loop),
       kept_(kept),
       chronicle_(loop, [this](const core::FileKey& file) { return path_of(file); }) {}
@@ -142,6 +143,7 @@ void Broker::session_ended(core::SessionId id) {
   }
   if (Session* s = find_session(id)) forget_session(*s);
   sessions_.erase(id);
+  note_holders();
 }
 
 void Broker::stop(std::function<void()> done) {
@@ -152,6 +154,7 @@ void Broker::stop(std::function<void()> done) {
     if (!keeps())  // else a successor may come, and nobody has to notice
       for (auto& [id, s] : sessions_) s->connection->close();
     timer_.cancel();
+    grace_timer_.cancel();
     done();
   };
   const auto one_less = [left, finish] {
@@ -264,7 +267,10 @@ void Broker::drop_lease(core::LeaseId id) {
   const auto lease = it->second;
   leases_.erase(it);
   forget_lease(*lease);
-  if (Session* s = find_session(lease->session)) s->leases.erase(id);
+  if (Session* s = find_session(lease->session)) {
+    s->leases.erase(id);
+    if (s->leases.empty()) note_holders();
+  }
   // What it holds may be large or a device's last descriptor: closing takes time.
   workers_.run([lease] {});
   const auto file = files_.find(lease->file);

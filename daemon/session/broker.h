@@ -13,6 +13,7 @@
 #include "daemon/keep/state.h"
 #include "daemon/session/chronicle.h"
 #include "daemon/session/mailbox.h"
+#include "daemon/session/holders.h"
 #include "daemon/session/options.h"
 #include "daemon/session/session.h"
 #include "daemon/session/worker_pool.h"
@@ -20,7 +21,7 @@
 namespace mrlease::session {
 
 // What outlives the process; nullptr: nothing does.
-struct Kept { keep::Keeper* keeper = nullptr; keep::State* state = nullptr; };
+struct Kept { keep::Keeper* keeper = nullptr; keep::State* state = nullptr; Holders* holders = nullptr; };
 
 // Lives in the loop's thread; only held(), left() and observed() may be called from others (they post).
 class Broker {
@@ -38,6 +39,8 @@ class Broker {
   // Before anything else: takes over what a predecessor left. changing: files on which an operation that it allowed still
   // runs. The guard begins after this.
   void adopt(const std::vector<core::FileKey>& changing);
+  // After adopt(): holds new leases back until the clients of a predecessor that was not kept have come back.
+  void await_reclaims();
   // A new client. Refused (closed) when the user has too many.
   void accept(Connection::Socket socket);
   // For shutdown: what RDMA wrote is brought to the files (bounded by the work deadline), clients are let go, then `done`.
@@ -77,7 +80,7 @@ class Broker {
   void on_add_userfaultfd(Session& s, const wire::Frame& f, wire::Fd fd);
   void on_add_mr(Session& s, const wire::Frame& f);
   void on_remove_mr(Session& s, const wire::Frame& f);
-  void on_register(Session& s, const wire::Frame& f, wire::Fd fd);
+  void on_register(Session& s, const wire::Frame& f, wire::Fd fd, wire::Fd memory);
   void on_release(Session& s, const wire::Frame& f);
   void on_extend(Session& s, const wire::Frame& f);
   void on_merge(Session& s, const wire::Frame& f);
@@ -85,6 +88,14 @@ class Broker {
   void on_file_break(Session& s, const wire::Frame& f, wire::Fd fd, core::BreakKind kind);
   void on_thaw(Session& s, const wire::Frame& f);
   void on_resumed(Session& s, const wire::Frame& f);
+
+  // --- reclaim.cc ---
+  struct Deferred { core::SessionId session = 0; wire::Frame frame; wire::Fd fd; };  // a Register in the grace period
+  void end_grace();
+  bool defer(const Session& s, const wire::Frame& f, wire::Fd& fd);  // true: fd was taken
+  bool still_ending(const Session& s) const;  // another session of its process
+  void on_reclaimed(Session& s, const wire::Frame& f);
+  void note_holders();
 
   // --- effects.cc: what the arbiter wants ---
   void step(core::Event event);
@@ -189,6 +200,9 @@ class Broker {
   WorkerPool workers_;
   asio::steady_timer timer_;
   asio::steady_timer stop_timer_;
+  asio::steady_timer grace_timer_;
+  std::set<pid_t> awaited_;        // not empty: the grace period runs
+  std::vector<Deferred> deferred_;
   Mailbox mailbox_;  // from the guard
   Kept kept_;
   fence::SharedFd spare_store_;  // not sized yet

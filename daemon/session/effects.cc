@@ -86,8 +86,9 @@ void Broker::apply(const effect::Granted& e) {
   const auto lease = find_lease(e.lease);
   if (!lease) return;
   // The file may have shrunk between the check and the guard's watch.
-  if (file_size(lease->file) < lease->extent.end) {
-    reply_status(lease->session, lease->request, ERANGE, "the file was truncated meanwhile");
+  const bool nothing_left = lease->reclaimed && lease->size_told <= std::max<std::uint64_t>(lease->extent.begin, 1);
+  if (file_size(lease->file) < lease->size_told && !nothing_left) {
+    reply_status(lease->session, lease->request, lease->reclaimed ? EAGAIN : ERANGE, "the file was truncated meanwhile");
     return step(core::event::ReleaseLease{0, lease->id, lease->session});
   }
   if (lease->backing == core::Backing::Bounce) return grant_bounce(*lease);
@@ -106,7 +107,8 @@ void Broker::send_granted(const LeaseHold& lease) {
     g.set_guard(to_wire(file->second.coverage.kind));
     g.set_coverage(file->second.coverage.text);
   }
-  g.set_file_size(file_size(lease.file));
+  const std::uint64_t size = file_size(lease.file);
+  g.set_file_size(lease.reclaimed ? std::min(size, lease.size_told) : size);
   std::vector<fence::SharedFd> fds;
   if (lease.bounce) fds.emplace_back(::dup(lease.bounce->memfd()));
   reply(*s, lease.request, std::move(answer), std::move(fds));

@@ -39,8 +39,10 @@ bool Broker::defer(const Session& s, const wire::Frame& f, wire::Fd& fd) {
 
 // Its fence destroys memory regions by their handles, and must not find them on another lease.
 bool Broker::still_ending(const Session& s) const {
-  return std::any_of(sessions_.begin(), sessions_.end(),
-                     [&](const auto& other) { return other.second->gone && other.second->peer.pid == s.peer.pid; });
+  return std::any_of(sessions_.begin(), sessions_.end(), [&](const auto& entry) {
+    const Session& other = *entry.second;
+    return other.gone && !other.leases.empty() && other.peer.pid == s.peer.pid;
+  });
 }
 
 void Broker::on_reclaimed(Session& s, const wire::Frame& f) {

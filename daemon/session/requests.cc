@@ -42,11 +42,12 @@ void Broker::on_frame(core::SessionId id, Frame f, std::vector<wire::Fd> fds) {
   if (!s.greeted && !f.has_hello()) return reply_status(id, f.id(), EPROTO, "the first frame must be Hello");
   if (s.resuming) s.seen.insert(f.id());
   wire::Fd fd = fds.empty() ? wire::Fd() : std::move(fds[0]);
+  wire::Fd second = fds.size() < 2 ? wire::Fd() : std::move(fds[1]);
   switch (f.body_case()) {
     case Frame::kHello: return on_hello(s, f);
     case Frame::kAddDevice: return on_add_device(s, f, std::move(fd));
     case Frame::kAddUserfaultfd: return on_add_userfaultfd(s, f, std::move(fd));
-    case Frame::kRegister: return on_register(s, f, std::move(fd));
+    case Frame::kRegister: return on_register(s, f, std::move(fd), std::move(second));
     case Frame::kAddMr: return on_add_mr(s, f);
     case Frame::kRemoveMr: return on_remove_mr(s, f);
     case Frame::kRelease: return on_release(s, f);
@@ -57,6 +58,7 @@ void Broker::on_frame(core::SessionId id, Frame f, std::vector<wire::Fd> fds) {
     case Frame::kFreezeFile: return on_file_break(s, f, std::move(fd), core::BreakKind::Freeze);
     case Frame::kThawFile: return on_thaw(s, f);
     case Frame::kResumed: return on_resumed(s, f);
+    case Frame::kReclaimed: return on_reclaimed(s, f);
     default: return reply_status(id, f.id(), EPROTO, "a frame that only the daemon sends");
   }
 }
@@ -121,8 +123,10 @@ void Broker::on_add_userfaultfd(Session& s, const Frame& f, wire::Fd fd) {
   reply_status(s.id, f.id(), verdict.code, verdict.message);
 }
 
-void Broker::on_register(Session& s, const Frame& f, wire::Fd fd) {
+void Broker::on_register(Session& s, const Frame& f, wire::Fd fd, wire::Fd memory) {
   const v1::Register& r = f.register_();
+  if (defer(s, f, fd)) return;
+  if (r.reclaim() && still_ending(s)) return reply_status(s.id, f.id(), EAGAIN, "a session of this process is still being ended");
   FileFacts facts;
   const Verdict verdict = check_file(fd.get(), r.write(), &facts);
   if (verdict.code != 0) return reply_status(s.id, f.id(), verdict.code, verdict.message);
@@ -132,7 +136,7 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd fd) {
   if (!backing) return reply_status(s.id, f.id(), EINVAL, "register: backing: not one that can be leased");
   if (!extent || r.range().length() == 0) return reply_status(s.id, f.id(), EINVAL, "register: range: empty, or beyond 2^64");
   if (extent->begin % store::kPage != 0) return reply_status(s.id, f.id(), EINVAL, "register: range.offset: not a multiple of 4096");
-  if (extent->end > facts.size)
+  if (extent->end > facts.size && !r.reclaim())
     return reply_status(s.id, f.id(), ERANGE,
                         "the range ends at " + std::to_string(extent->end) + ", the file at " + std::to_string(facts.size));
   if (charged(s.peer.uid) >= options_.leases_max)
@@ -153,7 +157,11 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd fd) {
   lease->write = r.write();
   lease->share = r.share();
   lease->fd = share(fd);
-  lease->size_told = extent->end;
+  const std::uint64_t on_file = r.reclaim() ? std::min(facts.size, r.on_file_end()) : facts.size;
+  // 1: the arbiter takes 0 for "not said".
+  lease->size_told = std::min(extent->end, std::max<std::uint64_t>({on_file, extent->begin, 1}));
+  lease->reclaimed = r.reclaim();
+  if (memory) lease->clients_memory = share(memory);
   FileEntry& entry = files_[facts.key];
   if (entry.leases++ == 0) {
     entry.fd = lease->fd;
@@ -163,7 +171,8 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd fd) {
   if (entry.coverage.kind == guard::Kind::Precontent) lease->truncates = store::Truncates::Held;
   leases_[lease->id] = lease;
   s.leases.insert(lease->id);
-  core::Lease wanted{lease->id, s.id, facts.key, *extent, extent->end, *backing, r.write(), r.share()};
+  if (s.leases.size() == 1) note_holders();
+  core::Lease wanted{lease->id, s.id, facts.key, *extent, lease->size_told, *backing, r.write(), r.share()};
   step(core::event::RequestLease{new_request(s.id, f.id(), lease->id), wanted});
 }
 

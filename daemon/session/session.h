@@ -77,6 +77,8 @@ struct LeaseHold {
   std::shared_ptr<store::Bounce> bounce;
   std::vector<LeaseMr> mrs;
   std::vector<Store> stores;
+  bool reclaimed = false;               // from a daemon that is gone
+  fence::SharedFd clients_memory;       // reclaimed bounce pages, until they are taken
   std::uint64_t size_told = 0;  // the end on the file, as the client knows it
   std::atomic<bool> fencing = false;  // from the start of a fence: no MR is added or handed back, no merge begins
   bool destroyed = false;             // the fence is through

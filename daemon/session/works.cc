@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What may block or take long: stores, file work, fences. Done in workers; the result comes back to the loop.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,9 +36,14 @@ void Broker::grant_bounce(LeaseHold& lease) {
   };
   auto made = std::make_shared<Made>();
   in_worker(
-      [made, fd = lease.fd, extent = lease.extent, truncates = lease.truncates] {
+      [made, fd = lease.fd, extent = lease.extent, truncates = lease.truncates, end = lease.size_told,
+       memory = std::exchange(lease.clients_memory, {})] {
         try {
-          made->bounce = std::make_shared<store::Bounce>(fd, extent.begin, extent.end - extent.begin, truncates);
+          const std::uint64_t length = extent.end - extent.begin;
+          const store::Bounce::Reclaimed reclaimed{memory ? ::fcntl(memory.get(), F_DUPFD_CLOEXEC, 3) : -1,
+                                                   end > extent.begin ? end - extent.begin : 0};
+          made->bounce = memory ? std::make_shared<store::Bounce>(fd, extent.begin, length, truncates, reclaimed)
+                                : std::make_shared<store::Bounce>(fd, extent.begin, length, truncates);
         } catch (const std::system_error& e) {
           made->error = e.code();
         } catch (const std::bad_alloc&) {

@@ -51,6 +51,7 @@ struct Bounce::Impl {
 
   void open();                                      // throws std::system_error
   void adopt(int kept_memfd, int kept_notes);       // throws std::system_error; takes ownership
+  void reclaim(const Reclaimed& from);              // throws std::system_error; takes ownership
   void map_notes();
   void map_aside();
 
@@ -148,6 +149,34 @@ void Bounce::Impl::adopt(int kept_memfd, int kept_notes) {
   map_notes();
   if (end() > length) throw failure(EINVAL, "the kept notes on the bounce pages are damaged");
   map_aside();
+  last_written = Clock::now();  // by the predecessor, for all we know
+}
+
+void Bounce::Impl::reclaim(const Reclaimed& from) {
+  memfd = from.memfd;
+  std::uint64_t size = 0;
+  const int seals = ::fcntl(memfd, F_GET_SEALS);
+  const bool sealed = seals >= 0 && (seals & F_SEAL_SHRINK) != 0 && (seals & F_SEAL_GROW) != 0;
+  if (!sealed || file_size(memfd, &size) != 0 || size < length)
+    throw failure(EINVAL, "the bounce pages to reclaim are not a daemon's");
+  notes_fd = create_store("mrlease-notes", Notes::bytes(length));
+  map_notes();  // zeros: kDirty
+  map_aside();
+  int code = file_size(file.get(), &size);
+  if (code != 0) throw failure(code, "cannot look at the file");
+  end() = size <= offset ? 0 : std::min({length, size - offset, from.on_file});
+  for (std::uint64_t page = 0; page < pages_of(end()); page += kBatchPages) {
+    Batch batch;
+    code = copy_ours(page, &batch);
+    const std::uint64_t bytes = batch.count == 0 ? 0 : std::min(batch.count * kPage, batch.end_on_file - page * kPage);
+    if (code == 0) code = read_zero_filled(file.get(), theirs, bytes, offset + page * kPage);
+    if (code != 0) throw failure(code, "cannot compare the bounce pages with the file");
+    std::memset(theirs + bytes, 0, batch.count * kPage - bytes);
+    for (std::uint64_t i = 0; i < batch.count; i++) {
+      const PageHash here = hash_ours(batch, page + i);
+      if (here == hash_page(theirs + i * kPage)) base()[page + i] = here;
+    }
+  }
   last_written = Clock::now();  // by the predecessor, for all we know
 }
 
@@ -368,6 +397,11 @@ Bounce::Bounce(fence::SharedFd file, std::uint64_t offset, std::uint64_t length,
 Bounce::Bounce(fence::SharedFd file, std::uint64_t offset, std::uint64_t length, Truncates truncates, int memfd, int notes)
     : impl_(std::make_unique<Impl>(std::move(file), offset, length, truncates)) {
   impl_->adopt(memfd, notes);
+}
+
+Bounce::Bounce(fence::SharedFd file, std::uint64_t offset, std::uint64_t length, Truncates truncates, Reclaimed reclaimed)
+    : impl_(std::make_unique<Impl>(std::move(file), offset, length, truncates)) {
+  impl_->reclaim(reclaimed);
 }
 
 Bounce::~Bounce() = default;

@@ -63,8 +63,14 @@ enum mrl_event_type {
   /* The lease is lost and its memory regions are destroyed; remote operations fail. Register again when you like, after
    * mrl_dereg(). */
   MRL_EVENT_FENCED = 4,
-  /* The daemon is gone: leases are not protected until RECONNECTED. */
+  /* The daemon is gone: leases are not protected until RECONNECTED. Remote operations go on; frozen ranges are merged into
+   * the file and go on there; calls that need the daemon fail with ENOTCONN. The library looks for another daemon at the
+   * same socket until mrl_close(), every 2 s at the longest. */
   MRL_EVENT_DISCONNECTED = 5,
+  /* Another daemon has every lease again, with the same keys, but for those that were told FENCED meanwhile: their ranges
+   * were given to somebody else, say. TRIMMED: the file was cut. Where the application must be quiet for a moment (a direct
+   * region of a file that was cut, or one that was frozen) it is asked by a RECALL, and RESTORED follows. What others wrote
+   * to a file meanwhile under bounce pages is written over where the two differ. Freezes of this client have ended. */
   MRL_EVENT_RECONNECTED = 6
 };
 

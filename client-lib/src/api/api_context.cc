@@ -62,7 +62,7 @@ int mrl_close(mrl_ctx* ctx) {
       if (first.ok()) first = o;
     }
     for (auto& [handle, freeze] : ctx->freezes) {
-      (void)ctx->impl->connection().call(protocol::thaw_file(freeze->id), {}, mrlease::wire::Frame::kStatus, nullptr);
+      (void)freeze->connection->call(protocol::thaw_file(freeze->id), {}, mrlease::wire::Frame::kStatus, nullptr);
     }
     ctx->impl.reset();  // ends the threads
     delete ctx;
@@ -87,7 +87,7 @@ int mrl_file_sync(mrl_ctx* ctx, int fd, uint64_t offset, uint64_t length) {
     if (ctx == nullptr) return missing("ctx");
     if (offset + length < offset) return {EINVAL, "offset plus length overflows"};
     if (::fcntl(fd, F_GETFD) < 0) return {EBADF, "file descriptor " + std::to_string(fd) + " is not open"};
-    return ctx->impl->connection().call(protocol::sync_file({offset, length}), {fd}, mrlease::wire::Frame::kStatus,
+    return ctx->impl->connection()->call(protocol::sync_file({offset, length}), {fd}, mrlease::wire::Frame::kStatus,
                                         nullptr);
   });
 }
@@ -101,11 +101,13 @@ int mrl_file_freeze(mrl_ctx* ctx, int fd, uint64_t offset, uint64_t length, uint
     if (offset + length < offset) return {EINVAL, "offset plus length overflows"};
     if (::fcntl(fd, F_GETFD) < 0) return {EBADF, "file descriptor " + std::to_string(fd) + " is not open"};
     Reply reply;
-    Outcome o = ctx->impl->connection().call(protocol::freeze_file({offset, length}, hold_ms), {fd},
-                                             mrlease::wire::Frame::kFrozen, &reply);
+    const auto connection = ctx->impl->connection();
+    Outcome o = connection->call(protocol::freeze_file({offset, length}, hold_ms), {fd}, mrlease::wire::Frame::kFrozen,
+                                 &reply);
     if (!o.ok()) return o;
     auto made = std::make_unique<mrl_freeze>();
     made->context = ctx;
+    made->connection = connection;
     made->id = reply.frame.frozen().freeze();
     if (unsettled != nullptr) *unsettled = reply.frame.frozen().unsettled_pages();
     *freeze = made.get();
@@ -119,8 +121,7 @@ int mrl_thaw(mrl_freeze* freeze) {
   return guarded([&]() -> Outcome {
     if (freeze == nullptr) return missing("freeze");
     mrl_ctx* ctx = freeze->context;
-    Outcome o =
-        ctx->impl->connection().call(protocol::thaw_file(freeze->id), {}, mrlease::wire::Frame::kStatus, nullptr);
+    Outcome o = freeze->connection->call(protocol::thaw_file(freeze->id), {}, mrlease::wire::Frame::kStatus, nullptr);
     std::lock_guard lock(ctx->mutex);
     ctx->freezes.erase(freeze);
     return o;

@@ -29,6 +29,7 @@ struct mrl_ctx {
 struct mrl_freeze {
   mrl_ctx* context = nullptr;
   std::uint64_t id = 0;
+  std::shared_ptr<mrlease::client::Connection> connection;  // the freeze ends with it
 };
 
 namespace mrlease::client {

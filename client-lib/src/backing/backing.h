@@ -15,6 +15,7 @@ struct RecallOrder {
   wire::v1::Recall recall;
   wire::Fd store;  // FREEZE, TRIM
   Deadline deadline;
+  std::uint64_t daemon = 0;  // Region's count, when it came
 };
 
 class Services {
@@ -44,6 +45,9 @@ class Backing {
   virtual void surrender() {}
   // The daemon is gone, or will not come: what is owed goes into the file from here.
   virtual Outcome merge_locally() { return {}; }
+  // The daemon is gone, another one is about to take over: what is not on the file, by the old one's order, comes back to
+  // it. order: to quiesce by, where that is needed.
+  virtual Outcome come_back(const RecallOrder&) { return merge_locally(); }
   // Fenced: leave nothing between application and file, nobody waiting.
   virtual void restore() {}
   virtual ExchangeStats stats() const { return {}; }

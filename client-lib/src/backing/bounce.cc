@@ -16,6 +16,7 @@ class Bounce final : public Backing {
     services_.set_file_size(file_size);
     return {};
   }
+  Outcome come_back(const RecallOrder&) override { return {}; }  // the pages go to the next daemon
   Outcome merge_locally() override {
     const Layout& l = services_.layout();
     if ((l.protection & PROT_WRITE) == 0) return {};

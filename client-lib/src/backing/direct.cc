@@ -49,6 +49,12 @@ class Direct final : public Backing {
     return {};
   }
 
+  Outcome come_back(const RecallOrder& order) override {
+    if (frozen_.empty()) return {};
+    Outcome o = quiet_and_gone(order);
+    return o.ok() ? merge_locally() : o;
+  }
+
   void restore() override {
     for (const auto& [id, frozen] : frozen_) {
       const PageSpan span = frozen.span;

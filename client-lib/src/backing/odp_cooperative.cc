@@ -58,6 +58,19 @@ class Cooperative final : public Backing {
     return {};
   }
 
+  Outcome come_back(const RecallOrder& order) override {
+    if (held_.empty()) return {};
+    Outcome o = services_.quiesce(order);
+    if (o.ok()) o = merge_locally();
+    for (const Segment& s : segments_.in(0, segments_.pages())) {
+      if (o.ok() && s.kind == Segment::Kind::Store) o = to_file(s);
+    }
+    if (!o.ok()) return o;
+    forget_unused();
+    services_.restored(MRL_BACKING_ODP_COOPERATIVE);
+    return {};
+  }
+
   // The copies go into the store first: the daemon may still merge it when the freeze ends.
   void restore() override {
     surrender();

@@ -25,6 +25,12 @@ Frame add_device(const std::string& name, std::uint32_t driver_id, std::uint32_t
   return f;
 }
 
+Frame reclaimed() {
+  Frame f;
+  f.mutable_reclaimed();
+  return f;
+}
+
 Frame add_userfaultfd() {
   Frame f;
   f.mutable_add_userfaultfd();
@@ -41,6 +47,8 @@ Frame register_lease(const LeaseRequest& request) {
   r->set_share(request.share);
   r->set_preserve_orphans(request.preserve_orphans);
   r->set_peer_budget_ms(request.peer_budget_ms);
+  r->set_reclaim(request.reclaim);
+  r->set_on_file_end(request.on_file_end);
   return f;
 }
 

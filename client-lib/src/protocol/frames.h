@@ -24,6 +24,8 @@ struct LeaseRequest {
   wire::v1::Backing backing = wire::v1::BACKING_BOUNCE;
   bool share = false, preserve_orphans = false;
   std::uint32_t peer_budget_ms = 0;
+  bool reclaim = false;  // from a daemon that is gone
+  std::uint64_t on_file_end = 0;
 };
 
 struct MrIdentity {
@@ -35,6 +37,7 @@ Frame hello(const std::string& program);
 // device: the number that it has already, after a Resume.
 Frame add_device(const std::string& name, std::uint32_t driver_id, std::uint32_t device = 0);
 Frame resumed(const std::vector<std::uint64_t>& waiting);
+Frame reclaimed();
 Frame add_userfaultfd();
 Frame register_lease(const LeaseRequest& request);
 Frame add_mr(std::uint64_t lease, const MrIdentity& mr);

@@ -10,12 +10,12 @@
 
 namespace mrlease::client {
 
-Context::Context(const Options& options) : events_(options.callback, options.user) {}
+Context::Context(const Options& options) : events_(options.callback, options.user), socket_path_(options.socket_path) {}
 
 Outcome Context::open(const Options& options, std::unique_ptr<Context>* out) {
   wire::Fd socket;
-  Outcome connected = Connection::connect(options.socket_path, &socket);
-  return connected.ok() ? open(std::move(socket), options, out) : connected;
+  Outcome o = Connection::connect(options.socket_path, &socket);
+  return o.ok() ? open(std::move(socket), options, out) : o;
 }
 
 Outcome Context::open(wire::Fd socket, const Options& options, std::unique_ptr<Context>* out) {
@@ -29,22 +29,37 @@ Outcome Context::start(wire::Fd socket, const Options& options) {
   if (::sysconf(_SC_PAGESIZE) != static_cast<long>(kPage)) {
     return {ENOTSUP, "this kernel's pages are not of 4096 bytes; mrlease knows no others yet"};
   }
-  connection_ = std::make_unique<Connection>(std::move(socket), sinks());
-  Reply reply;
-  Outcome o = connection_->call(protocol::hello(program_invocation_short_name), {}, wire::Frame::kWelcome, &reply);
+  connection_ = std::make_shared<Connection>(std::move(socket), sinks());
+  wire::v1::Welcome welcome;
+  wire::Fd device;
+  Outcome o = greet(*connection_, &welcome, &device);
   if (!o.ok()) return o;
-  welcome_ = reply.frame.welcome();
-  if (welcome_.version() < wire::kVersionMin || welcome_.version() > wire::kVersionMax) {
-    return {EPROTO,
-            "mrleased chose version " + std::to_string(welcome_.version()) + ", which this library does not speak"};
-  }
-  userfaultfd_reason_ = welcome_.userfaultfd_reason();
-  if (welcome_.userfaultfd() && !reply.fds.empty()) {
-    o = set_up_userfaultfd(std::move(reply.fds[0]));
+  userfaultfd_reason_ = welcome.userfaultfd_reason();
+  if (device) {
+    o = set_up_userfaultfd(std::move(device));
     if (!o.ok()) userfaultfd_reason_ = o.text;  // a freeze then needs the application
   }
   if (!options.own_loop) events_.start_thread();
   return {};
+}
+
+Outcome Context::greet(Connection& connection, wire::v1::Welcome* welcome, wire::Fd* userfaultfd_device) {
+  Reply reply;
+  Outcome o = connection.call(protocol::hello(program_invocation_short_name), {}, wire::Frame::kWelcome, &reply);
+  if (!o.ok()) return o;
+  *welcome = reply.frame.welcome();
+  const std::uint32_t version = welcome->version();
+  if (version < wire::kVersionMin || version > wire::kVersionMax) {
+    return {EPROTO, "mrleased chose version " + std::to_string(version) + ", which this library does not speak"};
+  }
+  callback_deadline_ms_ = welcome->callback_deadline_ms();
+  if (welcome->userfaultfd() && !reply.fds.empty()) *userfaultfd_device = std::move(reply.fds[0]);
+  return {};
+}
+
+std::shared_ptr<Connection> Context::connection() const {
+  std::lock_guard lock(connection_mutex_);
+  return connection_;
 }
 
 Outcome Context::set_up_userfaultfd(wire::Fd device) {
@@ -56,7 +71,7 @@ Outcome Context::set_up_userfaultfd(wire::Fd device) {
     return o.ok() ? Outcome{ENOTSUP, "/proc/self/pagemap cannot be opened"} : o;
   }
   // The daemon must be able to poison what is gated before it destroys a memory region.
-  o = connection_->call(protocol::add_userfaultfd(), {made.fd()}, wire::Frame::kStatus, nullptr);
+  o = connection()->call(protocol::add_userfaultfd(), {made.fd()}, wire::Frame::kStatus, nullptr);
   if (!o.ok()) {
     userfaultfd_device_ = {};
     return o;
@@ -66,7 +81,12 @@ Outcome Context::set_up_userfaultfd(wire::Fd device) {
 }
 
 Context::~Context() {
-  if (connection_) connection_->close();
+  {
+    std::lock_guard lock(connection_mutex_);
+    closing_ = true;
+    closing_changed_.notify_all();
+  }
+  if (auto last = connection()) last->close();
   resuming_.stop();
   asking_.stop();
   quiet_.stop();
@@ -88,12 +108,12 @@ void Context::on_resumed() {
 // us by SIGKILL only. First the userfaultfd: no memory region is destroyed while a device fault may wait.
 void Context::hand_over_again() {
   if (resolver_) {
-    (void)connection_->call(protocol::add_userfaultfd(), {resolver_->userfaultfd().fd()}, wire::Frame::kStatus, nullptr);
+    (void)connection()->call(protocol::add_userfaultfd(), {resolver_->userfaultfd().fd()}, wire::Frame::kStatus, nullptr);
   }
   std::lock_guard lock(devices_mutex_);
   for (const auto& [context, used] : devices_) {
     if (!used.cmd_fd) continue;
-    (void)connection_->call(protocol::add_device({}, used.driver_id, used.number), {used.cmd_fd.get()},
+    (void)connection()->call(protocol::add_device({}, used.driver_id, used.number), {used.cmd_fd.get()},
                             wire::Frame::kDeviceAdded, nullptr);
   }
 }
@@ -109,9 +129,11 @@ void Context::add(std::uint64_t lease, std::weak_ptr<Region> region) {
   regions_[lease] = std::move(region);
 }
 
-void Context::remove(std::uint64_t lease) {
+void Context::remove(std::uint64_t lease, const Region* region) {
   std::lock_guard lock(mutex_);
-  regions_.erase(lease);
+  const auto found = regions_.find(lease);
+  // After a reconnect the number may be another region's.
+  if (found != regions_.end() && found->second.lock().get() == region) regions_.erase(found);
 }
 
 void Context::on_recall(wire::v1::Recall recall, wire::Fd store) {
@@ -120,7 +142,7 @@ void Context::on_recall(wire::v1::Recall recall, wire::Fd store) {
     return;
   }
   // Released meanwhile: nothing of it is reachable any more. From a lane, since sending may wait.
-  quiet_.post([this, id = recall.recall()] { (void)connection_->send(protocol::recall_done(id, {})); });
+  quiet_.post([this, id = recall.recall()] { (void)connection()->send(protocol::recall_done(id, {})); });
 }
 
 void Context::on_notice(const wire::v1::Notice& notice) {
@@ -139,6 +161,7 @@ void Context::on_notice(const wire::v1::Notice& notice) {
 }
 
 void Context::on_closed(const std::string& why) {
+  if (!connected_.exchange(false)) return;  // on the way back: the resuming lane sees to it
   Event event;
   event.data.type = MRL_EVENT_DISCONNECTED;
   event.message = why;
@@ -151,6 +174,7 @@ void Context::on_closed(const std::string& why) {
     }
   }
   for (auto& region : all) region->on_disconnected();
+  if (!socket_path_.empty()) resuming_.post([this] { find_daemon_again(); });
 }
 
 Outcome Context::use_device(ibv_context* device, std::uint32_t* number, std::uint32_t* driver_id) {
@@ -161,7 +185,7 @@ Outcome Context::use_device(ibv_context* device, std::uint32_t* number, std::uin
   UsedDevice& used = devices_[device];
   if (!used.cmd_fd || !same_open_file(used.cmd_fd.get(), described.cmd_fd)) {
     Reply reply;
-    o = connection_->call(protocol::add_device(described.name, described.driver_id), {described.cmd_fd},
+    o = connection()->call(protocol::add_device(described.name, described.driver_id), {described.cmd_fd},
                           wire::Frame::kDeviceAdded, &reply);
     if (!o.ok()) return o;
     used = {reply.frame.device_added().device(), described.driver_id,

@@ -3,10 +3,13 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "client-lib/src/connection/connection.h"
 #include "client-lib/src/events/event_queue.h"
@@ -33,19 +36,20 @@ class Context {
   static Outcome open(wire::Fd socket, const Options& options, std::unique_ptr<Context>* out);
   ~Context();
 
-  Connection& connection() { return *connection_; }
+  // The newest one: another after a reconnect.
+  std::shared_ptr<Connection> connection() const;
   EventQueue& events() { return events_; }
   const Pagemap& pagemap() const { return pagemap_; }
   Resolver* resolver() { return resolver_.get(); }  // nullptr: userfaultfd is not granted
   const std::string& userfaultfd_reason() const { return userfaultfd_reason_; }
-  std::uint32_t callback_deadline_ms() const { return welcome_.callback_deadline_ms(); }
+  std::uint32_t callback_deadline_ms() const { return callback_deadline_ms_; }
 
   // Recalls that wait for the application have a thread of their own: they must not hold up those that need nobody.
   Lane& asking_lane() { return asking_; }
   Lane& quiet_lane() { return quiet_; }
 
   void add(std::uint64_t lease, std::weak_ptr<Region> region);
-  void remove(std::uint64_t lease);
+  void remove(std::uint64_t lease, const Region* region);
   // The daemon's name for the device, told to it when it is used first; and the device's driver_id.
   Outcome use_device(ibv_context* device, std::uint32_t* number, std::uint32_t* driver_id);
   Outcome caps(ibv_context* device, DeviceCaps* out);  // probed once per device
@@ -55,6 +59,7 @@ class Context {
  private:
   Context(const Options& options);
   Outcome start(wire::Fd socket, const Options& options);
+  Outcome greet(Connection& connection, wire::v1::Welcome* welcome, wire::Fd* userfaultfd_device);
   Outcome set_up_userfaultfd(wire::Fd device);
   Sinks sinks();
   void on_recall(wire::v1::Recall recall, wire::Fd store);
@@ -62,6 +67,11 @@ class Context {
   void on_closed(const std::string& why);
   void on_resumed();
   void hand_over_again();
+  // reconnect.cc: on the resuming lane
+  void find_daemon_again();
+  bool pause(std::chrono::milliseconds time);  // true: the context is being closed
+  Outcome come_back();
+  Outcome reclaim_all(std::uint32_t version);
   std::shared_ptr<Region> find(std::uint64_t lease);
 
   // cmd_fd: a duplicate, to tell a device that was closed and opened again at the same address from the one that was
@@ -72,18 +82,24 @@ class Context {
   };
   EventQueue events_;
   Pagemap pagemap_;
-  wire::v1::Welcome welcome_;
+  std::atomic<std::uint32_t> callback_deadline_ms_{0};
   wire::Fd userfaultfd_device_;
   std::string userfaultfd_reason_;
   std::unique_ptr<Resolver> resolver_;
   std::mutex mutex_;
   std::map<std::uint64_t, std::weak_ptr<Region>> regions_;
+  std::vector<std::weak_ptr<Region>> unclaimed_;  // the resuming lane's: leases of a daemon that is gone
   std::mutex devices_mutex_;  // held over a round trip: a device is told once
   std::map<ibv_context*, UsedDevice> devices_;
   std::mutex caps_mutex_;
   std::map<std::string, DeviceCaps> caps_;
   Lane asking_, quiet_, resuming_;
-  std::unique_ptr<Connection> connection_;  // last: its thread uses all of the above
+  const std::string socket_path_;     // empty: was connected by somebody else, who has to do it again
+  std::atomic<bool> connected_{true};  // since the last DISCONNECTED, and back for good
+  mutable std::mutex connection_mutex_;
+  std::condition_variable closing_changed_;
+  bool closing_ = false;                    // under connection_mutex_
+  std::shared_ptr<Connection> connection_;  // under connection_mutex_. Last: its thread uses all of the above
 };
 
 }  // namespace mrlease::client

@@ -32,7 +32,7 @@ void copy_text(char* to, std::size_t size, const std::string& from) { std::snpri
 }  // namespace
 
 Region::Region(Context& context, RegionSpec spec, mrl_region* handle)
-    : context_(context), spec_(std::move(spec)), handle_(handle) {
+    : context_(context), connection_(context.connection()), spec_(std::move(spec)), handle_(handle) {
   layout_.length = page_up(spec_.length);
   layout_.file = spec_.file.get();
   layout_.file_offset = spec_.offset;
@@ -68,23 +68,29 @@ Outcome Region::set_up() {
   if (!o.ok()) return o;
   if (!bounce) o = map_file(layout_, 0, layout_.pages(), layout_.protection, false, &layout_.base);
   Reply granted;
-  if (o.ok()) o = ask_daemon(&granted);
+  if (o.ok()) o = ask_daemon(false, &granted);
   if (o.ok() && bounce) o = map(granted);
+  if (o.ok()) size_ = bytes_on_file(*this, granted.frame.granted().file_size());
   if (o.ok()) o = make_backing();
   if (o.ok()) o = make_mr(spec_.length);
   return o;
 }
 
-Outcome Region::ask_daemon(Reply* granted) {
+Outcome Region::ask_daemon(bool reclaim, Reply* granted) {
   const protocol::LeaseRequest request{{spec_.offset, spec_.length}, spec_.write,
                                        on_wire(spec_.choice),        spec_.share,
-                                       spec_.preserve_orphans,       spec_.peer_budget_ms};
-  Outcome o = context_.connection().call(protocol::register_lease(request), {layout_.file}, wire::Frame::kGranted,
-                                         granted, [this](const wire::Frame& reply) {
-                                           if (!reply.has_granted()) return;
-                                           lease_ = reply.granted().lease();
-                                           context_.add(lease_, weak_from_this());
-                                         });
+                                       spec_.preserve_orphans,       spec_.peer_budget_ms,
+                                       reclaim,
+                                       reclaim ? spec_.offset + size_ : 0};
+  std::vector<int> fds{layout_.file};
+  if (reclaim && spec_.choice.backing == MRL_BACKING_BOUNCE) fds.push_back(bounce_.get());
+  Outcome o = connection()->call(protocol::register_lease(request), fds, wire::Frame::kGranted, granted,
+                                 [this](const wire::Frame& reply) {
+                                   if (!reply.has_granted()) return;
+                                   daemon_++;
+                                   lease_ = reply.granted().lease();
+                                   context_.add(lease_, weak_from_this());
+                                 });
   if (!o.ok()) return o;
   const auto& g = granted->frame.granted();
   if (g.backing() != on_wire(spec_.choice)) {
@@ -94,8 +100,12 @@ Outcome Region::ask_daemon(Reply* granted) {
   std::lock_guard lock(mutex_);
   guard_name_ = protocol::guard_name(g.guard());
   coverage_ = g.coverage();
-  size_ = bytes_on_file(*this, g.file_size());
   return {};
+}
+
+std::shared_ptr<Connection> Region::connection() const {
+  std::lock_guard lock(mutex_);
+  return connection_;
 }
 
 // Bounce: the memfd that came with the grant, filled from the file.
@@ -104,6 +114,7 @@ Outcome Region::map(Reply& granted) {
   void* got = ::mmap(nullptr, layout_.length, layout_.protection, MAP_SHARED, granted.fds[0].get(), 0);
   if (got == MAP_FAILED) return from_errno("mmap of the bounce memory");
   layout_.base = static_cast<char*>(got);
+  bounce_ = std::move(granted.fds[0]);
   return ::madvise(got, layout_.length, MADV_DONTFORK) == 0 ? Outcome{} : from_errno("madvise(MADV_DONTFORK)");
 }
 
@@ -135,7 +146,7 @@ Outcome Region::make_mr(std::uint64_t bytes) {
   if (o.code == EOPNOTSUPP || o.code == EFAULT) o.text += "; use MRL_BACKING_BOUNCE";
   if (!o.ok()) return o;
   const auto address = reinterpret_cast<std::uint64_t>(layout_.base);
-  o = context_.connection().call(protocol::add_mr(lease_, {device_, made.handle, made.lkey, made.rkey, address, bytes}),
+  o = connection()->call(protocol::add_mr(lease_, {device_, made.handle, made.lkey, made.rkey, address, bytes}),
                                  {}, wire::Frame::kStatus, nullptr);
   // Not told, so the daemon cannot have destroyed it: this handle is still ours.
   if (!o.ok() && !(o.code == ENOTCONN && generation_ > 0)) {
@@ -157,7 +168,7 @@ Outcome Region::drop_mr() {
   mr_now_ = nullptr;
   Outcome o;
   if (!fenced_) {
-    o = context_.connection().call(protocol::remove_mr(lease_, device_, dropped.handle), {}, wire::Frame::kStatus,
+    o = connection()->call(protocol::remove_mr(lease_, device_, dropped.handle), {}, wire::Frame::kStatus,
                                    nullptr);
   }
   mr_ = {};
@@ -181,8 +192,8 @@ void Region::give_up_lease() {
   if (mr_.mr != nullptr) (void)drop_mr();
   operation.unlock();
   if (lease_ != 0) {
-    (void)context_.connection().call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr);
-    context_.remove(lease_);
+    (void)connection()->call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr);
+    context_.remove(lease_, this);
   }
 }
 
@@ -199,7 +210,7 @@ Outcome Region::dereg() {
     dropped = drop_mr();
     if (fenced_) {
       backing_->restore();
-    } else if (!context_.connection().alive()) {
+    } else if (!connection()->alive()) {
       released = backing_->merge_locally();
     } else {
       backing_->surrender();
@@ -207,10 +218,10 @@ Outcome Region::dereg() {
     gone_ = true;
   }
   // Not under the lock: a recall that the daemon sends before it looks at this is answered at once.
-  Outcome told = context_.connection().call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr);
+  Outcome told = connection()->call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr);
   // EKEYREVOKED, ENOENT: it ended while this was under way; the daemon has written what was owed.
   if (told.code != ENOTCONN && told.code != EKEYREVOKED && told.code != ENOENT) released = told;
-  context_.remove(lease_);
+  context_.remove(lease_, this);
   context_.events().forget(handle_);
   {
     std::lock_guard operation(operation_);
@@ -230,7 +241,7 @@ Outcome Region::sync(std::uint64_t offset, std::uint64_t length) {
   if (length == 0) length = end - offset;
   if (length == 0) return {};
   Outcome o =
-      context_.connection().call(protocol::sync_file({offset, length}), {layout_.file}, wire::Frame::kStatus, nullptr);
+      connection()->call(protocol::sync_file({offset, length}), {layout_.file}, wire::Frame::kStatus, nullptr);
   return o.code == ENOTCONN ? finish_without_daemon() : o;
 }
 
@@ -254,7 +265,7 @@ Outcome Region::extend(std::uint64_t* size) {
   auto done = std::make_shared<std::promise<Outcome>>();
   auto applied = done->get_future();
   auto self = shared_from_this();
-  Outcome o = context_.connection().call(
+  Outcome o = connection()->call(
       protocol::extend(lease_), {}, wire::Frame::kExtended, nullptr, [self, done](const wire::Frame& reply) {
         if (!reply.has_extended()) return;
         self->lane(wire::v1::ACTION_SETTLE).post([self, done, file_size = reply.extended().file_size()] {

@@ -35,6 +35,9 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   Outcome dereg();
   Outcome sync(std::uint64_t offset, std::uint64_t length);
   Outcome extend(std::uint64_t* size);
+  // The lease's daemon is gone: take it again from the one behind `fresh`. ENOTCONN, EAGAIN: try again later. Anything else that
+  // is in the way ends in FENCED, and is success here. knows_reclaim: the daemon does.
+  Outcome reclaim(const std::shared_ptr<Connection>& fresh, bool knows_reclaim);
   Outcome complied(std::uint64_t recall);
   void info(mrl_info* out);
   PostingGuard& guard() { return guard_; }
@@ -63,7 +66,13 @@ class Region final : public Services, public std::enable_shared_from_this<Region
  private:
   Region(Context& context, RegionSpec spec, mrl_region* handle);
   Outcome set_up();
-  Outcome ask_daemon(Reply* granted);
+  Outcome ask_daemon(bool reclaim, Reply* granted);
+  Outcome reclaim_lease(bool knows_reclaim);
+  Outcome reclaim_mr(std::uint64_t file_size);
+  Outcome deregister();
+  void lose(const Outcome& why);
+  RecallOrder own_order(wire::v1::Reason reason) const;
+  std::shared_ptr<Connection> connection() const;
   Outcome map(Reply& granted);
   Outcome make_backing();
   void give_up_lease();
@@ -80,7 +89,9 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   Lane& lane(wire::v1::Action action);
 
   Context& context_;
+  std::shared_ptr<Connection> connection_;  // that knows the lease; under mutex_
   RegionSpec spec_;
+  wire::Fd bounce_;                         // bounce: the memory, for the next daemon
   mrl_region* const handle_;
   Layout layout_;
   PostingGuard guard_;
@@ -94,7 +105,9 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   std::atomic<ibv_mr*> mr_now_{nullptr};
   std::atomic<std::uint32_t> lkey_{0}, rkey_{0};
   std::atomic<bool> fenced_{false}, closing_{false};
+  bool quiesced_ = false;  // under operation_: the application waits for RESTORED
   std::atomic<std::uint64_t> lease_{0}, generation_{0}, recalls_{0}, size_{0};
+  std::atomic<std::uint64_t> daemon_{0};  // counts the daemons that have granted it: an older one's recalls are void
 
   mutable std::mutex mutex_;
   std::condition_variable answered_;

@@ -22,6 +22,7 @@ void Region::on_recall(wire::v1::Recall recall, wire::Fd store) {
   order->deadline = Clock::now() + std::chrono::milliseconds(recall.deadline_ms());
   order->recall = std::move(recall);
   order->store = std::move(store);
+  order->daemon = daemon_;
   lane(action).post([self = shared_from_this(), order] { self->serve(std::move(*order)); });
 }
 
@@ -30,15 +31,18 @@ void Region::serve(RecallOrder order) {
   const std::uint64_t id = order.recall.recall();
   const auto action = order.recall.action();
   Outcome o;
+  std::shared_ptr<Connection> asked_by;
   {
     std::lock_guard operation(operation_);
+    if (order.daemon != daemon_) return;  // it is gone, and so is what it wanted
+    asked_by = connection();
     if (!gone_) o = fenced_ ? Outcome{EKEYREVOKED, "the lease is fenced"} : comply(order);
     if (backing_) {
       std::lock_guard lock(mutex_);
       stats_ = backing_->stats();
     }
   }
-  (void)context_.connection().send(protocol::recall_done(id, o));
+  (void)asked_by->send(protocol::recall_done(id, o));
   if (o.code == EKEYREVOKED) on_fenced(o.text);
   if (o.ok() && action == wire::v1::ACTION_RELEASE) on_fenced("revoked");
 }
@@ -54,6 +58,7 @@ Outcome Region::comply(RecallOrder& order) {
 }
 
 Outcome Region::quiesce(const RecallOrder& order) {
+  quiesced_ = true;
   guard_.close();
   // The application's share ends before the recall's, so that there is time left to comply.
   // Of this recall: the daemon may have been given another deadline since it told us its own (mrleasectl reload).
@@ -121,7 +126,7 @@ Outcome Region::complied(std::uint64_t recall) {
 Outcome Region::merge(const Store& store, const std::vector<protocol::FileRange>& ranges) {
   for (const wire::Frame& frame : protocol::merges(lease_, store.id, ranges)) {
     if (fenced_) return {EKEYREVOKED, "the lease is fenced"};
-    Outcome o = context_.connection().call(frame, {}, wire::Frame::kStatus, nullptr);
+    Outcome o = connection()->call(frame, {}, wire::Frame::kStatus, nullptr);
     if (o.code == ENOTCONN) return write_back_store(layout_.file, store, ranges);
     if (!o.ok()) return o;
   }
@@ -129,6 +134,7 @@ Outcome Region::merge(const Store& store, const std::vector<protocol::FileRange>
 }
 
 void Region::restored(mrl_backing now) {
+  quiesced_ = false;
   guard_.open();
   Event e = event(MRL_EVENT_RESTORED);
   e.data.backing = now;

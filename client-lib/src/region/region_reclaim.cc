@@ -71,7 +71,7 @@ Outcome Region::reclaim_mr(std::uint64_t file_size) {
   if (o.ok() && mr_.mr != nullptr) {
     const auto address = reinterpret_cast<std::uint64_t>(layout_.base);
     o = connection()->call(
-        protocol::add_mr(lease_, {device_, mr_.handle, mr_.lkey, mr_.rkey, address, mr_.mr->length}), {},
+        protocol::add_mr(lease_, {device_, mr_.handle, mr_.lkey, mr_.rkey, address, mr_.length}), {},
         wire::Frame::kStatus, nullptr);
   }
   if (!o.ok()) return o;

@@ -44,7 +44,7 @@ Outcome register_mr(ibv_pd* pd, void* address, std::size_t length, int access, b
                           (on_demand ? ", on demand" : ""),
                       code);
   }
-  *out = {mr, mr->handle, mr->lkey, mr->rkey};
+  *out = {mr, mr->handle, mr->lkey, mr->rkey, length};
   return {};
 }
 

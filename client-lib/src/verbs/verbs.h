@@ -17,6 +17,7 @@ namespace mrlease::client::verbs {
 struct Mr {
   ibv_mr* mr = nullptr;
   std::uint32_t handle = 0, lkey = 0, rkey = 0;
+  std::uint64_t length = 0;  // bytes
 };
 
 inline constexpr std::uint32_t kDriverUnknown = 0xffffffff;

@@ -95,6 +95,16 @@ bool ScriptedDaemon::wait_for(wire::Frame::BodyCase kind, int count) {
   return changed_.wait_for(lock, kPatience, [&] { return counts_[kind] >= count; });
 }
 
+wire::v1::Register ScriptedDaemon::registered() {
+  std::lock_guard lock(mutex_);
+  return registered_;
+}
+
+wire::v1::AddMr ScriptedDaemon::mr() {
+  std::lock_guard lock(mutex_);
+  return mr_;
+}
+
 int ScriptedDaemon::count(wire::Frame::BodyCase kind) {
   std::lock_guard lock(mutex_);
   return counts_[kind];
@@ -119,7 +129,12 @@ void ScriptedDaemon::run() {
     {
       std::lock_guard lock(mutex_);
       script = script_;
-      if (frame.has_register_()) file_ = std::move(packet.fds[0]);
+      if (frame.has_register_()) {
+        file_ = std::move(packet.fds[0]);
+        registered_ = frame.register_();
+        if (packet.fds.size() > 1) bounce_ = std::move(packet.fds[1]);
+      }
+      if (frame.has_add_mr()) mr_ = frame.add_mr();
       if (frame.has_recall_done()) done_[frame.recall_done().recall()] = frame.recall_done().code();
       counts_[frame.body_case()]++;  // before the answer: who has got that may count
       changed_.notify_all();
@@ -150,7 +165,9 @@ void ScriptedDaemon::answer(const wire::Frame& frame) {
       ::fstat(file_.get(), &now);
       f.mutable_granted()->set_file_size(static_cast<std::uint64_t>(now.st_size));
       std::vector<int> fds;
-      if (frame.register_().backing() == wire::v1::BACKING_BOUNCE) {
+      if (frame.register_().backing() == wire::v1::BACKING_BOUNCE && frame.register_().reclaim()) {
+        fds.push_back(bounce_.get());
+      } else if (frame.register_().backing() == wire::v1::BACKING_BOUNCE) {
         bounce_ = wire::Fd(::memfd_create("bounce", MFD_CLOEXEC));
         EXPECT_EQ(::ftruncate(bounce_.get(), static_cast<off_t>(page_up(frame.register_().range().length()))), 0);
         fds.push_back(bounce_.get());

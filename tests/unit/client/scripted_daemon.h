@@ -40,6 +40,8 @@ class ScriptedDaemon {
   bool wait_for(wire::Frame::BodyCase kind, int count);
   int count(wire::Frame::BodyCase kind);
   void hang_up();
+  wire::v1::Register registered();  // the last one
+  wire::v1::AddMr mr();             // the last one
   int file() const { return file_.get(); }
   int bounce() const { return bounce_.get(); }
 
@@ -57,6 +59,8 @@ class ScriptedDaemon {
   std::mutex mutex_;
   std::condition_variable changed_;
   Script script_;
+  wire::v1::Register registered_;
+  wire::v1::AddMr mr_;
   std::map<std::uint64_t, Store> stores_;
   std::map<std::uint64_t, int> done_;
   std::map<int, int> counts_;

@@ -79,6 +79,7 @@ std::map<Frame::BodyCase, Body> bodies() {
        }, 0}},
       {Frame::kResume, {[](Frame* f) { f->mutable_resume(); }, 0}},
       {Frame::kResumed, {[](Frame* f) { f->mutable_resumed()->add_waiting(7); }, 0}},
+      {Frame::kReclaimed, {[](Frame* f) { f->mutable_reclaimed(); }, 0}},
       {Frame::kSyncFile, {[](Frame* f) { f->mutable_sync_file()->mutable_range()->set_length(1); }, 1}},
       {Frame::kFreezeFile, {[](Frame* f) {
          f->mutable_freeze_file()->mutable_range()->set_length(1), f->mutable_freeze_file()->set_hold_ms(500);

@@ -28,8 +28,8 @@ class Scenario(Row):
         self.other = self.start_foreign("mrl_other")  # there and ready: the start of a program is slow in the rig
         self.stream()
 
-    def truncate_within(self, size, bound_ms, what):
-        answer = self.other.ask(f"truncate {size}", bound_ms / 1000 + 20)
+    def truncate_within(self, size, bound_ms, what, by=None):
+        answer = (by or self.other).ask(f"truncate {size}", bound_ms / 1000 + 20)
         took = answer["wait_ns"] / 1e6
         self.expect(answer["code"] == 0 and took <= bound_ms,
                     f"{what}: truncate returned {answer['code']} after {took:.0f} of {bound_ms} ms")
@@ -129,6 +129,44 @@ class Scenario(Row):
             print("ok: the forked child lives", flush=True)
         self.count(self.ask(self.foreign, "check"))
         self.expect(self.sum["lost"] == 0, f"lost {self.sum['lost']} {self.first}")
+
+    def event(self, name, count=1):
+        """Until the receiver has heard of it that many times."""
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            events = dict(e.rsplit(" ", 1) for e in self.receiver.ask("info", 20)["events"].split(", ") if e)
+            if int(events.get(name, 0)) >= count:
+                return
+            time.sleep(0.02)
+        self.expect(False, f"the receiver hears {name} {count} times: {events}")
+
+    def daemon_replaced(self):
+        """The daemon ends, by SIGTERM and by SIGKILL, and another one takes its place, which knows nothing."""
+        self.begin()
+        keys = self.first_info
+        for number, how in enumerate((signal.SIGTERM, signal.SIGKILL), 1):
+            os.kill(self.daemon.pid, how)
+            self.daemon.wait(20)
+            self.event("disconnected", number)
+            self.stream()
+            self.start_daemon()
+            self.event("reconnected", number)
+            print("coverage: " + self.receiver.ask("info", 20).get("coverage", ""), flush=True)
+            self.truncate_within(self.args.size // 2, BOUND_MS, f"after {how.name}: protected again", self.foreign)
+            self.told(self.args.size // 2)
+            self.stream()
+            self.ask(self.foreign, f"truncate {self.args.size}")
+            answer = self.ask(self.receiver, "extend")
+            self.ask(self.foreign, f"extended {answer['now_ns']}")
+            self.stream()
+            self.freeze_cycle()
+            self.check_cycle(0)
+        info = self.receiver.ask("info", 20)
+        self.expect(not info["fenced"], "nobody was fenced: " + info["events"])
+        if self.args.backing != "direct":
+            self.expect((keys["address"], keys["rkey"]) == (info["address"], info["rkey"]), "the keys are the same")
+        for what in ("lost", "torn", "not_durable", "foreign_errors"):
+            self.expect(self.sum[what] == 0, f"{what} {self.sum[what]} {self.first}")
 
     def killed_while_recalled(self):
         self.begin()
