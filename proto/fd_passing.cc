@@ -73,10 +73,7 @@ int recv_packet(int socket, Packet* packet) {
     }
   }
   packet->bytes.assign(buffer.get(), static_cast<std::size_t>(n));
-  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
-    packet->fds.clear();
-    return EMSGSIZE;
-  }
+  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return EMSGSIZE;
   // A packet of zero bytes is never sent by us: on a seqpacket socket it is how the end looks.
   return n == 0 ? ECONNRESET : 0;
 }

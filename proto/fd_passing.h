@@ -33,7 +33,7 @@ struct Packet {
 
 // 0, or errno (EAGAIN: would block). Never raises SIGPIPE. The descriptors stay the caller's.
 int send_packet(int socket, std::string_view bytes, const std::vector<int>& fds);
-// 0, or errno (EAGAIN; ECONNRESET: the peer has closed; EMSGSIZE: truncated, descriptors closed). CLOEXEC is set on all.
+// 0, or errno (EAGAIN; ECONNRESET: the peer has closed; EMSGSIZE: truncated, with the descriptors that came). CLOEXEC is set on all.
 int recv_packet(int socket, Packet* packet);
 
 }  // namespace mrlease::wire

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/admin/drain.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <thread>
 
-#include "daemon/admin/mounts.h"
 #include "daemon/admin/words.h"
-#include "daemon/session/descriptors.h"
 
 namespace mrlease::admin {
 
@@ -45,15 +44,19 @@ struct Drainer::Job {
 };
 
 // Neither readlink nor fdinfo of a descriptor touches its file system.
-bool Drainer::holds(const Area& area, int fd) const {
-  if (area.mount >= 0 && session::mount_id(fd) == area.mount) return true;
-  return is_under(path_of(fd), area.path);
+bool Drainer::holds(const Area& area, const core::FileKey& key, int fd, const std::vector<sys::Mount>& own) {
+  const int mount = sys::mount_id(fd);
+  if (area.mount >= 0 && mount == area.mount) return true;
+  // The path of a file on somebody else's mount is one of somebody else's tree.
+  if (sys::find_mount(own, mount) == nullptr) return area.mount >= 0 && key.device == area.device;
+  return sys::is_under(path_of(fd), area.path);
 }
 
 std::vector<core::FileKey> Drainer::files_in(const Area& area) const {
+  const auto mounts = sys::read_mounts();
   std::vector<core::FileKey> files;
   for (const auto& key : view_.files({}, static_cast<std::size_t>(-1)))
-    if (const auto fd = view_.descriptor(key); fd && holds(area, fd.get())) files.push_back(key);
+    if (const auto fd = view_.descriptor(key); fd && holds(area, key, fd.get(), mounts)) files.push_back(key);
   return files;
 }
 
@@ -65,9 +68,12 @@ void Drainer::find(const CallPtr& call, const std::string& path, std::function<v
         fence::SharedFd fd;
         found->status = look_up_directory("path", path, &fd, &found->area.path);
         if (!found->status.ok()) return;
-        const auto mounts = read_mounts();
-        const Mount* mount = find_mount(mounts, session::mount_id(fd.get()));
-        if (mount != nullptr && mount->point == found->area.path) found->area.mount = mount->id;
+        const auto mounts = sys::read_mounts();
+        const sys::Mount* mount = sys::find_mount(mounts, sys::mount_id(fd.get()));
+        struct stat st {};
+        if (mount == nullptr || mount->point != found->area.path || ::fstat(fd.get(), &st) != 0) return;
+        found->area.mount = mount->id;
+        found->area.device = st.st_dev;
       },
       [call, found, then = std::move(then)] {
         if (call->over()) return;
@@ -186,9 +192,10 @@ void Drainer::lift(const Area& area) {
 
 void Drainer::publish() {
   if (banned_.empty()) return view_.ban({});
-  view_.ban([this](int fd) -> std::string {
+  view_.ban([this](const core::FileKey& key, int fd) -> std::string {
+    const auto mounts = sys::read_mounts();
     for (const auto& [area, count] : banned_)
-      if (holds(area, fd)) return area.path + " is being drained by the administrator: no new leases there until `mrleasectl undrain`";
+      if (holds(area, key, fd, mounts)) return area.path + " is being drained by the administrator: no new leases there until `mrleasectl undrain`";
     return {};
   });
 }

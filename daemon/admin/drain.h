@@ -8,6 +8,7 @@
 #include <string>
 
 #include "daemon/admin/resolve.h"
+#include "daemon/sys/mounts.h"
 
 namespace mrlease::admin {
 
@@ -23,12 +24,13 @@ class Drainer {
   struct Area {
     std::string path;
     int mount = -1;  // when the path is where it is mounted: everything that is open on it counts
+    std::uint64_t device = 0;  // of its file system: what is open on a mount of a container's counts too
     bool operator==(const Area&) const = default;
   };
   struct Job;
 
   void find(const CallPtr& call, const std::string& path, std::function<void(Area)> then);
-  bool holds(const Area& area, int fd) const;
+  static bool holds(const Area& area, const core::FileKey& key, int fd, const std::vector<sys::Mount>& own);
   std::vector<core::FileKey> files_in(const Area& area) const;
   void start(const std::shared_ptr<Job>& job);
   void revoke(const std::shared_ptr<Job>& job);

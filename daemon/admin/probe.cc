@@ -12,11 +12,12 @@
 #include <filesystem>
 #include <fstream>
 
-#include "daemon/admin/mounts.h"
 #include "daemon/admin/version.h"
 #include "daemon/session/descriptors.h"
 #include "daemon/sys/fanotify.h"
 #include "daemon/sys/fd.h"
+#include "daemon/sys/mounts.h"
+#include "daemon/sys/pid_namespace.h"
 #include "daemon/sys/userfaultfd.h"
 #include "proto/kernel_uapi.h"
 
@@ -112,6 +113,8 @@ void probe_host(const std::string& guard_text, v1::ProbeResponse* to) {
   add(host, "see_system_calls", yama != "3",
       yama == "3" ? "kernel.yama.ptrace_scope is 3: which operation a task is in cannot be seen, each counts as destructive"
                   : "/proc/TID/syscall can be read");
+  const bool all = sys::in_first_pid_namespace();
+  add(host, "see_all_tasks", all, all ? "the daemon is in the host's pid namespace" : "the daemon is in a pid namespace of its own: run it in the host's");
 }
 
 void probe_filesystem(const std::string& path, bool root, v1::ProbeResponse* to) {
@@ -120,8 +123,8 @@ void probe_filesystem(const std::string& path, bool root, v1::ProbeResponse* to)
   probe.set_root(root);
   const sys::Fd by_path(::open(path.c_str(), O_PATH | O_CLOEXEC));
   if (!by_path) return add(probe.mutable_capabilities(), "lease", false, std::string("cannot be opened: ") + std::strerror(errno));
-  const auto mounts = read_mounts();
-  const Mount* mount = find_mount(mounts, session::mount_id(by_path.get()));
+  const auto mounts = sys::read_mounts();
+  const sys::Mount* mount = sys::find_mount(mounts, sys::mount_id(by_path.get()));
   if (mount == nullptr) return add(probe.mutable_capabilities(), "lease", false, "its mount is not visible to the daemon");
   probe.set_mount(mount->point);
   probe.set_type(mount->type);

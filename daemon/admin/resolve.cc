@@ -8,8 +8,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "daemon/admin/mounts.h"
 #include "daemon/session/descriptors.h"
+#include "daemon/sys/mounts.h"
 
 namespace mrlease::admin {
 
@@ -22,8 +22,8 @@ grpc::Status from_errno(const std::string& field, int code) {
 
 // fstat of a file on NFS or FUSE can hang; whoever calls this has decided that it may, or look_up() has looked.
 grpc::Status refuse_slow(const std::string& field, int fd) {
-  const auto mounts = read_mounts();
-  const Mount* mount = find_mount(mounts, session::mount_id(fd));
+  const auto mounts = sys::read_mounts();
+  const sys::Mount* mount = sys::find_mount(mounts, sys::mount_id(fd));
   if (mount == nullptr || !session::may_block(mount->type)) return {};
   return {grpc::StatusCode::FAILED_PRECONDITION,
           field + ": files on " + mount->type + " cannot be leased: the daemon could be made to wait for them"};

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Leases and files, listed.
+#include "daemon/admin/service.h"
+
 #include <algorithm>
 
-#include "daemon/admin/mounts.h"
-#include "daemon/admin/service.h"
 #include "daemon/admin/words.h"
+#include "daemon/sys/mounts.h"
 
 namespace mrlease::admin {
 
@@ -106,13 +107,13 @@ void Service::list_files(const CallPtr& call, const FileQuery& query, std::optio
   std::vector<core::FileKey> keys = only ? std::vector{*only} : p_.view.files(query.after, query.page_size + 1);
   const bool more = keys.size() > query.page_size;
   if (more) keys.resize(query.page_size);
-  const auto mounts = read_mounts();
+  const auto mounts = sys::read_mounts();
   for (const auto& key : keys) {
     const auto file = p_.view.file(key);
     if (!file) continue;
     v1::File& to = *response->add_files();
     fill(&to, *file, p_.view.options().policy.freeze_hold_max);
-    if (const Mount* mount = find_mount(mounts, file->mount)) to.set_filesystem(mount->type);
+    if (const sys::Mount* mount = sys::find_mount(mounts, file->mount)) to.set_filesystem(mount->type);
   }
   if (more) response->set_next_page_token(file_token(keys.back()));
   call->finish({});

@@ -22,6 +22,7 @@
 #include "daemon/loop/office.h"
 #include "daemon/loop/reloader.h"
 #include "daemon/session/broker.h"
+#include "daemon/sys/pid_namespace.h"
 
 namespace {
 
@@ -114,6 +115,9 @@ int serve(const config::CommandLine& line, const config::Settings& settings, kee
   const auto guard = guard::Guard::create(guard_options, broker.listener(failed), office.heritage());
   broker.attach(guard.get());
   log_line(1, "guard: " + guard->describe());
+  if (!sys::in_first_pid_namespace())
+    log_line(2, "this is not the host's pid namespace: clients outside of it are refused, and what tasks outside of it do "
+                "counts as the worst that it can be");
   office.take_over(*guard, broker, std::chrono::milliseconds(options.session.policy.passing_bound), log_line);
   broker.await_reclaims();
   loop::Listener listener(io, options.socket, [&](session::Connection::Socket s) { broker.accept(std::move(s)); },

@@ -5,7 +5,7 @@
 #include <set>
 #include <utility>
 
-#include "daemon/session/descriptors.h"
+#include "daemon/sys/mounts.h"
 
 namespace mrlease::session {
 
@@ -75,7 +75,7 @@ std::optional<FileView> AdminView::file(const core::FileKey& key) const {
   if (entry != broker_.files_.end()) {
     view.coverage = entry->second.coverage;
     view.size = broker_.file_size(key);
-    view.mount = mount_id(entry->second.fd.get());
+    view.mount = sys::mount_id(entry->second.fd.get());
   }
   for (const core::LeaseId id : leases_of(key))
     if (auto found = lease(id)) view.leases.push_back(std::move(*found));
@@ -152,7 +152,7 @@ void AdminView::thaw(core::BreakId freeze, std::function<void(bool)> done) {
   broker_.step(core::event::Thaw{freeze, request});
 }
 
-void AdminView::ban(std::function<std::string(int)> banned) { broker_.banned_ = std::move(banned); }
+void AdminView::ban(std::function<std::string(const core::FileKey&, int)> banned) { broker_.banned_ = std::move(banned); }
 
 void AdminView::saw(const core::Effects& effects) {
   for (const auto& e : effects) {

@@ -91,7 +91,7 @@ class AdminView {
   void thaw(core::BreakId freeze, std::function<void(bool expired)> done);
 
   // While `banned` gives a reason for a descriptor's file, no lease of it is granted.
-  void ban(std::function<std::string(int fd)> banned);
+  void ban(std::function<std::string(const core::FileKey& key, int fd)> banned);
 
   const Options& options() const { return broker_.options_; }
   // Settled: it knows of all that has happened.

@@ -42,7 +42,7 @@ void Broker::adopt(const std::vector<core::FileKey>& changing) {
   // Resume goes before anything that is asked for; what clients have sent is read when the loop runs.
   for (auto& [id, session] : sessions_) {
     Session& s = *session;
-    s.connection->start([this, n = id](wire::Frame f, std::vector<wire::Fd> fds) { on_frame(n, std::move(f), std::move(fds)); },
+    s.connection->start([this, n = id](wire::Frame f, std::vector<wire::Fd>& fds) { on_frame(n, std::move(f), fds); },
                         [this, n = id](std::string why) { session_closed(n, why); });
     watch_exit(s);
     if (s.version < 2) continue;

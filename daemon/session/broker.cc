@@ -98,7 +98,7 @@ void Broker::accept(Connection::Socket socket) {
   if (pidfd >= 0) session->pidfd = fence::SharedFd(pidfd);
   const core::SessionId id = session->id;
   Session& s = *(sessions_[id] = std::move(session));
-  s.connection->start([this, id](wire::Frame f, std::vector<wire::Fd> fds) { on_frame(id, std::move(f), std::move(fds)); },
+  s.connection->start([this, id](wire::Frame f, std::vector<wire::Fd>& fds) { on_frame(id, std::move(f), fds); },
                       [this, id](std::string why) { session_closed(id, why); });
   watch_exit(s);
 }

@@ -74,25 +74,26 @@ class Broker {
   struct OutRecall { core::LeaseId lease = 0; core::Action action = core::Action::None; std::uint64_t store = 0; };
 
   // --- requests.cc: frames of clients ---
-  void on_frame(core::SessionId id, wire::Frame frame, std::vector<wire::Fd> fds);
+  // fds: what is taken of them; the rest is the caller's to close.
+  void on_frame(core::SessionId id, wire::Frame frame, std::vector<wire::Fd>& fds);
   void on_hello(Session& s, const wire::Frame& f);
-  void on_add_device(Session& s, const wire::Frame& f, wire::Fd fd);
-  void on_add_userfaultfd(Session& s, const wire::Frame& f, wire::Fd fd);
+  void on_add_device(Session& s, const wire::Frame& f, wire::Fd& fd);
+  void on_add_userfaultfd(Session& s, const wire::Frame& f, wire::Fd& fd);
   void on_add_mr(Session& s, const wire::Frame& f);
   void on_remove_mr(Session& s, const wire::Frame& f);
-  void on_register(Session& s, const wire::Frame& f, wire::Fd fd, wire::Fd memory);
+  void on_register(Session& s, const wire::Frame& f, wire::Fd& fd, wire::Fd& memory);
   void on_release(Session& s, const wire::Frame& f);
   void on_extend(Session& s, const wire::Frame& f);
   void on_merge(Session& s, const wire::Frame& f);
   void on_recall_done(Session& s, const wire::Frame& f);
-  void on_file_break(Session& s, const wire::Frame& f, wire::Fd fd, core::BreakKind kind);
+  void on_file_break(Session& s, const wire::Frame& f, wire::Fd& fd, core::BreakKind kind);
   void on_thaw(Session& s, const wire::Frame& f);
   void on_resumed(Session& s, const wire::Frame& f);
 
   // --- reclaim.cc ---
-  struct Deferred { core::SessionId session = 0; wire::Frame frame; wire::Fd fd; };  // a Register in the grace period
+  struct Deferred { core::SessionId session = 0; std::uint32_t user = 0; wire::Frame frame; wire::Fd fd, memory; };  // a Register in the grace period
   void end_grace();
-  bool defer(const Session& s, const wire::Frame& f, wire::Fd& fd);  // true: fd was taken
+  bool defer(const Session& s, const wire::Frame& f, wire::Fd& fd, wire::Fd& memory);  // true: seen to; they may be taken
   bool still_ending(const Session& s) const;  // another session of its process
   void on_reclaimed(Session& s, const wire::Frame& f);
   void note_holders();
@@ -203,11 +204,12 @@ class Broker {
   asio::steady_timer grace_timer_;
   std::set<pid_t> awaited_;        // not empty: the grace period runs
   std::vector<Deferred> deferred_;
+  std::set<pid_t> reclaimers_;  // who may take leases in the grace period: those that had some
   Mailbox mailbox_;  // from the guard
   Kept kept_;
   fence::SharedFd spare_store_;  // not sized yet
   Chronicle chronicle_;          // who broke what: for people, never for decisions
-  std::function<std::string(int fd)> banned_;  // why no lease of this file is granted now; empty: it may be
+  std::function<std::string(const core::FileKey& key, int fd)> banned_;  // why no lease of this file is granted now; empty: it may be
   std::uint64_t spare_store_id_ = 0;
   bool spare_coming_ = false;  // a worker makes it
   std::multimap<core::FileKey, std::weak_ptr<KeptFile>> kept_files_;

@@ -4,11 +4,19 @@
 #include <cerrno>
 #include <cstring>
 
+#include "daemon/session/close_elsewhere.h"
+
 namespace mrlease::session {
 
 namespace {
 // Frames taken from one client before the others get a turn.
 constexpr int kBatch = 64;
+
+// However a packet ends: what nobody has taken of it must not be closed here.
+struct Leftovers {
+  wire::Packet& packet;
+  ~Leftovers() { close_elsewhere(std::move(packet.fds)); }
+};
 }  // namespace
 
 Connection::Connection(Socket socket) : socket_(std::move(socket)) { socket_.non_blocking(true); }
@@ -31,13 +39,14 @@ void Connection::wait_readable() {
 void Connection::read_some() {
   for (int i = 0; i < kBatch && !closed_; i++) {
     wire::Packet packet;
+    const Leftovers leftovers{packet};
     const int code = wire::recv_packet(socket_.native_handle(), &packet);
     if (code == EAGAIN) break;
     if (code != 0) return fail(code == ECONNRESET ? "the client has closed" : std::strerror(code));
     wire::Frame frame;
     std::string error;
     if (!wire::decode(packet.bytes, packet.fds.size(), &frame, &error)) return fail("bad frame: " + error);
-    on_frame_(std::move(frame), std::move(packet.fds));
+    on_frame_(std::move(frame), packet.fds);
   }
   wait_readable();
 }

@@ -19,7 +19,8 @@ namespace mrlease::session {
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Socket = asio::generic::seq_packet_protocol::socket;
-  using OnFrame = std::function<void(wire::Frame, std::vector<wire::Fd>)>;
+  // Takes the descriptors that it wants; the others are closed elsewhere.
+  using OnFrame = std::function<void(wire::Frame, std::vector<wire::Fd>& fds)>;
   using OnClosed = std::function<void(std::string why)>;
   static constexpr std::size_t kQueueMax = 1024;  // frames that a client has not read yet
 

@@ -11,46 +11,16 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
+
+#include "daemon/sys/mounts.h"
 
 namespace mrlease::session {
 
 namespace {
 
-// proc_pid_fdinfo(5): "mnt_id" of a descriptor, read without touching the file itself.
-int mount_of(int fd) {
-  std::ifstream in("/proc/self/fdinfo/" + std::to_string(fd));
-  std::string word;
-  while (in >> word) {
-    int id;
-    if (word == "mnt_id:" && in >> id) return id;
-  }
-  return -1;
-}
-
-// proc_pid_mountinfo(5): the file system type stands behind the lone "-". Empty: not in our mount namespace.
-std::string filesystem_of(int mount_id) {
-  std::ifstream in("/proc/self/mountinfo");
-  std::string line;
-  while (std::getline(in, line)) {
-    std::istringstream words(line);
-    int id;
-    if (!(words >> id) || id != mount_id) continue;
-    const auto dash = line.find(" - ");
-    if (dash == std::string::npos) return {};
-    std::istringstream rest(line.substr(dash + 3));
-    std::string type;
-    rest >> type;
-    return type;
-  }
-  return {};
-}
-
 Verdict no(int code, std::string message) { return {code, std::move(message)}; }
 
 }  // namespace
-
-int mount_id(int fd) { return mount_of(fd); }
 
 bool may_block(const std::string& type) {
   static const std::array<const char*, 9> kinds = {"fuse", "nfs", "cifs", "smb3", "ceph", "afs", "9p", "coda", "orangefs"};
@@ -59,16 +29,21 @@ bool may_block(const std::string& type) {
   return false;
 }
 
-Verdict check_file(int fd, bool write, FileFacts* facts) {
+Verdict check_file(int fd, bool write, pid_t client, FileFacts* facts) {
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0) return no(EBADF, "the descriptor is not open");
   if ((flags & O_PATH) != 0) return no(EBADF, "the descriptor was opened with O_PATH; open it for reading and writing");
-  facts->filesystem = filesystem_of(mount_of(fd));
-  // A mount that is not ours (a container's) cannot be judged; memory files have none, and answer F_GET_SEALS.
-  if (facts->filesystem.empty()) {
-    if (::fcntl(fd, F_GET_SEALS) < 0)
-      return no(ENOTSUP, "the file's mount is not visible to the daemon: mount it in the daemon's namespace too");
+  if (const auto own = sys::mount_of(fd, 0)) {
+    facts->filesystem = own->type;
+  } else if (const auto theirs = sys::mount_of(fd, client)) {
+    facts->filesystem = theirs->type;
+    // Anybody can mount one, in a user namespace of his own, over a FUSE file system of his own.
+    if (theirs->type == "overlay")
+      return no(ENOTSUP, "files on an overlay of a container cannot be leased: what is below it is not known; use a volume");
+  } else if (::fcntl(fd, F_GET_SEALS) >= 0) {  // memory files have no mount that anybody sees
     facts->filesystem = "memfd";
+  } else {  // it cannot be judged: any call on it could wait
+    return no(ENOTSUP, "the file's mount is neither in the daemon's mount namespace nor in the client's: open it in one of them");
   }
   if (may_block(facts->filesystem))
     return no(ENOTSUP, "files on " + facts->filesystem + " cannot be leased: the daemon could be made to wait for them");
@@ -87,11 +62,12 @@ Verdict check_file(int fd, bool write, FileFacts* facts) {
 }
 
 Verdict check_uverbs(int fd, std::string* device) {
-  struct stat st {};
-  // A character device's fstat cannot block, whatever the driver: the inode is in devtmpfs.
-  if (mount_of(fd) < 0 || ::fstat(fd, &st) != 0) return no(EBADF, "the device descriptor is not open");
-  if (!S_ISCHR(st.st_mode)) return no(EBADF, "the device descriptor is not a uverbs device");
-  const std::string want = std::to_string(major(st.st_rdev)) + ":" + std::to_string(minor(st.st_rdev));
+  struct statx st {};
+  // It may be anything. statx(2), AT_STATX_DONT_SYNC: what the kernel knows already; FUSE and NFS are not asked.
+  if (sys::mount_id(fd) < 0 || ::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) != 0)
+    return no(EBADF, "the device descriptor is not open");
+  if (!S_ISCHR(st.stx_mode)) return no(EBADF, "the device descriptor is not a uverbs device");
+  const std::string want = std::to_string(st.stx_rdev_major) + ":" + std::to_string(st.stx_rdev_minor);
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator("/sys/class/infiniband_verbs", ignored)) {
     std::ifstream in(entry.path() / "dev");
@@ -102,6 +78,12 @@ Verdict check_uverbs(int fd, std::string* device) {
     return {};
   }
   return no(ENODEV, "no RDMA device has the number " + want + " of the descriptor: it is closed, or gone");
+}
+
+Verdict check_pages(int fd) {
+  const int seals = ::fcntl(fd, F_GET_SEALS);
+  if (seals >= 0 && (seals & F_SEAL_SHRINK) != 0 && (seals & F_SEAL_GROW) != 0) return {};
+  return no(EINVAL, "the bounce pages to reclaim are not a daemon's");
 }
 
 Verdict check_userfaultfd(int fd) {

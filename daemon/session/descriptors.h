@@ -2,6 +2,8 @@
 // What a client passes is not trusted: each descriptor is identified before any call on it that could block or lie.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
 
@@ -22,14 +24,15 @@ struct FileFacts {
 };
 
 // A regular file, open for reading (and for writing when `write`), not O_APPEND or O_PATH, on a file system whose calls
-// do not depend on a client's user space or on a network (FUSE, NFS: refused by /proc/self/mountinfo before any call).
-Verdict check_file(int fd, bool write, FileFacts* facts);
-// proc_pid_fdinfo(5), mnt_id: read without touching the file itself. -1: not known.
-int mount_id(int fd);
+// do not depend on a client's user space or on a network (FUSE, NFS: refused by mountinfo before any call). The mount is
+// one of the daemon's namespace, or of that of process `client` (a container; 0: of nobody's).
+Verdict check_file(int fd, bool write, pid_t client, FileFacts* facts);
 // Calls on files of this type can wait for a network or for somebody's user space.
 bool may_block(const std::string& filesystem_type);
 // A descriptor of a uverbs device: a character device whose number /sys/class/infiniband_verbs knows.
 Verdict check_uverbs(int fd, std::string* device);
+// Bounce pages that a daemon before this one has made: sealed, and so of shmem or hugetlbfs (mm/memfd.c).
+Verdict check_pages(int fd);
 // A userfaultfd. Recognised by its link in /proc/self/fd.
 Verdict check_userfaultfd(int fd);
 

@@ -4,12 +4,13 @@
 #include <algorithm>
 
 #include "daemon/session/broker.h"
+#include "daemon/session/close_elsewhere.h"
 
 namespace mrlease::session {
 
 void Broker::await_reclaims() {
   if (kept_.holders == nullptr) return;
-  awaited_ = kept_.holders->left();
+  awaited_ = reclaimers_ = kept_.holders->left();
   for (const auto& [id, s] : sessions_) awaited_.erase(s->peer.pid);  // taken over: they need not come
   note_holders();
   if (awaited_.empty()) return;
@@ -27,13 +28,22 @@ void Broker::end_grace() {
   awaited_.clear();
   grace_timer_.cancel();
   note_holders();
-  for (Deferred& d : std::exchange(deferred_, {}))
-    if (Session* s = find_session(d.session); s != nullptr && !s->gone) on_register(*s, d.frame, std::move(d.fd), {});
+  for (Deferred& d : std::exchange(deferred_, {})) {
+    std::vector<wire::Fd> fds;
+    fds.push_back(std::move(d.fd));
+    fds.push_back(std::move(d.memory));
+    if (const Session* s = find_session(d.session); s != nullptr && !s->gone) on_frame(d.session, std::move(d.frame), fds);
+    close_elsewhere(std::move(fds));
+  }
 }
 
-bool Broker::defer(const Session& s, const wire::Frame& f, wire::Fd& fd) {
-  if (awaited_.empty() || f.register_().reclaim()) return false;
-  deferred_.push_back({s.id, f, std::move(fd)});
+bool Broker::defer(const Session& s, const wire::Frame& f, wire::Fd& fd, wire::Fd& memory) {
+  if (awaited_.empty() || (f.register_().reclaim() && reclaimers_.contains(s.peer.pid))) return false;
+  const auto waiting = std::count_if(deferred_.begin(), deferred_.end(), [&](const Deferred& d) { return d.user == s.peer.uid; });
+  if (charged(s.peer.uid) + static_cast<std::uint64_t>(waiting) >= options_.leases_max)
+    reply_status(s.id, f.id(), EDQUOT, "the user has, or waits for, " + std::to_string(options_.leases_max) + " leases, the limit");
+  else
+    deferred_.push_back({s.id, s.peer.uid, f, std::move(fd), std::move(memory)});
   return true;
 }
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "daemon/session/broker.h"
@@ -35,27 +36,27 @@ fence::SharedFd share(wire::Fd& fd) { return fence::SharedFd(fd.release()); }
 
 }  // namespace
 
-void Broker::on_frame(core::SessionId id, Frame f, std::vector<wire::Fd> fds) {
+void Broker::on_frame(core::SessionId id, Frame f, std::vector<wire::Fd>& fds) {
   Session* found = find_session(id);
   if (found == nullptr || found->gone) return;
   Session& s = *found;
   if (!s.greeted && !f.has_hello()) return reply_status(id, f.id(), EPROTO, "the first frame must be Hello");
   if (s.resuming) s.seen.insert(f.id());
-  wire::Fd fd = fds.empty() ? wire::Fd() : std::move(fds[0]);
-  wire::Fd second = fds.size() < 2 ? wire::Fd() : std::move(fds[1]);
+  fds.resize(std::max<std::size_t>(fds.size(), 2));
+  wire::Fd &fd = fds[0], &second = fds[1];
   switch (f.body_case()) {
     case Frame::kHello: return on_hello(s, f);
-    case Frame::kAddDevice: return on_add_device(s, f, std::move(fd));
-    case Frame::kAddUserfaultfd: return on_add_userfaultfd(s, f, std::move(fd));
-    case Frame::kRegister: return on_register(s, f, std::move(fd), std::move(second));
+    case Frame::kAddDevice: return on_add_device(s, f, fd);
+    case Frame::kAddUserfaultfd: return on_add_userfaultfd(s, f, fd);
+    case Frame::kRegister: return on_register(s, f, fd, second);
     case Frame::kAddMr: return on_add_mr(s, f);
     case Frame::kRemoveMr: return on_remove_mr(s, f);
     case Frame::kRelease: return on_release(s, f);
     case Frame::kExtend: return on_extend(s, f);
     case Frame::kMerge: return on_merge(s, f);
     case Frame::kRecallDone: return on_recall_done(s, f);
-    case Frame::kSyncFile: return on_file_break(s, f, std::move(fd), core::BreakKind::Sync);
-    case Frame::kFreezeFile: return on_file_break(s, f, std::move(fd), core::BreakKind::Freeze);
+    case Frame::kSyncFile: return on_file_break(s, f, fd, core::BreakKind::Sync);
+    case Frame::kFreezeFile: return on_file_break(s, f, fd, core::BreakKind::Freeze);
     case Frame::kThawFile: return on_thaw(s, f);
     case Frame::kResumed: return on_resumed(s, f);
     case Frame::kReclaimed: return on_reclaimed(s, f);
@@ -69,6 +70,11 @@ void Broker::on_hello(Session& s, const Frame& f) {
     return reply_status(s.id, f.id(), EPROTO,
                         "this daemon speaks versions " + std::to_string(wire::kVersionMin) + " to " +
                             std::to_string(wire::kVersionMax) + ": update the library or the daemon");
+  // SO_PEERCRED shows 0: a process outside of the daemon's pid namespace. It could not be fenced by SIGKILL.
+  if (s.peer.pid == 0)
+    return reply_status(s.id, f.id(), ENOTSUP,
+                        "mrleased runs in a pid namespace that does not hold this process: run it in the host's (a container: "
+                        "with --pid=host)");
   s.greeted = true;
   s.version = version;
   s.program = f.hello().program().substr(0, 64) + "[" + std::to_string(s.peer.pid) + "]";
@@ -96,7 +102,7 @@ void Broker::on_hello(Session& s, const Frame& f) {
   });
 }
 
-void Broker::on_add_device(Session& s, const Frame& f, wire::Fd fd) {
+void Broker::on_add_device(Session& s, const Frame& f, wire::Fd& fd) {
   Device device;
   const Verdict verdict = check_uverbs(fd.get(), &device.name);
   if (verdict.code != 0) return reply_status(s.id, f.id(), verdict.code, verdict.message);
@@ -117,32 +123,35 @@ void Broker::on_add_device(Session& s, const Frame& f, wire::Fd fd) {
   reply(s, f.id(), std::move(answer));
 }
 
-void Broker::on_add_userfaultfd(Session& s, const Frame& f, wire::Fd fd) {
+void Broker::on_add_userfaultfd(Session& s, const Frame& f, wire::Fd& fd) {
   const Verdict verdict = check_userfaultfd(fd.get());
   if (verdict.code == 0) s.userfaultfd = share(fd);
   reply_status(s.id, f.id(), verdict.code, verdict.message);
 }
 
-void Broker::on_register(Session& s, const Frame& f, wire::Fd fd, wire::Fd memory) {
+void Broker::on_register(Session& s, const Frame& f, wire::Fd& fd, wire::Fd& memory) {
   const v1::Register& r = f.register_();
-  if (defer(s, f, fd)) return;
+  if (defer(s, f, fd, memory)) return;
   if (r.reclaim() && still_ending(s)) return reply_status(s.id, f.id(), EAGAIN, "a session of this process is still being ended");
   FileFacts facts;
-  const Verdict verdict = check_file(fd.get(), r.write(), &facts);
+  const Verdict verdict = check_file(fd.get(), r.write(), s.peer.pid, &facts);
   if (verdict.code != 0) return reply_status(s.id, f.id(), verdict.code, verdict.message);
-  if (const std::string why = banned_ ? banned_(fd.get()) : ""; !why.empty()) return reply_status(s.id, f.id(), EBUSY, why);
+  if (const std::string why = banned_ ? banned_(facts.key, fd.get()) : ""; !why.empty()) return reply_status(s.id, f.id(), EBUSY, why);
   const auto backing = to_core(r.backing());
   const auto extent = to_core(r.range());
   if (!backing) return reply_status(s.id, f.id(), EINVAL, "register: backing: not one that can be leased");
   if (!extent || r.range().length() == 0) return reply_status(s.id, f.id(), EINVAL, "register: range: empty, or beyond 2^64");
+  if (extent->end > static_cast<std::uint64_t>(std::numeric_limits<off_t>::max()))
+    return reply_status(s.id, f.id(), EINVAL, "register: range: beyond the largest offset of a file");
   if (extent->begin % store::kPage != 0) return reply_status(s.id, f.id(), EINVAL, "register: range.offset: not a multiple of 4096");
   if (extent->end > facts.size && !r.reclaim())
     return reply_status(s.id, f.id(), ERANGE,
                         "the range ends at " + std::to_string(extent->end) + ", the file at " + std::to_string(facts.size));
+  if (const Verdict v = memory ? check_pages(memory.get()) : Verdict{}; v.code != 0) return reply_status(s.id, f.id(), v.code, v.message);
   if (charged(s.peer.uid) >= options_.leases_max)
     return reply_status(s.id, f.id(), EDQUOT, "the user has " + std::to_string(options_.leases_max) + " leases, the limit");
 
-  if (*backing == core::Backing::Bounce && charged_bounce(s.peer.uid) + r.range().length() > options_.bounce_bytes_max)
+  if (*backing == core::Backing::Bounce && r.range().length() > options_.bounce_bytes_max - std::min(charged_bounce(s.peer.uid), options_.bounce_bytes_max))
     return reply_status(s.id, f.id(), EDQUOT,
                         "the user's bounce pages would exceed " + std::to_string(options_.bounce_bytes_max) +
                             " bytes (--bounce-bytes-max)");
@@ -189,6 +198,7 @@ void Broker::on_add_mr(Session& s, const Frame& f) {
   if (lease->mrs.size() >= 256) return reply_status(s.id, f.id(), EMFILE, "256 MRs of one lease are the limit");
   lease->mrs.push_back({a.device(), fence::Mr{device->second.uverbs, device->second.driver_id, a.handle(), a.lkey(),
                                                a.rkey(), a.address(), a.length()}});
+  lease->mrs_told = true;
   keep_mr(*lease, lease->mrs.back());
   reply_status(s.id, f.id(), 0, {});
 }
@@ -296,11 +306,11 @@ void Broker::on_recall_done(Session& s, const Frame& f) {
 }
 
 // Sync and Freeze: whoever has the descriptor may ask; a freeze holds others up, so it needs the right to write.
-void Broker::on_file_break(Session& s, const Frame& f, wire::Fd fd, core::BreakKind kind) {
+void Broker::on_file_break(Session& s, const Frame& f, wire::Fd& fd, core::BreakKind kind) {
   const bool freeze = kind == core::BreakKind::Freeze;
   const auto extent = to_core(freeze ? f.freeze_file().range() : f.sync_file().range());
   FileFacts facts;
-  const Verdict verdict = check_file(fd.get(), freeze, &facts);
+  const Verdict verdict = check_file(fd.get(), freeze, s.peer.pid, &facts);
   if (verdict.code != 0) return reply_status(s.id, f.id(), verdict.code, verdict.message);
   if (!extent) return reply_status(s.id, f.id(), EINVAL, "range: beyond 2^64");
   if (freeze && s.freezes.size() >= 1024) return reply_status(s.id, f.id(), EDQUOT, "1024 freezes of one session are the limit");

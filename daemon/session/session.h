@@ -78,6 +78,7 @@ struct LeaseHold {
   std::vector<LeaseMr> mrs;
   std::vector<Store> stores;
   bool reclaimed = false;               // from a daemon that is gone
+  bool mrs_told = false;                // a reclaimed one has memory regions before the daemon hears of them
   fence::SharedFd clients_memory;       // reclaimed bounce pages, until they are taken
   std::uint64_t size_told = 0;  // the end on the file, as the client knows it
   std::atomic<bool> fencing = false;  // from the start of a fence: no MR is added or handed back, no merge begins

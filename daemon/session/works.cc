@@ -36,12 +36,12 @@ void Broker::grant_bounce(LeaseHold& lease) {
   };
   auto made = std::make_shared<Made>();
   in_worker(
-      [made, fd = lease.fd, extent = lease.extent, truncates = lease.truncates, end = lease.size_told,
+      [made, fd = lease.fd, extent = lease.extent, truncates = lease.truncates, end = lease.size_told, write = lease.write,
        memory = std::exchange(lease.clients_memory, {})] {
         try {
           const std::uint64_t length = extent.end - extent.begin;
           const store::Bounce::Reclaimed reclaimed{memory ? ::fcntl(memory.get(), F_DUPFD_CLOEXEC, 3) : -1,
-                                                   end > extent.begin ? end - extent.begin : 0};
+                                                   end > extent.begin ? end - extent.begin : 0, write};
           made->bounce = memory ? std::make_shared<store::Bounce>(fd, extent.begin, length, truncates, reclaimed)
                                 : std::make_shared<store::Bounce>(fd, extent.begin, length, truncates);
         } catch (const std::system_error& e) {
@@ -50,12 +50,15 @@ void Broker::grant_bounce(LeaseHold& lease) {
           made->error = std::make_error_code(std::errc::not_enough_memory);
         }
       },
-      [this, made, id = lease.id] {
+      [this, made, hold = find_lease(lease.id), id = lease.id] {
         const auto found = find_lease(id);
-        if (!found) return;
+        if (!found) {
+          for (const auto& work : hold->parked) work_done(work, {});
+          return;
+        }
         if (made->bounce) {
           found->bounce = made->bounce;
-          // What broke in while it was filled: its flush had nothing to do, its merge or trim has.
+          // What broke in while it was filled.
           const auto parked = std::move(found->parked);
           for (const auto& work : parked) apply(work);
           return keep_lease(found, [this, found] { send_granted(*found); });
@@ -175,10 +178,10 @@ void Broker::do_work(const effect::StartWork& e, store::Bounce* bounce, const Le
 void Broker::apply(const effect::StartWork& e) {
   const auto lease = find_lease(e.lease);
   if (lease && lease->backing == core::Backing::Bounce && !lease->bounce) {
-    // Its pages are being filled from the file. What comes before an operation finds nothing to write; what comes after
-    // it has to see what the operation did.
-    const bool after = e.kind == core::Work::Merge || e.kind == core::Work::ResumeFlush;
-    if (after) return lease->parked.push_back(e);
+    // Its pages are being filled from the file. What comes before an operation finds nothing to write, but in pages that
+    // are reclaimed; what comes after it has to see what the operation did; a sync is of the whole file.
+    const bool later = e.kind == core::Work::Merge || e.kind == core::Work::ResumeFlush || e.kind == core::Work::Fsync;
+    if (later || lease->reclaimed) return lease->parked.push_back(e);
     return work_done(e, {});
   }
   // A lease without bounce pages that ends while it is frozen: its stores are what it owes.

@@ -155,10 +155,8 @@ void Bounce::Impl::adopt(int kept_memfd, int kept_notes) {
 void Bounce::Impl::reclaim(const Reclaimed& from) {
   memfd = from.memfd;
   std::uint64_t size = 0;
-  const int seals = ::fcntl(memfd, F_GET_SEALS);
-  const bool sealed = seals >= 0 && (seals & F_SEAL_SHRINK) != 0 && (seals & F_SEAL_GROW) != 0;
-  if (!sealed || file_size(memfd, &size) != 0 || size < length)
-    throw failure(EINVAL, "the bounce pages to reclaim are not a daemon's");
+  if (file_size(memfd, &size) != 0 || size < length)
+    throw failure(EINVAL, "the bounce pages to reclaim are smaller than the lease");
   notes_fd = create_store("mrlease-notes", Notes::bytes(length));
   map_notes();  // zeros: kDirty
   map_aside();
@@ -174,7 +172,11 @@ void Bounce::Impl::reclaim(const Reclaimed& from) {
     std::memset(theirs + bytes, 0, batch.count * kPage - bytes);
     for (std::uint64_t i = 0; i < batch.count; i++) {
       const PageHash here = hash_ours(batch, page + i);
-      if (here == hash_page(theirs + i * kPage)) base()[page + i] = here;
+      const PageHash in_file = hash_page(theirs + i * kPage);
+      // Nobody has written to what is for reading: what differs was written to the file.
+      if (here != in_file && !from.write) code = take_over(theirs + i * kPage, ours + i * kPage, page + i);
+      if (code != 0) throw failure(code, "cannot take over a page of the file");
+      if (here == in_file || !from.write) base()[page + i] = in_file;
     }
   }
   last_written = Clock::now();  // by the predecessor, for all we know

@@ -32,7 +32,7 @@ class Bounce {
   // The memfd that a client has from a daemon that is gone, now this one's; its first on_file bytes at most are on the
   // file. Pages of them that differ from the file's count as written here. Throws EINVAL where it is not sealed against
   // shrinking and growing, or is too short.
-  struct Reclaimed { int memfd = -1; std::uint64_t on_file = 0; };
+  struct Reclaimed { int memfd = -1; std::uint64_t on_file = 0; bool write = true; };
   Bounce(fence::SharedFd file, std::uint64_t offset, std::uint64_t length, Truncates truncates, Reclaimed reclaimed);
   ~Bounce();
   Bounce(const Bounce&) = delete;

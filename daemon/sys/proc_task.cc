@@ -119,6 +119,7 @@ std::optional<FdInfo> read_fdinfo(int tid, int fd) {
 }
 
 std::string read_comm(int tid) {
+  if (tid == 0) return "?";  // a task of another pid namespace, not this process
   const ProcText text(tid, "comm");
   if (!text || (*text).empty()) return "?";
   std::string comm(*text);

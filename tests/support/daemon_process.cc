@@ -59,7 +59,7 @@ std::string TestDirectory::file(const std::string& name, std::size_t size, char 
   return p;
 }
 
-DaemonProcess::DaemonProcess(const TestDirectory& directory, std::vector<std::string> options) {
+DaemonProcess::DaemonProcess(const TestDirectory& directory, std::vector<std::string> options, const std::function<void()>& before) {
   const char* binary = std::getenv("MRLEASED");
   const std::string program = binary != nullptr ? binary : MRLEASED_BINARY;
   socket_ = directory.path("mrleased.sock");
@@ -71,6 +71,7 @@ DaemonProcess::DaemonProcess(const TestDirectory& directory, std::vector<std::st
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     const int log = ::open(log_path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     ::dup2(log, 2);
+    if (before) before();
     std::vector<char*> argv;
     for (auto& w : words) argv.push_back(w.data());
     argv.push_back(nullptr);
@@ -80,7 +81,7 @@ DaemonProcess::DaemonProcess(const TestDirectory& directory, std::vector<std::st
   // Ready when it answers; it ends by itself when it cannot serve.
   for (const auto deadline = steady_clock::now() + std::chrono::seconds(20); steady_clock::now() < deadline;) {
     try {
-      WireClient ready(socket_);
+      WireClient ready(socket_, !before);
       return;
     } catch (const std::runtime_error&) {
     }

@@ -29,7 +29,8 @@ class TestDirectory {
 // mrleased in the foreground, ready when the constructor returns; ended by SIGTERM, and killed when that is not enough.
 class DaemonProcess {
  public:
-  DaemonProcess(const TestDirectory& directory, std::vector<std::string> options = {});
+  // `before` runs in the new process. It then need not be one that the daemon serves: ready is when the socket is there.
+  DaemonProcess(const TestDirectory& directory, std::vector<std::string> options = {}, const std::function<void()>& before = {});
   ~DaemonProcess();
   const std::string& socket() const { return socket_; }
   pid_t pid() const { return pid_; }

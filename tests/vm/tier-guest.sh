@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # In the guest: every case that this kernel has. A case is a script: its line "# kernels: 6.1 6.12 7.3" says where it
-# runs, "# limit: SECONDS" how long it may take. It exits 0 (passed), 77 (skipped) or else; its last line says why.
+# runs, "# limit: SECONDS" how long it may take. It exits 0 (passed), 77 (skipped) or else; its lines "NOT OK", or its
+# last one, say why.
 here=$(dirname "${BASH_SOURCE[0]}")
 . "$here/rig/guest.sh"
 setup_rdma && setup_disk || exit 1
@@ -16,7 +17,8 @@ for case in "$here"/cases/*.sh; do
   limit=$(sed -n 's/^# limit: //p' "$case"); [ -z "${MRLEASE_FULL:-}" ] || limit=$((limit * 10))
   began=$SECONDS
   timeout -k 10 "$limit" bash "$case" > "$VM_RESULTS/cases/$name.log" 2>&1 < /dev/null; code=$?
-  why=$(grep -v '^ ' "$VM_RESULTS/cases/$name.log" | tail -n 1)
+  why=$(grep '^NOT OK' "$VM_RESULTS/cases/$name.log" | paste -sd ' ')
+  [ -n "$why" ] || why=$(grep -v '^ ' "$VM_RESULTS/cases/$name.log" | tail -n 1)
   case $code in
     0) state=PASS why="$((SECONDS - began)) s";;
     77) state=SKIP;;
@@ -24,5 +26,7 @@ for case in "$here"/cases/*.sh; do
     *) state=FAIL;;
   esac
   echo "$state $name $why" | tee -a "$VM_RESULTS/cases.txt"
+  # Who reads this may have nothing but what is printed.
+  [ "$state" != FAIL ] || tail -n 60 "$VM_RESULTS/cases/$name.log" | sed 's/^/    /'
 done
 exit 0

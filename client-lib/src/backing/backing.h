@@ -23,6 +23,7 @@ class Services {
   virtual ~Services() = default;
   virtual const Layout& layout() const = 0;
   virtual std::uint64_t length() const = 0;  // as asked for, not rounded to pages
+  virtual std::uint64_t on_file() const = 0;  // what of it the file has: not what was cut off, if it has grown since
   virtual const Pagemap& pagemap() const = 0;
   // Close the posting guard, ask the application, wait until it is quiet.
   virtual Outcome quiesce(const RecallOrder& order) = 0;

@@ -20,7 +20,7 @@ class Bounce final : public Backing {
   Outcome merge_locally() override {
     const Layout& l = services_.layout();
     if ((l.protection & PROT_WRITE) == 0) return {};
-    return write_back(l.file, l.file_offset, l.base, services_.length());
+    return write_back(l.file, l.file_offset, l.base, services_.on_file());
   }
 
  private:

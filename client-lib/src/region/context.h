@@ -70,7 +70,7 @@ class Context {
   // reconnect.cc: on the resuming lane
   void find_daemon_again();
   bool pause(std::chrono::milliseconds time);  // true: the context is being closed
-  Outcome come_back();
+  Outcome come_back(std::uint32_t* version);
   Outcome reclaim_all(std::uint32_t version);
   std::shared_ptr<Region> find(std::uint64_t lease);
 

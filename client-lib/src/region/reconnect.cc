@@ -19,7 +19,8 @@ constexpr std::uint32_t kReclaims = 3;  // the wire's version that knows Registe
 void Context::find_daemon_again() {
   for (auto pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
     if (this->pause(pause)) return;
-    if (!come_back().ok()) continue;
+    std::uint32_t version = 0;
+    if (!come_back(&version).ok() || !reclaim_all(version).ok()) continue;
     connected_ = true;
     // It may have been lost while it did not count yet; then nobody else looks for another.
     if (connection()->alive() || !connected_.exchange(false)) break;
@@ -34,11 +35,14 @@ bool Context::pause(std::chrono::milliseconds time) {
   return closing_changed_.wait_for(lock, time, [this] { return closing_; });
 }
 
-Outcome Context::come_back() {
+Outcome Context::come_back(std::uint32_t* version) {
   wire::Fd socket;
   Outcome o = Connection::connect(socket_path_, &socket);
   if (!o.ok()) return o;
   auto fresh = std::make_shared<Connection>(std::move(socket), sinks());
+  // Whoever registers waits: the new daemon knows none of the devices, and wants a Hello first.
+  std::lock_guard devices_lock(devices_mutex_);
+  devices_.clear();
   {
     std::lock_guard lock(connection_mutex_);
     if (closing_) return {ENOTCONN, "closed meanwhile"};
@@ -50,18 +54,14 @@ Outcome Context::come_back() {
   if (o.ok() && resolver_) {
     (void)fresh->call(protocol::add_userfaultfd(), {resolver_->userfaultfd().fd()}, wire::Frame::kStatus, nullptr);
   }
-  {
-    std::lock_guard lock(devices_mutex_);
-    devices_.clear();  // it knows none of them
-  }
-  return o.ok() ? reclaim_all(welcome.version()) : o;
+  if (!o.ok()) return o;
+  std::lock_guard lock(mutex_);
+  for (auto& [lease, region] : std::exchange(regions_, {})) unclaimed_.push_back(std::move(region));
+  *version = welcome.version();
+  return {};
 }
 
 Outcome Context::reclaim_all(std::uint32_t version) {
-  {
-    std::lock_guard lock(mutex_);
-    for (auto& [lease, region] : std::exchange(regions_, {})) unclaimed_.push_back(std::move(region));
-  }
   const auto fresh = connection();
   while (!unclaimed_.empty()) {
     const auto region = unclaimed_.back().lock();
@@ -70,6 +70,8 @@ Outcome Context::reclaim_all(std::uint32_t version) {
       unclaimed_.pop_back();
     } else if (o.code != EAGAIN || pause(kFirstPause)) {
       return o;  // the connection is gone; every other error has ended in the region's fence
+    } else {  // the others first
+      std::rotate(unclaimed_.begin(), unclaimed_.end() - 1, unclaimed_.end());
     }
   }
   if (version >= kReclaims) (void)fresh->call(protocol::reclaimed(), {}, wire::Frame::kStatus, nullptr);

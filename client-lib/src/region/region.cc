@@ -68,7 +68,7 @@ Outcome Region::set_up() {
   if (!o.ok()) return o;
   if (!bounce) o = map_file(layout_, 0, layout_.pages(), layout_.protection, false, &layout_.base);
   Reply granted;
-  if (o.ok()) o = ask_daemon(false, &granted);
+  if (o.ok()) o = ask_daemon(connection(), false, &granted);
   if (o.ok() && bounce) o = map(granted);
   if (o.ok()) size_ = bytes_on_file(*this, granted.frame.granted().file_size());
   if (o.ok()) o = make_backing();
@@ -76,7 +76,9 @@ Outcome Region::set_up() {
   return o;
 }
 
-Outcome Region::ask_daemon(bool reclaim, Reply* granted) {
+// From the grant on, and not before: a lease's number means something to the daemon that has given it, and a daemon that does
+// not know the lease yet would answer a sync of what is not in the file.
+Outcome Region::ask_daemon(const std::shared_ptr<Connection>& daemon, bool reclaim, Reply* granted) {
   const protocol::LeaseRequest request{{spec_.offset, spec_.length}, spec_.write,
                                        on_wire(spec_.choice),        spec_.share,
                                        spec_.preserve_orphans,       spec_.peer_budget_ms,
@@ -84,13 +86,17 @@ Outcome Region::ask_daemon(bool reclaim, Reply* granted) {
                                        reclaim ? spec_.offset + size_ : 0};
   std::vector<int> fds{layout_.file};
   if (reclaim && spec_.choice.backing == MRL_BACKING_BOUNCE) fds.push_back(bounce_.get());
-  Outcome o = connection()->call(protocol::register_lease(request), fds, wire::Frame::kGranted, granted,
-                                 [this](const wire::Frame& reply) {
-                                   if (!reply.has_granted()) return;
-                                   daemon_++;
-                                   lease_ = reply.granted().lease();
-                                   context_.add(lease_, weak_from_this());
-                                 });
+  Outcome o = daemon->call(protocol::register_lease(request), fds, wire::Frame::kGranted, granted,
+                           [this, daemon](const wire::Frame& reply) {
+                             if (!reply.has_granted()) return;
+                             {
+                               std::lock_guard lock(mutex_);
+                               connection_ = daemon;
+                             }
+                             daemon_++;
+                             lease_ = reply.granted().lease();
+                             context_.add(lease_, weak_from_this());
+                           });
   if (!o.ok()) return o;
   const auto& g = granted->frame.granted();
   if (g.backing() != on_wire(spec_.choice)) {
@@ -240,14 +246,17 @@ Outcome Region::sync(std::uint64_t offset, std::uint64_t length) {
   }
   if (length == 0) length = end - offset;
   if (length == 0) return {};
-  Outcome o =
-      connection()->call(protocol::sync_file({offset, length}), {layout_.file}, wire::Frame::kStatus, nullptr);
-  return o.code == ENOTCONN ? finish_without_daemon() : o;
+  for (;;) {
+    const auto asked = connection();
+    Outcome o = asked->call(protocol::sync_file({offset, length}), {layout_.file}, wire::Frame::kStatus, nullptr);
+    if (o.code != ENOTCONN) return o;
+    std::lock_guard operation(operation_);
+    if (connection() == asked) return finish_without_daemon();
+  }  // another daemon has taken the lease over meanwhile: it is the one to ask
 }
 
-// What RDMA wrote goes to the disk from here.
+// What RDMA wrote goes to the disk from here. Under operation_.
 Outcome Region::finish_without_daemon() {
-  std::lock_guard operation(operation_);
   if (spec_.choice.backing == MRL_BACKING_DIRECT) {
     RecallOrder order;
     order.recall.set_action(wire::v1::ACTION_DIRTY);

@@ -55,6 +55,7 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   // Services
   const Layout& layout() const override { return layout_; }
   std::uint64_t length() const override { return spec_.length; }
+  std::uint64_t on_file() const override { return size_; }
   const Pagemap& pagemap() const override { return context_.pagemap(); }
   Outcome quiesce(const RecallOrder& order) override;
   Outcome drop_mr() override;
@@ -66,11 +67,11 @@ class Region final : public Services, public std::enable_shared_from_this<Region
  private:
   Region(Context& context, RegionSpec spec, mrl_region* handle);
   Outcome set_up();
-  Outcome ask_daemon(bool reclaim, Reply* granted);
-  Outcome reclaim_lease(bool knows_reclaim);
+  Outcome ask_daemon(const std::shared_ptr<Connection>& daemon, bool reclaim, Reply* granted);
+  Outcome reclaim_lease(const std::shared_ptr<Connection>& fresh, bool knows_reclaim);
   Outcome reclaim_mr(std::uint64_t file_size);
   Outcome deregister();
-  void lose(const Outcome& why);
+  Outcome lose(const Outcome& why);
   RecallOrder own_order(wire::v1::Reason reason) const;
   std::shared_ptr<Connection> connection() const;
   Outcome map(Reply& granted);
@@ -105,6 +106,7 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   std::atomic<ibv_mr*> mr_now_{nullptr};
   std::atomic<std::uint32_t> lkey_{0}, rkey_{0};
   std::atomic<bool> fenced_{false}, closing_{false};
+  Outcome lost_;           // under operation_: why no daemon will have the lease again, until its data is in the file
   bool quiesced_ = false;  // under operation_: the application waits for RESTORED
   std::atomic<std::uint64_t> lease_{0}, generation_{0}, recalls_{0}, size_{0};
   std::atomic<std::uint64_t> daemon_{0};  // counts the daemons that have granted it: an older one's recalls are void

@@ -13,6 +13,11 @@ constexpr std::uint64_t kOwnRecall = std::uint64_t{1} << 63;
 
 bool for_now(const Outcome& o) { return o.code == ENOTCONN || o.code == EAGAIN; }
 
+// Of writing to the file: nothing is lost as long as it is tried again.
+bool may_pass(const Outcome& o) {
+  return o.code == ENOSPC || o.code == EDQUOT || o.code == EIO || o.code == ENOMEM || o.code == EINTR;
+}
+
 }  // namespace
 
 // What the application is asked by when nobody has recalled anything.
@@ -31,27 +36,21 @@ RecallOrder Region::own_order(wire::v1::Reason reason) const {
 Outcome Region::reclaim(const std::shared_ptr<Connection>& fresh, bool knows_reclaim) {
   std::lock_guard operation(operation_);
   if (gone_ || fenced_ || closing_) return {};
+  if (!lost_.ok()) return lose(lost_);
   // By the old connection, which says ENOTCONN to everything.
   Outcome o = backing_->come_back(own_order(wire::v1::REASON_FREEZE));
-  if (o.ok()) {
-    {
-      std::lock_guard lock(mutex_);
-      connection_ = fresh;
-    }
-    o = reclaim_lease(knows_reclaim);
-  }
-  if (o.ok() || for_now(o)) return o;
-  lose(o);
-  return {};
+  if (may_pass(o)) return {EAGAIN, o.text};
+  if (o.ok()) o = reclaim_lease(fresh, knows_reclaim);
+  return o.ok() || for_now(o) ? o : lose(o);
 }
 
-Outcome Region::reclaim_lease(bool knows_reclaim) {
+Outcome Region::reclaim_lease(const std::shared_ptr<Connection>& fresh, bool knows_reclaim) {
   if (!knows_reclaim && spec_.choice.backing == MRL_BACKING_BOUNCE) {
     return {EPROTO, "the daemon that runs now is older than the one before and cannot take bounce pages over"};
   }
   Outcome o = context_.use_device(verbs::context_of(spec_.pd), &device_, &device_driver_);
   Reply granted;
-  if (o.ok()) o = ask_daemon(knows_reclaim, &granted);
+  if (o.ok()) o = ask_daemon(fresh, knows_reclaim, &granted);
   // A daemon that has only hung up on us has destroyed what we had.
   if (o.ok() && mr_.mr != nullptr && !verbs::still_ours(mr_.mr, device_driver_)) {
     o = {EKEYREVOKED, "the daemon before has destroyed the memory region"};
@@ -88,10 +87,17 @@ Outcome Region::deregister() {
   return code == 0 ? Outcome{} : from_errno("ibv_dereg_mr", code);
 }
 
-void Region::lose(const Outcome& why) {
+// EAGAIN: its data is not in the file yet; call again.
+Outcome Region::lose(const Outcome& why) {
   if (mr_.mr != nullptr && verbs::still_ours(mr_.mr, device_driver_)) (void)deregister();
-  (void)backing_->merge_locally();
+  // EBUSY: somebody else has the range by now, and what that one was promised counts more.
+  const Outcome merged = why.code == EBUSY ? Outcome{} : backing_->merge_locally();
+  if (may_pass(merged)) {
+    lost_ = why;
+    return {EAGAIN, merged.text};
+  }
   on_fenced("the lease could not be reclaimed from the daemon that runs now: " + why.text);
+  return {};
 }
 
 }  // namespace mrlease::client

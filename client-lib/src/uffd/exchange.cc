@@ -91,8 +91,9 @@ Outcome Exchange::make_store_mapping(Store& store, const Segment& s, char** out)
   if (got == MAP_FAILED) return from_errno("mmap of the store");
   Outcome failed;
   Pagemap::Pages there;
-  if (::munlock(got, length) != 0) failed = from_errno("munlock of the store");
-  if (failed.ok() && ::madvise(got, length, MADV_DONTFORK) != 0) failed = from_errno("madvise(MADV_DONTFORK)");
+  // The system call filter of a container may refuse it, and mlockall(2) too then; whether it was needed tells the scan.
+  (void)::munlock(got, length);
+  if (::madvise(got, length, MADV_DONTFORK) != 0) failed = from_errno("madvise(MADV_DONTFORK)");
   if (failed.ok()) {
     const int code = resolver_.userfaultfd().watch(got, length);
     if (code != 0) failed = from_errno("UFFDIO_REGISTER", code);

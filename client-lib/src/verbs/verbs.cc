@@ -2,6 +2,7 @@
 #include "client-lib/src/verbs/verbs.h"
 
 #include <infiniband/verbs.h>
+#include <sys/resource.h>
 
 #include <cstdio>
 
@@ -16,6 +17,14 @@ std::string hex(int value) {
   char text[16];
   std::snprintf(text, sizeof text, "0x%x", static_cast<unsigned>(value));
   return text;
+}
+
+// drivers/infiniband/core/umem.c: pinned pages count against RLIMIT_MEMLOCK, unless the process has CAP_IPC_LOCK.
+std::string memlock_hint() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return {};
+  return "; RLIMIT_MEMLOCK is " + std::to_string(limit.rlim_cur) +
+         " bytes: raise it (ulimit -l, LimitMEMLOCK= of a systemd unit, --ulimit memlock=-1 of a container)";
 }
 
 }  // namespace
@@ -40,9 +49,12 @@ Outcome register_mr(ibv_pd* pd, void* address, std::size_t length, int access, b
   ibv_mr* mr = (ibv_reg_mr)(pd, address, length, access | (on_demand ? IBV_ACCESS_ON_DEMAND : 0));
   if (mr == nullptr) {
     const int code = errno != 0 ? errno : EIO;
-    return from_errno("ibv_reg_mr of " + std::to_string(length) + " bytes with access " + hex(access) +
-                          (on_demand ? ", on demand" : ""),
-                      code);
+    const std::string limit = code == ENOMEM && !on_demand ? memlock_hint() : "";
+    Outcome failed = from_errno("ibv_reg_mr of " + std::to_string(length) + " bytes with access " + hex(access) +
+                                    (on_demand ? ", on demand" : ""),
+                                code);
+    failed.text += limit;
+    return failed;
   }
   *out = {mr, mr->handle, mr->lkey, mr->rkey, length};
   return {};

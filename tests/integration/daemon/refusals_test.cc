@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include "tests/integration/daemon/fixture.h"
+#include "tests/support/hung_fuse.h"
 
 namespace mrlease::test {
 
@@ -18,6 +19,52 @@ class RefusalsTest : public DaemonTest {
     return status(client->call(std::move(f), {file}));
   }
 };
+
+// fstat(2) of such a file waits for its server, and so does close(2): the daemon must do neither where others wait for it.
+TEST_F(RefusalsTest, AFileSystemThatDoesNotAnswerHoldsNobodyUp) {
+  start();
+  wire::Fd bad;  // closed after the file system has gone
+  HungFuse fuse(directory->path("fuse"));
+  bad = fuse.open_file();
+  fuse.hang();
+  EXPECT_EQ(ask(bad.get(), 0, 4096).code(), ENOTSUP);
+  wire::Frame sync, freeze, device, userfaultfd, reclaim;
+  sync.mutable_sync_file();
+  freeze.mutable_freeze_file()->set_hold_ms(100);
+  device.mutable_add_device();
+  userfaultfd.mutable_add_userfaultfd();
+  for (const wire::Frame& f : {sync, freeze}) EXPECT_EQ(status(client->call(f, {bad.get()})).code(), ENOTSUP);
+  for (const wire::Frame& f : {device, userfaultfd}) EXPECT_EQ(status(client->call(f, {bad.get()})).code(), EBADF);
+  auto* r = reclaim.mutable_register_();
+  r->mutable_range()->set_length(4096);
+  r->set_backing(v1::BACKING_BOUNCE);
+  r->set_reclaim(true);
+  EXPECT_EQ(status(client->call(reclaim, {fd.get(), bad.get()})).code(), EINVAL);
+  // More descriptors than the frame has: the daemon hangs up, and has to close them all.
+  WireClient wrong(daemon->socket());
+  wrong.send(sync, {bad.get(), bad.get(), bad.get()});
+  EXPECT_FALSE(wrong.next());
+  // No child is forked here: it would inherit the descriptor, and wait for the file system when it ends.
+  EXPECT_NO_THROW(client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize));
+}
+
+// What is reclaimed may end beyond the file's end: its length must not turn the sum of what the user has around.
+TEST_F(RefusalsTest, NoLengthGetsPastTheQuota) {
+  start({"--bounce-bytes-max", "1048576"});
+  client->lease(fd.get(), v1::BACKING_BOUNCE, 0, 4096);
+  const wire::Fd pages(::memfd_create("pages", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(::fcntl(pages.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
+  for (const std::uint64_t length : {~0ull - 4095, ~0ull >> 1, (1ull << 20), (1ull << 20) - 4095}) {
+    wire::Frame f;
+    auto* r = f.mutable_register_();
+    r->mutable_range()->set_offset(4096);
+    r->mutable_range()->set_length(length);
+    r->set_backing(v1::BACKING_BOUNCE);
+    r->set_reclaim(true);
+    const int code = status(client->call(std::move(f), {fd.get(), pages.get()})).code();
+    EXPECT_TRUE(code == EINVAL || code == EDQUOT) << length << ": " << code;
+  }
+}
 
 TEST_F(RefusalsTest, RegisterNamesWhatIsWrong) {
   start();

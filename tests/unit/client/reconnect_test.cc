@@ -8,8 +8,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <future>
+#include <utility>
 
 #include "client-lib/src/region/region.h"
 #include "tests/unit/client/fake_verbs.h"
@@ -53,6 +55,19 @@ class ReconnectTest : public ::testing::Test {
     auto daemon = std::make_unique<ScriptedDaemon>(wire::Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)), version);
     daemon->script(std::move(script));
     return daemon;
+  }
+  // It says "later" to every Register, until has_time_.
+  std::unique_ptr<ScriptedDaemon> accept_one_that_has_no_time() {
+    return accept(3, [this, told = false](ScriptedDaemon& d, const Frame& f) mutable {
+      if (!f.has_register_() || has_time_) return false;
+      d.reply_status(f, EAGAIN, "a session of this process is still being ended");
+      if (!std::exchange(told, true)) began_.set_value();
+      return true;
+    });
+  }
+  char byte_in_file() const {
+    char c = 0;
+    return ::pread(file_.get(), &c, 1, kOffset) == 1 ? c : '?';
   }
   void begin(mrl_backing backing) {
     auto accepted = std::async(std::launch::async, [this] { return accept(); });
@@ -112,6 +127,8 @@ class ReconnectTest : public ::testing::Test {
   }
 
   std::string directory_;
+  std::promise<void> began_;
+  std::atomic<bool> has_time_{false};
   FakeDevice device_;
   wire::Fd file_, listener_;
   std::unique_ptr<ScriptedDaemon> daemon_;
@@ -212,15 +229,56 @@ TEST_F(ReconnectTest, ALeaseThatCannotBeHadAgainIsFenced) {
   static_cast<char*>(region_->address())[0] = 'w';
   lose_daemon();
   const auto next = accept(3, [](ScriptedDaemon& d, const Frame& f) {
-    if (f.has_register_()) d.reply_status(f, EBUSY, "overlaps");
+    if (f.has_register_()) d.reply_status(f, EDQUOT, "too many");
     return f.has_register_();
   });
   wait_for(MRL_EVENT_FENCED);
   wait_for(MRL_EVENT_RECONNECTED);
   EXPECT_EQ(FakeDevice::live, 0);
-  char c = 0;
-  ASSERT_EQ(::pread(file_.get(), &c, 1, kOffset), 1);
-  EXPECT_EQ(c, 'w') << "what RDMA wrote is in the file";
+  EXPECT_EQ(byte_in_file(), 'w') << "what RDMA wrote is in the file";
+}
+
+TEST_F(ReconnectTest, WhatSomebodyElseHasLeasedMeanwhileIsNotWrittenOver) {
+  begin(MRL_BACKING_BOUNCE);
+  static_cast<char*>(region_->address())[0] = 'w';
+  lose_daemon();
+  const auto next = accept(3, [](ScriptedDaemon& d, const Frame& f) {
+    if (f.has_register_()) d.reply_status(f, EBUSY, "overlaps");
+    return f.has_register_();
+  });
+  wait_for(MRL_EVENT_FENCED);
+  EXPECT_EQ(FakeDevice::live, 0);
+  EXPECT_EQ(byte_in_file(), 'a');
+}
+
+// It would answer that all is on the disk: it knows of nobody who has written.
+TEST_F(ReconnectTest, ADaemonThatDoesNotHaveTheLeaseYetIsNotAskedToSync) {
+  begin(MRL_BACKING_BOUNCE);
+  static_cast<char*>(region_->address())[0] = 'w';
+  lose_daemon();
+  const auto next = accept_one_that_has_no_time();
+  began_.get_future().wait();
+  EXPECT_TRUE(region_->sync(kOffset, 0).ok());
+  EXPECT_EQ(byte_in_file(), 'w');
+  EXPECT_EQ(next->count(Frame::kSyncFile), 0);
+  has_time_ = true;
+  wait_for(MRL_EVENT_RECONNECTED);
+}
+
+// There the lease's number is somebody else's.
+TEST_F(ReconnectTest, ADaemonThatDoesNotHaveTheLeaseYetIsNotAskedToReleaseIt) {
+  begin(MRL_BACKING_BOUNCE);
+  static_cast<char*>(region_->address())[0] = 'w';
+  lose_daemon();
+  const auto next = accept_one_that_has_no_time();
+  began_.get_future().wait();
+  EXPECT_TRUE(region_->dereg().ok());
+  region_.reset();
+  EXPECT_EQ(FakeDevice::live, 0);
+  EXPECT_EQ(byte_in_file(), 'w');
+  EXPECT_EQ(next->count(Frame::kRemoveMr) + next->count(Frame::kRelease), 0);
+  has_time_ = true;
+  wait_for(MRL_EVENT_RECONNECTED);
 }
 
 TEST_F(ReconnectTest, AnOlderDaemonCannotHaveBouncePages) {

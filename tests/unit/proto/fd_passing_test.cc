@@ -130,11 +130,14 @@ TEST_F(FdPassingTest, TooManyReceivedLeakNothing) {
 TEST_F(FdPassingTest, ATruncatedPacketLeaksNothing) {
   const std::size_t before = open_descriptors();
   send_raw(std::string(kFrameMax + 1, 'x'), 3);
-  Packet packet;
-  EXPECT_EQ(recv_packet(b_.get(), &packet), EMSGSIZE);
-  EXPECT_TRUE(packet.fds.empty());
+  {
+    Packet packet;
+    EXPECT_EQ(recv_packet(b_.get(), &packet), EMSGSIZE);
+    EXPECT_EQ(packet.fds.size(), 3u) << "whoever receives chooses where they are closed";
+  }
   EXPECT_EQ(open_descriptors(), before);
   ASSERT_EQ(send_packet(a_.get(), "next", {}), 0);
+  Packet packet;
   EXPECT_EQ(recv_packet(b_.get(), &packet), 0);
   EXPECT_EQ(packet.bytes, "next");
 }
@@ -152,7 +155,7 @@ TEST_F(FdPassingTest, OutOfDescriptorsIsSaid) {
   const int code = recv_packet(b_.get(), &packet);
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
   EXPECT_EQ(code, EMSGSIZE);
-  EXPECT_TRUE(packet.fds.empty());
+  EXPECT_LT(packet.fds.size(), 4u);
 }
 
 TEST_F(FdPassingTest, AnEmptyPacketLooksLikeTheEnd) {

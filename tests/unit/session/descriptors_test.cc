@@ -16,7 +16,7 @@ using wire::Fd;
 
 class Descriptors : public ::testing::Test {
  protected:
-  int code(int fd, bool write) { return check_file(fd, write, &facts).code; }
+  int code(int fd, bool write) { return check_file(fd, write, 0, &facts).code; }
   FileFacts facts;
   Fd file{::open("/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)};
 };

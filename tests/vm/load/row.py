@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A receiver, its remote peer, another user of the file, and the daemon. Only the daemon is privileged: the three
 others run as users of their own."""
+import itertools
 import os
 import random
 import shutil
@@ -83,7 +84,8 @@ class Row:
         a, socket = self.args, ["--plain"] if self.plain else ["--socket", self.socket]
         spare = ["--store-table", self.work + "/stores", "--spare", str(a.stores)] if a.stores else []
         program = self.start(what, [a.bin + "/mrl_foreign", "--file", self.file, "--size", str(a.size),
-                             "--table", self.table] + spare + socket, FOREIGN, FILE_GROUP)
+                             "--table", self.table] + spare + socket, FOREIGN, FILE_GROUP,
+                             os.environ.get("FOREIGN_NS", ""))
         program.line(20)
         return program
 
@@ -156,12 +158,15 @@ class Row:
         self.count(self.ask(self.foreign, "check"))
         self.ask(self.receiver, "resume")
 
+    def goes_on(self, cycles_done):
+        return cycles_done < self.args.cycles
+
     def run(self):
         started = time.monotonic()
         try:
             self.start_peers()
             self.stream()
-            for number in range(self.args.cycles):
+            for number in itertools.takewhile(self.goes_on, itertools.count()):
                 if "truncate" in self.args.phases:
                     self.truncate_cycle()
                 if "freeze" in self.args.phases:

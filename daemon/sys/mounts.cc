@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "daemon/admin/mounts.h"
+#include "daemon/sys/mounts.h"
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
 #include <sstream>
 
-namespace mrlease::admin {
+#include "daemon/sys/fd.h"
+
+namespace mrlease::sys {
 
 namespace {
 
@@ -23,6 +28,29 @@ std::string unescape(const std::string& text) {
     i += 3;
   }
   return out;
+}
+
+std::optional<Mount> find_in(std::string_view mountinfo, int id) {
+  const std::string begin = std::to_string(id) + " ";
+  for (std::size_t at = 0; at < mountinfo.size();) {
+    const std::size_t end = std::min(mountinfo.find('\n', at), mountinfo.size());
+    const std::string_view line = mountinfo.substr(at, end - at);
+    at = end + 1;
+    if (!line.starts_with(begin)) continue;
+    auto found = parse_mounts(line);
+    if (!found.empty()) return std::move(found.front());
+  }
+  return {};
+}
+
+std::string read_start(const std::string& path, std::size_t most) {
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::string text;
+  char piece[16384];
+  ssize_t n = 0;
+  while (file && text.size() < most && (n = ::read(file.get(), piece, sizeof piece)) > 0) text.append(piece, static_cast<std::size_t>(n));
+  if (text.size() >= most) text.resize(text.rfind('\n') + 1);  // the last line may be cut
+  return text;
 }
 
 }  // namespace
@@ -53,6 +81,24 @@ std::vector<Mount> read_mounts() {
   return parse_mounts(text.str());
 }
 
+int mount_id(int fd) {
+  std::ifstream in("/proc/self/fdinfo/" + std::to_string(fd));
+  std::string word;
+  while (in >> word) {
+    int id;
+    if (word == "mnt_id:" && in >> id) return id;
+  }
+  return -1;
+}
+
+std::optional<Mount> mount_of(int fd, pid_t process) {
+  const int id = mount_id(fd);
+  if (id < 0) return {};
+  if (auto own = find_in(read_start("/proc/self/mountinfo", std::string::npos), id)) return own;
+  if (process <= 0) return {};
+  return find_in(read_start("/proc/" + std::to_string(process) + "/mountinfo", kForeignMountsMax), id);
+}
+
 const Mount* find_mount(const std::vector<Mount>& mounts, int id) {
   const auto it = std::find_if(mounts.begin(), mounts.end(), [id](const Mount& m) { return m.id == id; });
   return it == mounts.end() ? nullptr : &*it;
@@ -64,4 +110,4 @@ bool is_under(std::string_view path, std::string_view directory) {
   return path.starts_with(directory) && (path.size() == directory.size() || path[directory.size()] == '/');
 }
 
-}  // namespace mrlease::admin
+}  // namespace mrlease::sys

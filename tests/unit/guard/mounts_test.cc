@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "daemon/admin/mounts.h"
+#include "daemon/sys/mounts.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-namespace mrlease::admin {
+#include "daemon/sys/fd.h"
+
+namespace mrlease::sys {
 namespace {
 
 TEST(Mounts, LinesAreUnderstoodWithTheirEscapes) {
@@ -31,5 +36,19 @@ TEST(Mounts, UnderIsByWholeNames) {
   EXPECT_FALSE(is_under("", "/"));
 }
 
+TEST(Mounts, OfADescriptorIsOurs) {
+  const Fd root(::open("/", O_PATH | O_CLOEXEC));
+  const auto mount = mount_of(root.get(), 0);
+  ASSERT_TRUE(mount);
+  EXPECT_EQ(mount->point, "/");
+  EXPECT_EQ(mount->id, mount_id(root.get()));
+  EXPECT_FALSE(mount_of(-1, ::getpid()));
+}
+
+TEST(Mounts, WhatTheKernelHasMountedForItselfIsInNobodysList) {
+  const Fd memory(::memfd_create("m", MFD_CLOEXEC));
+  EXPECT_FALSE(mount_of(memory.get(), ::getpid()));
+}
+
 }  // namespace
-}  // namespace mrlease::admin
+}  // namespace mrlease::sys

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Mounts, proc_pid_mountinfo(5): of the daemon's namespace, or of a process's. Reading them touches no file system.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mrlease::sys {
+
+struct Mount {
+  int id = -1;
+  std::string point, type, source;
+};
+
+// Pure. Escapes (\040) are undone; lines that are not understood are left out.
+std::vector<Mount> parse_mounts(std::string_view mountinfo);
+std::vector<Mount> read_mounts();
+// proc_pid_fdinfo(5), mnt_id: of a descriptor of this process, read without touching its file. -1: not known.
+int mount_id(int fd);
+// One of our own mounts, or else one of the mount namespace of `process` (0: nobody's). Numbers of mounts are unique among
+// all namespaces, and a descriptor holds its mount: whoever's list has the number tells the truth. Of a process not more
+// than so many bytes are read: the list is as long as it likes. Nothing: in neither.
+inline constexpr std::size_t kForeignMountsMax = 256 * 1024;
+std::optional<Mount> mount_of(int fd, pid_t process);
+const Mount* find_mount(const std::vector<Mount>& mounts, int id);
+// Is `path` the directory or below it?
+bool is_under(std::string_view path, std::string_view directory);
+
+}  // namespace mrlease::sys
