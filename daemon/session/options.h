@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -21,10 +22,14 @@ struct Options {
 
   // Of a bounce freeze. A page is whole once it stands still for longer than its writer is held up in the middle of it:
   // by a busy host, or by a retransmission (67 ms is the usual timeout, local ACK timeout 14). All looks together take
-  // less than half of what the client or the work may take.
-  int settle_rounds = 24;
-  int settle_ms() const {
-    return static_cast<int>(std::clamp<core::Time>(std::min(policy.recall_deadline, policy.work_deadline) / 20, 1, 100));
+  // little more than half of what the client or the work may take.
+  std::chrono::milliseconds settle_pause() const { return within(20, 100); }
+  std::chrono::milliseconds settle_patience() const { return within(2, 1000); }
+
+ private:
+  std::chrono::milliseconds within(core::Time part, core::Time most) const {
+    return std::chrono::milliseconds(
+        std::clamp<core::Time>(std::min(policy.recall_deadline, policy.work_deadline) / part, 1, most));
   }
 };
 

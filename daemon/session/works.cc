@@ -163,7 +163,7 @@ void Broker::do_work(const effect::StartWork& e, store::Bounce* bounce, const Le
   const bool writes = bounce != nullptr && lease->write;
   switch (e.kind) {
     case core::Work::Flush: if (writes) *result = bounce->flush(); break;
-    case core::Work::FreezeFlush: if (writes) *result = bounce->flush_settled(options.settle_rounds, options.settle_ms()); break;
+    case core::Work::FreezeFlush: if (writes) *result = bounce->flush_settled(options.settle_patience(), options.settle_pause()); break;
     case core::Work::Merge: if (bounce != nullptr) *result = bounce->merge_from_file(); break;
     case core::Work::HoldFlush: if (bounce != nullptr) bounce->trim(core::kToEnd); break;  // waits for what runs, cuts nothing
     case core::Work::ResumeFlush: if (bounce != nullptr) bounce->trim(file_end); break;

@@ -29,7 +29,10 @@ constexpr std::uint64_t kBatchPages = kBatch / kPage;
 
 // Of an extend, which only a page that somebody writes to at the same time has to wait for.
 constexpr std::chrono::milliseconds kExtendPause{20};
-constexpr int kExtendRounds = 24;
+constexpr std::chrono::milliseconds kExtendPatience{500};
+
+constexpr int kCopies = 16;  // of a page that is to be written as a whole
+enum class Copies { Any, Agreeing };
 
 std::uint64_t pages_of(std::uint64_t bytes) { return (bytes + kPage - 1) / kPage; }
 
@@ -65,10 +68,11 @@ struct Bounce::Impl {
   PageHash hash_ours(const Batch& b, std::uint64_t page) const { return hash_page(ours + (page - b.first) * kPage); }
 
   // ---- flush ----
-  void flush_batch(const Batch& batch, const Pages* only, Result* result, Pages* written);
+  PageHash copy_again(const Batch& batch, std::uint64_t page);
+  void flush_batch(const Batch& batch, const Pages* only, Copies copies, Result* result, Pages* written);
   void write_run(const Batch& batch, std::uint64_t begin, std::uint64_t end, const PageHash* fresh, Result* result,
                  Pages* written);
-  Pages flush_pages(const Pages* only, Result* result);
+  Pages flush_pages(const Pages* only, Result* result, Copies copies);
 
   // ---- what else happens to the file ----
   void merge_batch(const Batch& batch, Result* result);
@@ -230,7 +234,20 @@ void Bounce::Impl::write_run(const Batch& batch, std::uint64_t begin, std::uint6
   if (code != 0) fail(result, code, begin + done / kPage, "write");
 }
 
-void Bounce::Impl::flush_batch(const Batch& batch, const Pages* only, Result* result, Pages* written) {
+// Until two copies in a row are the same: the device writes a page faster than we copy it, and a copy that it overtakes
+// begins with what was there before and ends with what is there now. One that is written all the time stays as it is.
+PageHash Bounce::Impl::copy_again(const Batch& batch, std::uint64_t page) {
+  char* const copy = ours + (page - batch.first) * kPage;
+  const std::uint64_t bytes = std::min(kPage, batch.end_on_file - page * kPage);
+  for (int tries = 0; tries < kCopies; tries++) {
+    char again[kPage];
+    if (read_zero_filled(memfd, again, bytes, page * kPage) != 0 || std::memcmp(copy, again, bytes) == 0) break;
+    std::memcpy(copy, again, bytes);
+  }
+  return hash_ours(batch, page);
+}
+
+void Bounce::Impl::flush_batch(const Batch& batch, const Pages* only, Copies copies, Result* result, Pages* written) {
   PageHash fresh[kBatchPages];
   const std::uint64_t batch_end = batch.first + batch.count;
   std::uint64_t run = batch_end;  // where the run of changed pages begins; batch_end: none
@@ -240,6 +257,7 @@ void Bounce::Impl::flush_batch(const Batch& batch, const Pages* only, Result* re
     if (wanted) {
       fresh[page - batch.first] = hash_ours(batch, page);
       changed = fresh[page - batch.first] != base()[page];
+      if (changed && copies == Copies::Agreeing) fresh[page - batch.first] = copy_again(batch, page);
     }
     if (changed && run == batch_end) run = page;
     if (!changed && run != batch_end) {
@@ -251,7 +269,7 @@ void Bounce::Impl::flush_batch(const Batch& batch, const Pages* only, Result* re
 }
 
 // Returns the pages that were written. An error does not end it: what can be saved is saved.
-Pages Bounce::Impl::flush_pages(const Pages* only, Result* result) {
+Pages Bounce::Impl::flush_pages(const Pages* only, Result* result, Copies copies) {
   Pages written;
   std::uint64_t page = 0;
   for (std::size_t i = 0;; page += kBatchPages) {
@@ -266,7 +284,7 @@ Pages Bounce::Impl::flush_pages(const Pages* only, Result* result) {
       break;
     }
     if (batch.count == 0) break;
-    flush_batch(batch, only, result, &written);
+    flush_batch(batch, only, copies, result, &written);
   }
   if (!written.empty()) {
     writer.touch();
@@ -415,20 +433,19 @@ int Bounce::memfd() const { return impl_->memfd; }
 Bounce::Result Bounce::flush() {
   std::lock_guard lock(impl_->mutex);
   Result result;
-  impl_->flush_pages(nullptr, &result);
+  impl_->flush_pages(nullptr, &result, Copies::Any);
   return result;
 }
 
-Bounce::Result Bounce::flush_settled(int rounds, int settle_ms) {
+Bounce::Result Bounce::flush_settled(std::chrono::milliseconds patience, std::chrono::milliseconds pause) {
   Impl& i = *impl_;
   std::lock_guard lock(i.mutex);
   Result result;
-  const std::chrono::milliseconds pause(settle_ms);
   // What a sync or a read has written just now was perhaps caught in the middle too, and need not have changed since.
   const bool others = Clock::now() - i.last_written < kStillPauses * pause;
-  Pages written = i.flush_pages(nullptr, &result);
-  result.unsettled = settle({i.memfd, pages_of(i.end()), std::move(written), others}, rounds, pause,
-                            [&](const Pages* only) { return i.flush_pages(only, &result); });
+  Pages written = i.flush_pages(nullptr, &result, Copies::Agreeing);
+  result.unsettled = settle({i.memfd, pages_of(i.end()), std::move(written), others}, patience, pause,
+                            [&](const Pages* only) { return i.flush_pages(only, &result, Copies::Agreeing); });
   return result;
 }
 
@@ -446,7 +463,7 @@ Bounce::Result Bounce::extend(std::uint64_t file_size) {
   Pages taken;
   int code = i.move_end(file_size, &taken);
   // A write that was under way has lost a part: it loses all of it, since it began before the page was on the file.
-  settle({i.memfd, pages_of(i.end()), std::move(taken)}, kExtendRounds, kExtendPause, [&](const Pages* only) {
+  settle({i.memfd, pages_of(i.end()), std::move(taken)}, kExtendPatience, kExtendPause, [&](const Pages* only) {
     Pages again;
     if (const int failed = i.take_again(*only, begin, &again); failed != 0) code = failed;
     return again;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -45,10 +46,10 @@ class Bounce {
   // Write the pages that changed since they were last written, never beyond the file's end (fstat before each) nor
   // beyond the lease. A page is copied aside, the copy is hashed and written, the hash kept only after success.
   Result flush();
-  // flush, then look again at what was written until it has settled (settle.h; rounds and the longest pause): a page that
-  // the device was just writing is not left torn in the file. What any flush wrote within the last four pauses, and all
-  // that a predecessor left, is looked at too. unsettled: pages that never stood still.
-  Result flush_settled(int rounds, int settle_ms);
+  // flush, then look again at what was written until it has settled (settle.h; its patience and longest pause): a page
+  // that the device was just writing is not left torn in the file. What any flush wrote within the last four pauses, and
+  // all that a predecessor left, is looked at too. unsettled: pages that never stood still.
+  Result flush_settled(std::chrono::milliseconds patience, std::chrono::milliseconds pause);
   // After a truncate: the file now ends at file_size; pages beyond are off the file and are not written until extend().
   void trim(std::uint64_t file_size);
   // The file has grown: pages up to file_size are on the file again: their bounce content is discarded, file content taken.

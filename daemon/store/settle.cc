@@ -11,6 +11,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
+constexpr milliseconds kShortest{1};
+
 struct Standing {  // pages that were handled at the same time, and have stood still since
   bool all = false;
   Pages pages;
@@ -29,10 +31,24 @@ Pages without(const Pages& a, const Pages& b) {
   return rest;
 }
 
+// Have the writers got on? The shortest pause is not slept through: on a busy machine the shortest sleep is a long one, in
+// which a page of a small file is written again.
+bool wait(const WriterProgress& writers, milliseconds pause) {
+  if (pause > kShortest) {
+    std::this_thread::sleep_for(pause);
+    return writers.moved();
+  }
+  for (const auto until = Clock::now() + pause;;) {
+    if (writers.moved()) return true;
+    if (Clock::now() >= until) return false;
+  }
+}
+
 }  // namespace
 
-std::size_t settle(Settling what, int rounds, milliseconds longest, const Look& look) {
+std::size_t settle(Settling what, milliseconds patience, milliseconds longest, const Look& look) {
   std::size_t never = 0;
+  const auto until = Clock::now() + patience;
   WriterProgress writers(what.memfd);
   std::vector<Standing> standing;
   if (what.all) standing.push_back({true, {}, Clock::now()});
@@ -40,8 +56,7 @@ std::size_t settle(Settling what, int rounds, milliseconds longest, const Look& 
   for (milliseconds pause = longest; !moving.empty() || !standing.empty();) {
     if (!moving.empty()) standing.push_back({false, moving, Clock::now()});
     writers.mark(what.count, standing.back().pages);
-    std::this_thread::sleep_for(pause);
-    const bool moved = writers.moved();  // before the pages are looked at: what was in the middle of one then has ended it
+    const bool moved = wait(writers, pause);  // before the pages are looked at: what was in the middle of one has ended it
     moving.clear();
     for (Standing& s : standing) {
       const Pages changed = look(s.all ? nullptr : &s.pages);
@@ -51,11 +66,11 @@ std::size_t settle(Settling what, int rounds, milliseconds longest, const Look& 
     std::erase_if(standing, [&, now = Clock::now()](const Standing& s) {
       return moved || now - s.since >= kStillPauses * longest || (!s.all && s.pages.empty());
     });
-    if (!moving.empty() && rounds-- <= 0) {
+    if (!moving.empty() && Clock::now() >= until) {
       never += moving.size();
       moving.clear();
     }
-    pause = moving.empty() ? longest : std::max(pause / 2, milliseconds(1));
+    pause = moving.empty() ? longest : std::max(pause / 2, kShortest);
   }
   return never;
 }

@@ -2,10 +2,12 @@
 // Bounce while others truncate the file, while the device tears pages, and when the disk is full.
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <thread>
 
 #include "daemon/store/writer_progress.h"
@@ -15,6 +17,7 @@ namespace mrlease::store {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
 constexpr auto kPatience = std::chrono::seconds(20);
 
 TEST(BounceFaultsTest, NeverBeyondTheEndWhileSomebodyTruncates) {
@@ -67,7 +70,7 @@ TEST(BounceFaultsTest, SettledFlushLeavesNoTornPage) {
       put(bounce.memfd(), i * kPage + kPage / 2, std::string(kPage / 2, 'n'));
     }
   });
-  const auto result = bounce.flush_settled(5, 250);
+  const auto result = bounce.flush_settled(kPatience, milliseconds(250));
   device.join();
   EXPECT_EQ(result.code, 0) << result.text;
   EXPECT_EQ(result.unsettled, 0u);
@@ -83,7 +86,7 @@ TEST(BounceFaultsTest, SettledFlushLooksAgainAtWhatOthersHaveWritten) {
   put(file.fd(), 0, pages(4, 'o'));
   const auto took = [&](Bounce& bounce) {
     const auto begun = Clock::now();
-    EXPECT_EQ(bounce.flush_settled(5, kPause.count()).unsettled, 0u);
+    EXPECT_EQ(bounce.flush_settled(kPatience, kPause).unsettled, 0u);
     return Clock::now() - begun;
   };
   Bounce bounce(file.shared(), 0, 4 * kPage);
@@ -107,7 +110,7 @@ TEST(BounceFaultsTest, SettledFlushWaitsForAWriterThatIsHeldUp) {
     std::this_thread::sleep_for(2 * kPause);  // held up: what is tested
     put(bounce.memfd(), 200 * kPage + kPage / 2, std::string(kPage / 2, 'n') + pages(50, 'n'));
   });
-  const auto result = bounce.flush_settled(5, kPause.count());
+  const auto result = bounce.flush_settled(kPatience, kPause);
   device.join();
   EXPECT_EQ(result.code, 0) << result.text;
   EXPECT_EQ(result.unsettled, 0u);
@@ -153,6 +156,35 @@ TEST(BounceFaultsTest, ExtendLeavesNoHalfOfAWriteThatWasUnderWay) {
   EXPECT_EQ(get(file.fd(), 0, 8 * kPage), pages(4, 'o') + std::string(4 * kPage, '\0'));
 }
 
+// Each page is written thousands of times a second, and faster than it is copied.
+TEST(BounceFaultsTest, SettledFlushOfASmallBusyFile) {
+  TempFile file("/var/tmp");
+  constexpr std::uint64_t kPages = 16;
+  put(file.fd(), 0, pages(kPages, 'a'));
+  Bounce bounce(file.shared(), 0, kPages * kPage);
+  void* at = ::mmap(nullptr, kPages * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, bounce.memfd(), 0);
+  ASSERT_NE(at, MAP_FAILED);
+  std::atomic<bool> stop{false};
+  std::atomic<int> passes{0};
+  std::thread device([&] {
+    for (char c = 'b'; !stop; c = c == 'z' ? 'a' : static_cast<char>(c + 1), passes++)
+      for (std::uint64_t page = 0; page < kPages && !stop; page++) std::memset(static_cast<char*>(at) + page * kPage, c, kPage);
+  });
+  for (int freezes = 0; freezes < 20; freezes++) {
+    for (const int before = passes; passes < before + 2;) std::this_thread::yield();
+    const auto result = bounce.flush_settled(kPatience, milliseconds(5));
+    EXPECT_EQ(result.code, 0) << result.text;
+    EXPECT_EQ(result.unsettled, 0u);
+    EXPECT_GE(result.pages_written, kPages);
+    const std::string frozen = get(file.fd(), 0, kPages * kPage);
+    for (std::uint64_t page = 0; page < kPages; page++)
+      EXPECT_EQ(frozen.substr(page * kPage, kPage), pages(1, frozen[page * kPage])) << "page " << page << " is torn";
+  }
+  stop = true;
+  device.join();
+  ::munmap(at, kPages * kPage);
+}
+
 TEST(BounceFaultsTest, SettledFlushCountsWhatNeverRests) {
   TempFile file("/var/tmp");
   put(file.fd(), 0, pages(4, 'o'));
@@ -164,7 +196,7 @@ TEST(BounceFaultsTest, SettledFlushCountsWhatNeverRests) {
   });
   while (writes == 0) std::this_thread::yield();
   put(bounce.memfd(), 3 * kPage, "once");
-  const auto result = bounce.flush_settled(3, 50);
+  const auto result = bounce.flush_settled(milliseconds(100), milliseconds(50));
   stop = true;
   device.join();
   EXPECT_EQ(result.code, 0) << result.text;
