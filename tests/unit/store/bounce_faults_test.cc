@@ -170,9 +170,9 @@ TEST(BounceFaultsTest, SettledFlushOfASmallBusyFile) {
     for (char c = 'b'; !stop; c = c == 'z' ? 'a' : static_cast<char>(c + 1), passes++)
       for (std::uint64_t page = 0; page < kPages && !stop; page++) std::memset(static_cast<char*>(at) + page * kPage, c, kPage);
   });
-  for (int freezes = 0; freezes < 20; freezes++) {
+  for (int freezes = 0; freezes < 8; freezes++) {
     for (const int before = passes; passes < before + 2;) std::this_thread::yield();
-    const auto result = bounce.flush_settled(kPatience, milliseconds(5));
+    const auto result = bounce.flush_settled(kPatience, milliseconds(100));
     EXPECT_EQ(result.code, 0) << result.text;
     EXPECT_EQ(result.unsettled, 0u);
     EXPECT_GE(result.pages_written, kPages);
