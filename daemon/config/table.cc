@@ -9,6 +9,7 @@ namespace mrlease::config {
 namespace {
 
 constexpr std::uint64_t kLongest = 600000;
+constexpr std::uint64_t kGraceMax = 60000;  // whoever waits for its end gives up after 120 s (the library's calls)
 
 // Access says where in Options the value lives.
 template <typename Access>
@@ -122,7 +123,7 @@ void add_deadlines(std::vector<Row>& rows) {
   add("reclaim-grace-ms",
       "After a start, clients of a daemon that ended without handing over have this time to reclaim their leases before "
       "new ones are granted. Ends when all of them have; does not begin where none of them lives.",
-      kLongest, [](Options& o) -> auto& { return o.session.reclaim_grace; });
+      kGraceMax, [](Options& o) -> auto& { return o.session.reclaim_grace; });
   add("freeze-hold-max-ms", "The longest hold of a freeze.", 3600000,
       [](Options& o) -> auto& { return o.session.policy.freeze_hold_max; });
 }

@@ -132,7 +132,15 @@ core::BreakId AdminView::ask(AdminAsk ask) {
   core::event::RequestBreak wanted{id, ask.file, ask.kind, ask.extent, 0, ask.hold, asked.owner};
   wanted.only = ask.only;
   asked.ask = std::move(ask);
-  broker_.step(wanted);
+  const bool waits = wanted.kind == core::BreakKind::Sync || wanted.kind == core::BreakKind::Freeze;
+  if (!waits || broker_.awaited_.empty()) {
+    broker_.step(wanted);
+  } else {  // as clients do: see Broker::defer()
+    broker_.after_grace_.push_back([this, wanted] {
+      if (asked_.count(wanted.id) != 0) return broker_.step(wanted);
+      broker_.api_breaks_.erase(wanted.id);  // abandoned meanwhile
+    });
+  }
   return id;
 }
 

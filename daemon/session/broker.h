@@ -91,8 +91,9 @@ class Broker {
   void on_resumed(Session& s, const wire::Frame& f);
 
   // --- reclaim.cc ---
-  struct Deferred { core::SessionId session = 0; std::uint32_t user = 0; wire::Frame frame; wire::Fd fd, memory; };  // a Register in the grace period
+  struct Deferred { core::SessionId session = 0; std::uint32_t user = 0; wire::Frame frame; wire::Fd fd, memory; };  // asked in the grace period
   void end_grace();
+  bool no_longer_awaited(pid_t pid);  // one session of it; false: none was
   bool defer(const Session& s, const wire::Frame& f, wire::Fd& fd, wire::Fd& memory);  // true: seen to; they may be taken
   bool still_ending(const Session& s) const;  // another session of its process
   void on_reclaimed(Session& s, const wire::Frame& f);
@@ -202,9 +203,10 @@ class Broker {
   asio::steady_timer timer_;
   asio::steady_timer stop_timer_;
   asio::steady_timer grace_timer_;
-  std::set<pid_t> awaited_;        // not empty: the grace period runs
+  std::multiset<pid_t> awaited_;   // not empty: the grace period runs. Once for each session
   std::vector<Deferred> deferred_;
-  std::set<pid_t> reclaimers_;  // who may take leases in the grace period: those that had some
+  std::vector<std::function<void()>> after_grace_;  // what the administrator asked for meanwhile
+  std::multiset<pid_t> reclaimers_;  // who may take leases in the grace period: those that had some
   Mailbox mailbox_;  // from the guard
   Kept kept_;
   fence::SharedFd spare_store_;  // not sized yet

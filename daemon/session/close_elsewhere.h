@@ -3,13 +3,19 @@
 // (fs/fuse/file.c, fuse_flush).
 #pragma once
 
+#include <sys/types.h>
+
+#include <cstddef>
 #include <vector>
 
 #include "proto/fd_passing.h"
 
 namespace mrlease::session {
 
-// Thread-safe, never waits. A few threads of its own; while somebody holds all of them up, what comes after stays open.
-void close_elsewhere(std::vector<wire::Fd> fds);
+// From the loop's thread; never waits. Each user has a few threads: while the user's files hold all of them up, what comes
+// after from the same user stays open.
+void close_elsewhere(std::vector<wire::Fd> fds, uid_t user);
+// How many of the user's wait to be closed.
+std::size_t unclosed(uid_t user);
 
 }  // namespace mrlease::session

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/session/connection.h"
 
+#include <sys/socket.h>
+
 #include <cerrno>
 #include <cstring>
 
@@ -11,15 +13,26 @@ namespace mrlease::session {
 namespace {
 // Frames taken from one client before the others get a turn.
 constexpr int kBatch = 64;
+// Descriptors of one user that wait to be closed. A packet brings 253 at most (SCM_MAX_FD).
+constexpr std::size_t kUnclosedMax = 256;
+
+uid_t user_of(int socket) {
+  ucred who{};
+  socklen_t length = sizeof who;
+  return ::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &who, &length) == 0 ? who.uid : static_cast<uid_t>(-1);
+}
 
 // However a packet ends: what nobody has taken of it must not be closed here.
 struct Leftovers {
   wire::Packet& packet;
-  ~Leftovers() { close_elsewhere(std::move(packet.fds)); }
+  const uid_t user;
+  ~Leftovers() { close_elsewhere(std::move(packet.fds), user); }
 };
 }  // namespace
 
-Connection::Connection(Socket socket) : socket_(std::move(socket)) { socket_.non_blocking(true); }
+Connection::Connection(Socket socket) : socket_(std::move(socket)), user_(user_of(socket_.native_handle())) {
+  socket_.non_blocking(true);
+}
 
 void Connection::start(OnFrame on_frame, OnClosed on_closed) {
   on_frame_ = std::move(on_frame);
@@ -38,8 +51,10 @@ void Connection::wait_readable() {
 
 void Connection::read_some() {
   for (int i = 0; i < kBatch && !closed_; i++) {
+    // Before it is read: what is in the socket's queue is not among our descriptors.
+    if (unclosed(user_) > kUnclosedMax) return fail("the user's descriptors cannot be closed: their file systems do not answer");
     wire::Packet packet;
-    const Leftovers leftovers{packet};
+    const Leftovers leftovers{packet, user_};
     const int code = wire::recv_packet(socket_.native_handle(), &packet);
     if (code == EAGAIN) break;
     if (code != 0) return fail(code == ECONNRESET ? "the client has closed" : std::strerror(code));

@@ -2,6 +2,8 @@
 // One client's SOCK_SEQPACKET connection: whole frames in, whole frames out, in order, with a bounded queue.
 #pragma once
 
+#include <sys/types.h>
+
 #include <asio.hpp>
 #include <deque>
 #include <functional>
@@ -43,6 +45,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void fail(std::string why);
 
   Socket socket_;
+  const uid_t user_;
   OnFrame on_frame_;
   OnClosed on_closed_;
   std::deque<Outgoing> out_;

@@ -108,7 +108,7 @@ void Broker::send_granted(const LeaseHold& lease) {
     g.set_coverage(file->second.coverage.text);
   }
   const std::uint64_t size = file_size(lease.file);
-  g.set_file_size(lease.reclaimed ? std::min(size, lease.size_told) : size);
+  g.set_file_size(lease.reclaimed ? std::min({size, lease.size_told, lease.end_reclaimed}) : size);
   std::vector<fence::SharedFd> fds;
   if (lease.bounce) fds.emplace_back(::dup(lease.bounce->memfd()));
   reply(*s, lease.request, std::move(answer), std::move(fds));

@@ -23,7 +23,7 @@ Holders::Holders(std::string path) : path_(std::move(path)) {
 }
 
 // Renamed into place: a kill in the middle leaves the old one.
-void Holders::note(const std::set<pid_t>& processes) {
+void Holders::note(const std::multiset<pid_t>& processes) {
   if (processes == noted_) return;
   noted_ = processes;
   if (processes.empty()) {

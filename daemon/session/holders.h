@@ -14,12 +14,13 @@ class Holders {
   // Takes the file over, or makes it. One that cannot be written notes nothing: nobody is waited for then.
   explicit Holders(std::string path);
   // Of a predecessor, those that still live.
-  std::set<pid_t> left() const { return left_; }
-  void note(const std::set<pid_t>& processes);
+  std::multiset<pid_t> left() const { return left_; }
+  // Once for each session that holds leases: each has to come back.
+  void note(const std::multiset<pid_t>& processes);
 
  private:
   const std::string path_;
-  std::set<pid_t> left_, noted_;
+  std::multiset<pid_t> left_, noted_;
 };
 
 }  // namespace mrlease::session

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Clients of a daemon that has ended without handing over: they find this one, and take their leases again. Until they
-// have, or the grace period is over, nobody else is granted any.
+// have, or the grace period is over, nobody else is granted any, and no file is said to be durable or to stand still.
 #include <algorithm>
 
 #include "daemon/session/broker.h"
@@ -11,7 +11,8 @@ namespace mrlease::session {
 void Broker::await_reclaims() {
   if (kept_.holders == nullptr) return;
   awaited_ = reclaimers_ = kept_.holders->left();
-  for (const auto& [id, s] : sessions_) awaited_.erase(s->peer.pid);  // taken over: they need not come
+  for (const auto& [id, s] : sessions_)
+    if (!s->leases.empty()) no_longer_awaited(s->peer.pid);  // taken over: they need not come
   note_holders();
   if (awaited_.empty()) return;
   log_(1, "waiting " + std::to_string(options_.reclaim_grace) + " ms at most for " + std::to_string(awaited_.size()) +
@@ -22,8 +23,15 @@ void Broker::await_reclaims() {
   });
 }
 
+bool Broker::no_longer_awaited(pid_t pid) {
+  const auto found = awaited_.find(pid);
+  if (found == awaited_.end()) return false;
+  awaited_.erase(found);
+  return true;
+}
+
 void Broker::end_grace() {
-  if (awaited_.empty() && deferred_.empty()) return;
+  if (awaited_.empty() && deferred_.empty() && after_grace_.empty()) return;
   if (!awaited_.empty()) log_(2, std::to_string(awaited_.size()) + " clients of the daemon before have not reclaimed their leases in time");
   awaited_.clear();
   grace_timer_.cancel();
@@ -33,15 +41,17 @@ void Broker::end_grace() {
     fds.push_back(std::move(d.fd));
     fds.push_back(std::move(d.memory));
     if (const Session* s = find_session(d.session); s != nullptr && !s->gone) on_frame(d.session, std::move(d.frame), fds);
-    close_elsewhere(std::move(fds));
+    close_elsewhere(std::move(fds), d.user);
   }
+  for (const auto& go_on : std::exchange(after_grace_, {})) go_on();
 }
 
 bool Broker::defer(const Session& s, const wire::Frame& f, wire::Fd& fd, wire::Fd& memory) {
   if (awaited_.empty() || (f.register_().reclaim() && reclaimers_.contains(s.peer.pid))) return false;
   const auto waiting = std::count_if(deferred_.begin(), deferred_.end(), [&](const Deferred& d) { return d.user == s.peer.uid; });
   if (charged(s.peer.uid) + static_cast<std::uint64_t>(waiting) >= options_.leases_max)
-    reply_status(s.id, f.id(), EDQUOT, "the user has, or waits for, " + std::to_string(options_.leases_max) + " leases, the limit");
+    reply_status(s.id, f.id(), EDQUOT, "the user has, or waits for, " + std::to_string(options_.leases_max) +
+                                           " leases, syncs and freezes, the limit while others reclaim theirs");
   else
     deferred_.push_back({s.id, s.peer.uid, f, std::move(fd), std::move(memory)});
   return true;
@@ -57,7 +67,7 @@ bool Broker::still_ending(const Session& s) const {
 
 void Broker::on_reclaimed(Session& s, const wire::Frame& f) {
   reply_status(s.id, f.id(), 0, {});
-  if (awaited_.erase(s.peer.pid) == 0) return;
+  if (!no_longer_awaited(s.peer.pid)) return;
   log_(1, s.program + " has reclaimed " + std::to_string(s.leases.size()) + " leases");
   if (awaited_.empty()) end_grace();
 }
@@ -65,7 +75,7 @@ void Broker::on_reclaimed(Session& s, const wire::Frame& f) {
 // After this process, whoever holds a lease now, or was waited for in vain, is to be waited for.
 void Broker::note_holders() {
   if (kept_.holders == nullptr || stopping_) return;
-  std::set<pid_t> holders = awaited_;
+  std::multiset<pid_t> holders = awaited_;
   for (const auto& [id, s] : sessions_)
     if (!s->leases.empty()) holders.insert(s->peer.pid);
   kept_.holders->note(holders);

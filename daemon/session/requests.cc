@@ -117,6 +117,7 @@ void Broker::on_add_device(Session& s, const Frame& f, wire::Fd& fd) {
       for (LeaseMr& mr : lease->mrs)
         if (mr.device == number && !mr.mr.uverbs) mr.mr.uverbs = device.uverbs;
   if (s.slot != keep::kNoSlot) kept_.state->sessions.at(s.slot).next_device = s.next_device;
+  in_worker([before = std::exchange(s.devices[number], {})] {}, [] {});  // its last close destroys what is registered there
   s.devices[number] = std::move(device);
   Frame answer;
   answer.mutable_device_added()->set_device(number);
@@ -125,7 +126,10 @@ void Broker::on_add_device(Session& s, const Frame& f, wire::Fd& fd) {
 
 void Broker::on_add_userfaultfd(Session& s, const Frame& f, wire::Fd& fd) {
   const Verdict verdict = check_userfaultfd(fd.get());
-  if (verdict.code == 0) s.userfaultfd = share(fd);
+  if (verdict.code == 0) {
+    in_worker([before = std::exchange(s.userfaultfd, {})] {}, [] {});  // its last close may wait
+    s.userfaultfd = share(fd);
+  }
   reply_status(s.id, f.id(), verdict.code, verdict.message);
 }
 
@@ -136,7 +140,7 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd& fd, wire::Fd& mem
   FileFacts facts;
   const Verdict verdict = check_file(fd.get(), r.write(), s.peer.pid, &facts);
   if (verdict.code != 0) return reply_status(s.id, f.id(), verdict.code, verdict.message);
-  if (const std::string why = banned_ ? banned_(facts.key, fd.get()) : ""; !why.empty()) return reply_status(s.id, f.id(), EBUSY, why);
+  if (const std::string why = banned_ ? banned_(facts.key, fd.get()) : ""; !why.empty()) return reply_status(s.id, f.id(), ESHUTDOWN, why);
   const auto backing = to_core(r.backing());
   const auto extent = to_core(r.range());
   if (!backing) return reply_status(s.id, f.id(), EINVAL, "register: backing: not one that can be leased");
@@ -170,6 +174,7 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd& fd, wire::Fd& mem
   // 1: the arbiter takes 0 for "not said".
   lease->size_told = std::min(extent->end, std::max<std::uint64_t>({on_file, extent->begin, 1}));
   lease->reclaimed = r.reclaim();
+  lease->end_reclaimed = on_file;
   if (memory) lease->clients_memory = share(memory);
   FileEntry& entry = files_[facts.key];
   if (entry.leases++ == 0) {
@@ -308,6 +313,8 @@ void Broker::on_recall_done(Session& s, const Frame& f) {
 // Sync and Freeze: whoever has the descriptor may ask; a freeze holds others up, so it needs the right to write.
 void Broker::on_file_break(Session& s, const Frame& f, wire::Fd& fd, core::BreakKind kind) {
   const bool freeze = kind == core::BreakKind::Freeze;
+  wire::Fd none;
+  if (defer(s, f, fd, none)) return;  // what was written while there was no daemon is in pages that it does not have yet
   const auto extent = to_core(freeze ? f.freeze_file().range() : f.sync_file().range());
   FileFacts facts;
   const Verdict verdict = check_file(fd.get(), freeze, s.peer.pid, &facts);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/session/worker_pool.h"
 
+#include <system_error>
 #include <thread>
 
 namespace mrlease::session {
@@ -29,6 +30,14 @@ void WorkerPool::run(std::function<void()> task) {
     return;
   }
   state_->threads++;
+  try {
+    start_thread();
+  } catch (const std::system_error&) {  // no more of them for now: another one, or the next call, takes the task
+    state_->threads--;
+  }
+}
+
+void WorkerPool::start_thread() {
   std::thread([state = state_] {
     std::unique_lock inner(state->mutex);
     for (;;) {

@@ -19,6 +19,8 @@ class WorkerPool {
   void run(std::function<void()> task);
 
  private:
+  void start_thread();
+
   struct State;
   std::shared_ptr<State> state_;
 };

@@ -36,7 +36,7 @@ void Broker::grant_bounce(LeaseHold& lease) {
   };
   auto made = std::make_shared<Made>();
   in_worker(
-      [made, fd = lease.fd, extent = lease.extent, truncates = lease.truncates, end = lease.size_told, write = lease.write,
+      [made, fd = lease.fd, extent = lease.extent, truncates = lease.truncates, end = lease.end_reclaimed, write = lease.write,
        memory = std::exchange(lease.clients_memory, {})] {
         try {
           const std::uint64_t length = extent.end - extent.begin;

@@ -52,6 +52,8 @@ struct Connection::Impl {
   Outcome send_now(const wire::Frame& frame, const std::vector<int>& fds, Waiter* waiter = nullptr);
 };
 
+constexpr int kConnectSeconds = 10;
+
 Outcome Connection::connect(const std::string& path, wire::Fd* socket) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -62,8 +64,15 @@ Outcome Connection::connect(const std::string& path, wire::Fd* socket) {
   path.copy(address.sun_path, path.size());
   wire::Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!fd) return from_errno("socket");
-  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-    const int code = errno;
+  // A daemon that accepts nobody, with as many before us as the listener takes, must not hold us for ever (unix(7)).
+  timeval bound{kConnectSeconds, 0};
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof bound);
+  const int connected = ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+  const int code = connected == 0 ? 0 : errno;
+  bound = {};
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof bound);
+  if (code == EAGAIN) return {ETIMEDOUT, "connect to " + path + ": mrleased accepts nobody (systemctl status mrleased)"};
+  if (code != 0) {
     const char* hint = code == EACCES ? "; ask for membership in the group that may use mrleased"
                                       : "; is mrleased running? (systemctl status mrleased)";
     return {code, "connect to " + path + ": " + std::strerror(code) + hint};

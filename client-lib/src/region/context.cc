@@ -142,7 +142,8 @@ void Context::on_recall(wire::v1::Recall recall, wire::Fd store) {
     return;
   }
   // Released meanwhile: nothing of it is reachable any more. From a lane, since sending may wait.
-  quiet_.post([this, id = recall.recall()] { (void)connection()->send(protocol::recall_done(id, {})); });
+  // To the daemon that asks: the next one's recalls have the same numbers.
+  quiet_.post([asks = connection(), id = recall.recall()] { (void)asks->send(protocol::recall_done(id, {})); });
 }
 
 void Context::on_notice(const wire::v1::Notice& notice) {
@@ -161,11 +162,8 @@ void Context::on_notice(const wire::v1::Notice& notice) {
 }
 
 void Context::on_closed(const std::string& why) {
-  if (!connected_.exchange(false)) return;  // on the way back: the resuming lane sees to it
-  Event event;
-  event.data.type = MRL_EVENT_DISCONNECTED;
-  event.message = why;
-  events_.push(std::move(event));
+  const bool first = connected_.exchange(false);  // else on the way back: the resuming lane sees to it
+  if (first) tell(MRL_EVENT_DISCONNECTED, why);
   std::vector<std::shared_ptr<Region>> all;
   {
     std::lock_guard lock(mutex_);
@@ -174,7 +172,7 @@ void Context::on_closed(const std::string& why) {
     }
   }
   for (auto& region : all) region->on_disconnected();
-  if (!socket_path_.empty()) resuming_.post([this] { find_daemon_again(); });
+  if (first && !socket_path_.empty()) resuming_.post([this] { find_daemon_again(); });
 }
 
 Outcome Context::use_device(ibv_context* device, std::uint32_t* number, std::uint32_t* driver_id) {

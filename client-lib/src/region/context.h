@@ -70,8 +70,11 @@ class Context {
   // reconnect.cc: on the resuming lane
   void find_daemon_again();
   bool pause(std::chrono::milliseconds time);  // true: the context is being closed
-  Outcome come_back(std::uint32_t* version);
-  Outcome reclaim_all(std::uint32_t version);
+  Outcome come_back();
+  Outcome reclaim_all();
+  Outcome reclaim_each();
+  void reclaim_rest();
+  void tell(mrl_event_type what, const std::string& why);
   std::shared_ptr<Region> find(std::uint64_t lease);
 
   // cmd_fd: a duplicate, to tell a device that was closed and opened again at the same address from the one that was
@@ -89,6 +92,8 @@ class Context {
   std::mutex mutex_;
   std::map<std::uint64_t, std::weak_ptr<Region>> regions_;
   std::vector<std::weak_ptr<Region>> unclaimed_;  // the resuming lane's: leases of a daemon that is gone
+  bool has_leases_ = false;                       // the resuming lane's: the daemon of now has been asked for some
+  std::uint32_t version_ = 0;                     // the resuming lane's: of the daemon of now
   std::mutex devices_mutex_;  // held over a round trip: a device is told once
   std::map<ibv_context*, UsedDevice> devices_;
   std::mutex caps_mutex_;

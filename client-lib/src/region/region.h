@@ -106,6 +106,7 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   std::atomic<ibv_mr*> mr_now_{nullptr};
   std::atomic<std::uint32_t> lkey_{0}, rkey_{0};
   std::atomic<bool> fenced_{false}, closing_{false};
+  bool taken_ = false;     // under operation_: refused to a reclaim, since somebody else has the range
   Outcome lost_;           // under operation_: why no daemon will have the lease again, until its data is in the file
   bool quiesced_ = false;  // under operation_: the application waits for RESTORED
   std::atomic<std::uint64_t> lease_{0}, generation_{0}, recalls_{0}, size_{0};

@@ -102,7 +102,8 @@ Outcome Region::ask_application(const RecallOrder& order, Deadline until) {
   if (closing_) return {};
   if (fenced_) return {EKEYREVOKED, "fenced while the application was asked"};
   if (!came) return {ETIMEDOUT, "the application has not answered the recall in time"};
-  if (code > 0) return {code, "the application refused the recall: " + std::string(std::strerror(code))};
+  // Not its code: nobody is to take that for an error of the file or of the daemon.
+  if (code > 0) return {ECANCELED, "the application refused the recall: " + std::string(std::strerror(code))};
   return {};
 }
 

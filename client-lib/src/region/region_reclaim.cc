@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A region whose daemon is gone, and another one.
 #include <algorithm>
+#include <cstring>
 
 #include "client-lib/src/protocol/frames.h"
 #include "client-lib/src/region/region.h"
@@ -51,6 +52,7 @@ Outcome Region::reclaim_lease(const std::shared_ptr<Connection>& fresh, bool kno
   Outcome o = context_.use_device(verbs::context_of(spec_.pd), &device_, &device_driver_);
   Reply granted;
   if (o.ok()) o = ask_daemon(fresh, knows_reclaim, &granted);
+  taken_ = o.code == EBUSY;
   // A daemon that has only hung up on us has destroyed what we had.
   if (o.ok() && mr_.mr != nullptr && !verbs::still_ours(mr_.mr, device_driver_)) {
     o = {EKEYREVOKED, "the daemon before has destroyed the memory region"};
@@ -84,19 +86,20 @@ Outcome Region::deregister() {
   mr_now_ = nullptr;
   const verbs::Mr dropped = std::exchange(mr_, {});
   const int code = verbs::deregister_mr(dropped.mr);
-  return code == 0 ? Outcome{} : from_errno("ibv_dereg_mr", code);
+  return code == 0 ? Outcome{} : Outcome{ENOTRECOVERABLE, "ibv_dereg_mr: " + std::string(std::strerror(code))};
 }
 
 // EAGAIN: its data is not in the file yet; call again.
 Outcome Region::lose(const Outcome& why) {
   if (mr_.mr != nullptr && verbs::still_ours(mr_.mr, device_driver_)) (void)deregister();
-  // EBUSY: somebody else has the range by now, and what that one was promised counts more.
-  const Outcome merged = why.code == EBUSY ? Outcome{} : backing_->merge_locally();
+  // Somebody else has the range by now, and what that one was promised counts more.
+  const Outcome merged = taken_ ? Outcome{EBUSY, "the range is somebody else's"} : backing_->merge_locally();
   if (may_pass(merged)) {
     lost_ = why;
     return {EAGAIN, merged.text};
   }
-  on_fenced("the lease could not be reclaimed from the daemon that runs now: " + why.text);
+  on_fenced("the lease could not be reclaimed from the daemon that runs now: " + why.text +
+            (merged.ok() ? "" : "; what was not in the file yet is lost: " + merged.text));
   return {};
 }
 

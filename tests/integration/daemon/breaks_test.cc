@@ -83,6 +83,26 @@ TEST_F(BreaksTest, AClientThatHangsIsFencedAndTheOperationGoesOn) {
   EXPECT_NE(client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, 4096).frame.granted().lease(), id);
 }
 
+TEST_F(BreaksTest, WithThePolicyKillAClientThatHangsIsKilledAndTheOperationGoesOn) {
+  start({"--on-timeout", "kill", "--recall-deadline-ms", "300", "--fence-deadline-ms", "100"});
+  int ready[2];
+  ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
+  Child holder([&] {
+    const wire::Fd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    WireClient hangs(daemon->socket());
+    hangs.lease(file.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
+    if (::write(ready[1], "x", 1) != 1) return 1;
+    for (;;) ::pause();
+  });
+  ::close(ready[1]);  // the read ends when the holder does
+  char x = 0;
+  ASSERT_EQ(::read(ready[0], &x, 1), 1) << holder.wait();
+  ::close(ready[0]);
+  EXPECT_EQ(truncate_by_other(4096)->wait(milliseconds(5000)), 0);
+  EXPECT_EQ(holder.wait(), 128 + SIGKILL);
+  EXPECT_EQ(size(), 4096u);
+}
+
 TEST_F(BreaksTest, AnAnswerForAnotherSessionsLeaseIsIgnored) {
   start({"--recall-deadline-ms", "1000", "--fence-deadline-ms", "100"});
   lease();

@@ -122,7 +122,7 @@ TEST_F(ReclaimTest, NobodyWaitsForTheDead) {
   daemon->stop(SIGKILL);
   dead.kill(SIGKILL);
   dead.wait();
-  replace({"--reclaim-grace-ms", "600000"});
+  replace({"--reclaim-grace-ms", "60000"});
   EXPECT_EQ(lease_by_other()->wait(), 0);
 }
 
