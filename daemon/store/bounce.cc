@@ -63,7 +63,8 @@ struct Bounce::Impl {
     std::uint64_t first = 0, count = 0;  // pages
     std::uint64_t end_on_file = 0;       // bytes of the lease, when the batch was copied
   };
-  int copy_ours(std::uint64_t first, Batch* batch);
+  int copy_ours(std::uint64_t first, Batch* batch, const Pages* only = nullptr);
+  int copy_only(const Batch& batch, std::uint64_t bytes, const Pages& only);
   int end_now(std::uint64_t* end) const;
   PageHash hash_ours(const Batch& b, std::uint64_t page) const { return hash_page(ours + (page - b.first) * kPage); }
 
@@ -201,15 +202,30 @@ int Bounce::Impl::end_now(std::uint64_t* now) const {
   return 0;
 }
 
-int Bounce::Impl::copy_ours(std::uint64_t first, Batch* batch) {
+// only: the others of the batch are left as they are, and are not to be looked at.
+int Bounce::Impl::copy_ours(std::uint64_t first, Batch* batch, const Pages* only) {
   batch->first = first;
   if (const int code = end_now(&batch->end_on_file); code != 0) return code;
   const std::uint64_t begin = first * kPage;
   const std::uint64_t bytes = batch->end_on_file <= begin ? 0 : std::min<std::uint64_t>(kBatch, batch->end_on_file - begin);
   batch->count = pages_of(bytes);
   // pread, not a mapping: a page that the client has punched out, or bad memory, is then an errno and not a SIGBUS.
-  if (const int code = read_zero_filled(memfd, ours, bytes, begin); code != 0) return code;
+  const int code = only != nullptr ? copy_only(*batch, bytes, *only) : read_zero_filled(memfd, ours, bytes, begin);
+  if (code != 0) return code;
   std::memset(ours + bytes, 0, batch->count * kPage - bytes);
+  return 0;
+}
+
+// In runs of pages that follow each other.
+int Bounce::Impl::copy_only(const Batch& batch, std::uint64_t bytes, const Pages& only) {
+  const auto end = std::lower_bound(only.begin(), only.end(), batch.first + batch.count);
+  for (auto run = std::lower_bound(only.begin(), only.end(), batch.first); run != end;) {
+    auto next = run + 1;
+    while (next != end && *next == next[-1] + 1) next++;
+    const std::uint64_t from = (*run - batch.first) * kPage, to = std::min((next[-1] + 1 - batch.first) * kPage, bytes);
+    if (const int code = read_zero_filled(memfd, ours + from, to - from, batch.first * kPage + from); code != 0) return code;
+    run = next;
+  }
   return 0;
 }
 
@@ -279,7 +295,7 @@ Pages Bounce::Impl::flush_pages(const Pages* only, Result* result, Copies copies
       page = (*only)[i];
     }
     Batch batch;
-    if (const int code = copy_ours(page, &batch); code != 0) {
+    if (const int code = copy_ours(page, &batch, only); code != 0) {
       fail(result, code, page, "copy a page for");
       break;
     }

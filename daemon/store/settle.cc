@@ -12,6 +12,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kShortest{1};
+constexpr int kRoundsLeast = 24;  // where each takes long: many pages, a busy machine
 
 struct Standing {  // pages that were handled at the same time, and have stood still since
   bool all = false;
@@ -53,7 +54,8 @@ std::size_t settle(Settling what, milliseconds patience, milliseconds longest, c
   std::vector<Standing> standing;
   if (what.all) standing.push_back({true, {}, Clock::now()});
   Pages moving = std::move(what.touched);
-  for (milliseconds pause = longest; !moving.empty() || !standing.empty();) {
+  int rounds = 0;
+  for (milliseconds pause = longest; !moving.empty() || !standing.empty(); rounds++) {
     if (!moving.empty()) standing.push_back({false, moving, Clock::now()});
     writers.mark(what.count, standing.back().pages);
     const bool moved = wait(writers, pause);  // before the pages are looked at: what was in the middle of one has ended it
@@ -66,7 +68,7 @@ std::size_t settle(Settling what, milliseconds patience, milliseconds longest, c
     std::erase_if(standing, [&, now = Clock::now()](const Standing& s) {
       return moved || now - s.since >= kStillPauses * longest || (!s.all && s.pages.empty());
     });
-    if (!moving.empty() && Clock::now() >= until) {
+    if (!moving.empty() && rounds >= kRoundsLeast && Clock::now() >= until) {
       never += moving.size();
       moving.clear();
     }
