@@ -24,7 +24,7 @@ constexpr int kRequestBytesMax = 1 << 20;
 }  // namespace
 
 Server::Server(asio::io_context& loop, session::Broker& broker, const Options& options, Configuration configuration,
-               std::vector<std::string> roots, Log log)
+               std::vector<std::string> roots, Log log, bool in_any_case)
     : view_(broker),
       log_(std::move(log)),
       events_(office_, options.events_max),
@@ -33,8 +33,14 @@ Server::Server(asio::io_context& loop, session::Broker& broker, const Options& o
   events_.consume([this](const session::Happening& h) { metrics_.see(h); });
   events_.consume([this](const session::Happening& h) { audit_->see(h); });
   view_.chronicle().tell([this](session::Chronicle::Batch batch) { events_.push(std::move(batch)); });
-  listen(options);
-  expose(options);
+  for (const auto part : {&Server::listen, &Server::expose}) {
+    try {
+      (this->*part)(options);
+    } catch (const std::system_error& e) {
+      if (!in_any_case) throw;
+      log_(3, std::string(e.what()) + "; goes on without it: restart mrleased when that is mended");
+    }
+  }
 }
 
 Server::~Server() { stop(); }

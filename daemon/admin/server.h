@@ -26,9 +26,10 @@ namespace mrlease::admin {
 class Server {
  public:
   using Log = std::function<void(int level, std::string line)>;
-  // Throws std::system_error with a sentence: a socket is taken, a file is missing, an address is wrong.
+  // Throws std::system_error with a sentence: a socket is taken, a file is missing, an address is wrong. in_any_case: says so
+  // in the log instead, and goes on without what cannot be had: leases of a predecessor do not pay for that.
   Server(asio::io_context& loop, session::Broker& broker, const Options& options, Configuration configuration,
-         std::vector<std::string> roots, Log log);
+         std::vector<std::string> roots, Log log, bool in_any_case);
   ~Server();
   // Nothing is held any more: health is NOT_SERVING. Thread-safe.
   void guard_gone();

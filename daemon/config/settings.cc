@@ -91,8 +91,9 @@ std::string word(Source source) {
   return source == Source::Default ? "default" : source == Source::File ? "file" : "command line";
 }
 
-Loaded load(const CommandLine& line, const std::string& must_have) {
-  ReadFile file = read(line, must_have);
+namespace {
+
+Loaded validate(ReadFile file, const CommandLine& line) {
   Loaded loaded;
   if (!file.error.empty()) loaded.problems.push_back(file.error);
   const auto on_line = check_command_line(line.values);
@@ -112,6 +113,12 @@ Loaded load(const CommandLine& line, const std::string& must_have) {
   if (loaded.problems.empty()) loaded.settings = std::move(settings);
   return loaded;
 }
+
+}  // namespace
+
+Loaded load(const CommandLine& line, const std::string& must_have) { return validate(read(line, must_have), line); }
+
+Loaded without_file(const CommandLine& line) { return validate({}, line); }
 
 Difference take_over(const Settings& fresh, Settings* current) {
   Difference difference;

@@ -42,6 +42,9 @@ struct Loaded {
 // May block on the file. must_have: a file that has to be there ("": none).
 Loaded load(const CommandLine& line, const std::string& must_have = "");
 
+// The same without any file.
+Loaded without_file(const CommandLine& line);
+
 struct Difference {
   std::vector<std::string> changed;        // rows, taken over
   std::vector<std::string> needs_restart;  // rows that differ and are not

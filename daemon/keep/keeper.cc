@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 #include <thread>
@@ -16,6 +17,7 @@ namespace mrlease::keep {
 Keeper::Keeper(std::vector<NamedFd> inherited) : active_(has_manager()), count_(inherited.size()) {
   for (NamedFd& each : inherited) {
     all_.push_back(each.name);
+    names_bytes_ += each.name.size() + 1;
     inherited_[each.name] = std::move(each.fd);
   }
 }
@@ -45,20 +47,23 @@ int Keeper::put(const std::string& name, int fd) {
   if (!active_) return 0;
   {
     std::lock_guard lock(mutex_);
-    if (count_ >= kStoreMax) return ENOSPC;
+    if (count_ >= kStoreMax || names_bytes_ + name.size() + 1 > kNamesMax) return ENOSPC;
     ++count_;
+    names_bytes_ += name.size() + 1;
   }
   const int code = store(name, fd);
-  if (code == 0) return 0;
-  std::lock_guard lock(mutex_);
-  --count_;
+  if (code != 0) uncount(name);
   return code;
 }
 
 void Keeper::drop(const std::string& name) {
-  if (!active_ || forget(name) != 0) return;
+  if (active_ && forget(name) == 0) uncount(name);
+}
+
+void Keeper::uncount(const std::string& name) {
   std::lock_guard lock(mutex_);
   if (count_ > 0) --count_;
+  names_bytes_ -= std::min(names_bytes_, name.size() + 1);
 }
 
 void Keeper::vacate(int number) {

@@ -15,6 +15,9 @@ namespace mrlease::keep {
 
 // FileDescriptorStoreMax= of the unit: what is beyond it the manager drops without telling us.
 inline constexpr std::size_t kStoreMax = 65536;
+// All names together, each with a separator: at the next start they are one string of the environment, LISTEN_FDNAMES, and
+// execve(2) refuses one of 128 KiB (MAX_ARG_STRLEN, include/uapi/linux/binfmts.h). The rest is for the socket unit's name.
+inline constexpr std::size_t kNamesMax = 128 * 1024 - 1024;
 
 // Thread-safe.
 class Keeper {
@@ -24,7 +27,7 @@ class Keeper {
   bool active() const { return active_; }
   // What a predecessor kept under this name, and what is still kept for the next; empty: nothing.
   sys::Fd take(const std::string& name);
-  // 0; ENOSPC: the manager's store is full; or errno. Names are never used twice while in use.
+  // 0; ENOSPC: the manager's store is full, or could not be handed over; or errno. Names are never used twice while in use.
   int put(const std::string& name, int fd);
   void drop(const std::string& name);
   // Moves what has this number of ours to another.
@@ -36,11 +39,13 @@ class Keeper {
   void drop_all();
 
  private:
+  void uncount(const std::string& name);
+
   const bool active_;
   mutable std::mutex mutex_;
   std::map<std::string, sys::Fd> inherited_;  // under mutex_
   std::vector<std::string> all_;              // under mutex_: the names at the start
-  std::size_t count_ = 0;                     // under mutex_
+  std::size_t count_ = 0, names_bytes_ = 0;   // under mutex_
 };
 
 // Memory that the successor finds as it was left: a memfd, sealed against a change of its size, kept under its name. What

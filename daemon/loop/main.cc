@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
@@ -133,7 +134,7 @@ int serve(const config::CommandLine& line, const config::Settings& settings, kee
     if (!difference.changed.empty()) broker.reconfigure(config::for_session(fresh));
     broker.chronicle().note(session::happening::ConfigReloaded{difference.changed, difference.needs_restart});
   }, log_line);
-  admin::Server admin_server(io, broker, config::for_admin(options), facts_of(reloader), options.roots, log_line);
+  admin::Server admin_server(io, broker, config::for_admin(options), facts_of(reloader), options.roots, log_line, office.follows());
   told = &admin_server;
   asio::steady_timer timer(io);
   beat(timer, *guard, beat_interval());
@@ -170,8 +171,14 @@ int main(int argc, char** argv) {
   keep::Keeper keeper(keep::take_inherited());  // before anything is opened
   const auto line = config::parse_command_line(argc, argv, &status);
   if (!line) return status;
-  const config::Loaded loaded = config::load(*line);
+  config::Loaded loaded = config::load(*line);
   for (const auto& problem : loaded.problems) std::cerr << "mrleased: " << problem << "\n";
+  if (const auto kept = keeper.unclaimed(); !loaded.settings && std::find(kept.begin(), kept.end(), "state") != kept.end()) {
+    // Others are held, and leases run: they would wait until somebody mends the file.
+    std::cerr << "mrleased: a predecessor's leases are taken over without the file, with what the command line says and the "
+                 "defaults, until the file is mended and mrleased restarted\n";
+    loaded = config::without_file(*line);
+  }
   if (!loaded.settings) return 2;
   if (line->check_only) {
     std::cout << (loaded.settings->file.empty() ? "no configuration file" : loaded.settings->file) << ": fine\n";

@@ -31,7 +31,8 @@ class Office {
   sys::Fd listener() { return std::move(listener_); }
   void keep_listener(int fd);
   // All is taken over and served.
-  void serves();
+bool follows() const { return follows_; }
+    void serves();
 
  private:
   bool open_state();
@@ -44,7 +45,7 @@ class Office {
   std::string trouble_;  // with what a predecessor left; empty: none
   std::set<std::string> inherited_groups_;
   sys::Fd listener_;
-  bool follows_ = false;
+  bool follows_ = false;  // a predecessor, whose state was taken over
   bool own_listener_ = false;
 };
 

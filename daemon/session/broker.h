@@ -148,7 +148,7 @@ class Broker {
   // --- keep.cc: what a successor has to know. All of it does nothing when nothing is kept ---
   bool keeps() const { return kept_.state != nullptr; }
   void note_numbers();
-  void keep_session(core::SessionId id, std::function<void()> then);
+  void keep_session(core::SessionId id, std::uint64_t request, std::function<void()> then);  // or says why not
   void forget_session(Session& s);
   // then: it may be granted. Else it is refused and released here.
   void keep_lease(const std::shared_ptr<LeaseHold>& lease, std::function<void()> then);

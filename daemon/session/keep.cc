@@ -24,7 +24,7 @@ void Broker::note_numbers() {
   head.next_file = next_file_;
 }
 
-void Broker::keep_session(core::SessionId id, std::function<void()> then) {
+void Broker::keep_session(core::SessionId id, std::uint64_t request, std::function<void()> then) {
   Session* s = find_session(id);
   if (!keeps() || s == nullptr || s->slot != keep::kNoSlot) return then();
   note_numbers();
@@ -36,10 +36,9 @@ void Broker::keep_session(core::SessionId id, std::function<void()> then) {
         *code = keeper->put(named('s', id), copy.get());
         if (*code == 0 && pidfd) *code = keeper->put(named('p', id), pidfd.get());
       },
-      [this, code, id, then = std::move(then)] {
+      [this, code, id, request, then = std::move(then)] {
         Session* still = find_session(id);
         if (still == nullptr || still->gone) return drop_names({named('s', id), named('p', id)});
-        if (*code != 0) log_(3, "session " + std::to_string(id) + " will not outlive the daemon: " + std::strerror(*code));
         keep::SessionRecord r;
         r.id = id;
         r.pid = still->peer.pid;
@@ -49,7 +48,13 @@ void Broker::keep_session(core::SessionId id, std::function<void()> then) {
         r.next_device = still->next_device;
         still->program.copy(r.program, sizeof r.program - 1);
         if (*code == 0) still->slot = kept_.state->sessions.put(r);
-        then();
+        if (*code == 0 && still->slot == keep::kNoSlot) *code = ENOSPC;
+        if (*code == 0) return then();
+        // A restart of the daemon would lose its leases without anybody's knowing.
+        drop_names({named('s', id), named('p', id)});
+        still->greeted = false;
+        reply_status(id, request, *code,
+                     std::string("the service manager cannot keep the connection over a restart of mrleased: ") + std::strerror(*code));
       });
 }
 

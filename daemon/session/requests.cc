@@ -97,7 +97,7 @@ void Broker::on_hello(Session& s, const Frame& f) {
   } else {
     w.set_userfaultfd_reason(std::string("/dev/userfaultfd: ") + std::strerror(errno));
   }
-  keep_session(s.id, [this, id = s.id, request = f.id(), answer = std::move(answer), fds = std::move(fds)] {
+  keep_session(s.id, f.id(), [this, id = s.id, request = f.id(), answer = std::move(answer), fds = std::move(fds)] {
     if (Session* still = find_session(id)) reply(*still, request, answer, fds);
   });
 }

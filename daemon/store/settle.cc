@@ -12,7 +12,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kShortest{1};
-constexpr int kRoundsLeast = 24;  // where each takes long: many pages, a busy machine
+constexpr int kRoundsLeast = 48;  // where each takes long: many pages, a busy machine
 
 struct Standing {  // pages that were handled at the same time, and have stood still since
   bool all = false;

@@ -2,6 +2,12 @@
 // kill -9 of the daemon, at any moment: what was held stays held, no lease is lost, the successor goes on.
 #include "tests/integration/daemon/kept_fixture.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <fstream>
+
 namespace mrlease::test {
 
 using std::chrono::milliseconds;
@@ -65,6 +71,46 @@ TEST_F(KeptTest, AClientThatHangsIsFencedByTheSuccessor) {
   client->recall();
   replace_daemon();
   EXPECT_EQ(other->wait(), 0) << manager->log();
+}
+
+// An operation is held, a lease runs: nobody's mistake in a file may make them wait, or end them.
+TEST_F(KeptTest, AFileWithAMistakeHoldsUpNobodyAtARestart) {
+  const std::string config = directory->path("mrleased.toml");
+  options = {"--config", config};
+  make_file();
+  const auto write = [&](const std::string& text) { std::ofstream(config) << text; };
+  write("leases-max = 10\n");
+  ObedientClient obedient(manager->socket(), path, v1::BACKING_ODP_TRANSPARENT);
+  manager->start();
+  obedient.wait_granted();
+  write("leases-max = \"many\"\n");
+  replace_daemon();
+  EXPECT_NE(manager->log().find("taken over without the file"), std::string::npos) << manager->log();
+  EXPECT_EQ(truncate_to(4096)->wait(), 0);
+  EXPECT_EQ(obedient.release(), 0) << manager->log();
+}
+
+TEST_F(KeptTest, APortThatIsTakenEndsNobodyAtARestart) {
+  const std::string config = directory->path("mrleased.toml");
+  options = {"--config", config};
+  make_file();
+  const wire::Fd taken(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  ASSERT_EQ(::bind(taken.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::getsockname(taken.get(), reinterpret_cast<sockaddr*>(&address), &length), 0);
+  std::ofstream(config) << "log-level = \"info\"\n";
+  ObedientClient obedient(manager->socket(), path, v1::BACKING_ODP_TRANSPARENT);
+  manager->start();
+  obedient.wait_granted();
+  ASSERT_EQ(::listen(taken.get(), 1), 0);
+  std::ofstream(config) << "metrics-listen = \"127.0.0.1:" << ntohs(address.sin_port) << "\"\n";
+  replace_daemon();
+  EXPECT_NE(manager->log().find("goes on without it"), std::string::npos) << manager->log();
+  EXPECT_EQ(truncate_to(4096)->wait(), 0);
+  EXPECT_EQ(obedient.release(), 0) << manager->log();
 }
 
 TEST_F(KeptTest, TwentyKillsInARowLoseNothing) {

@@ -76,8 +76,44 @@ TEST_F(ReclaimTest, WhatWasCutOffBeforeStaysOff) {
   const Message again = reclaim(v1::BACKING_BOUNCE, memory, 8192);
   ASSERT_TRUE(again.frame.has_granted()) << status(again).message();
   EXPECT_EQ(again.frame.granted().file_size(), 8192u);
+  say_reclaimed();
   sync();
   EXPECT_EQ(byte_at(8192), 'a');
+}
+
+TEST_F(ReclaimTest, OfWhatWasCutOffWholeNotOneByteComesBack) {
+  start();
+  const Message granted = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
+  const int memory = granted.fds.at(0).get();
+  replace();
+  ASSERT_EQ(::pwrite(memory, "orphan", 6, 0), 6);
+  const Message again = reclaim(v1::BACKING_BOUNCE, memory, 0);
+  ASSERT_TRUE(again.frame.has_granted()) << status(again).message();
+  EXPECT_EQ(again.frame.granted().file_size(), 0u);
+  say_reclaimed();
+  sync();
+  EXPECT_EQ(byte_at(0), 'a');
+}
+
+// What was written by RDMA while there was no daemon is in pages that this one does not have yet.
+TEST_F(ReclaimTest, ASyncWaitsForThosePagesToo) {
+  start();
+  const Message granted = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
+  const int memory = granted.fds.at(0).get();
+  replace({"--reclaim-grace-ms", "60000"});
+  ASSERT_EQ(::pwrite(memory, "RDMA", 4, 8192), 4);
+  Child other([socket = daemon->socket(), p = path] {
+    const wire::Fd own(::open(p.c_str(), O_RDWR | O_CLOEXEC));
+    wire::Frame f;
+    f.mutable_sync_file();
+    const int code = static_cast<int>(WireClient(socket).call(std::move(f), {own.get()}).frame.status().code());
+    char c = 0;
+    return code != 0 ? code : ::pread(own.get(), &c, 1, 8192) == 1 && c == 'R' ? 0 : 200;
+  });
+  ASSERT_TRUE(other.blocked_in(SYS_poll)) << "it waits for its answer";
+  ASSERT_TRUE(reclaim(v1::BACKING_BOUNCE, memory).frame.has_granted());
+  say_reclaimed();
+  EXPECT_EQ(other.wait(), 0);
 }
 
 TEST_F(ReclaimTest, AFileThatIsShorterNowIsGrantedAsItIs) {

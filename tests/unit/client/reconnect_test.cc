@@ -317,6 +317,7 @@ TEST_F(ReconnectTest, OneThatDiesWhileItIsToldIsNotCounted) {
   const auto next = accept();
   wait_for(MRL_EVENT_RECONNECTED);
   EXPECT_EQ(next->mr().rkey(), region_->rkey());
+  EXPECT_EQ(next->count(Frame::kRegister), 1) << "it was granted to the one that died, and is asked for once all the same";
   EXPECT_FALSE(came(MRL_EVENT_FENCED));
 }
 
