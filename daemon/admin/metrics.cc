@@ -126,8 +126,22 @@ struct Metrics::Seer {
 
 void Metrics::see(const session::Happening& h) { std::visit(Seer{*this}, h.what); }
 
+void Metrics::found(const session::Chronicle& chronicle) {
+  sessions_->Increment(static_cast<double>(chronicle.sessions()));
+  for (const auto& [id, note] : chronicle.leases())
+    if (note.granted) lease_is_there(note);
+  pending_->Increment(static_cast<double>(chronicle.breaks().size()));
+  for (const auto& [id, b] : chronicle.breaks())
+    if (b.phase == session::BreakPhase::Holding) holding_now_.insert(id);
+  freezes_->Set(static_cast<double>(holding_now_.size()));
+}
+
 void Metrics::lease_granted(const session::LeaseNote& lease) {
   granted_->Increment();
+  lease_is_there(lease);
+}
+
+void Metrics::lease_is_there(const session::LeaseNote& lease) {
   leases_->Add({{"backing", word(lease.backing)}}).Increment();
   if (lease.backing == core::Backing::Bounce) bounce_bytes_->Increment(static_cast<double>(lease.extent.end - lease.extent.begin));
   ++files_held_[lease.file.key];

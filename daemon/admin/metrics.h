@@ -13,6 +13,7 @@
 #include <set>
 
 #include "admin.pb.h"
+#include "daemon/session/chronicle.h"
 #include "daemon/session/happening.h"
 
 namespace mrlease::admin {
@@ -23,6 +24,8 @@ namespace v1 = mrlease::admin::v1;
 class Metrics {
  public:
   Metrics();
+  // What is there before anything happens: once, before the first see().
+  void found(const session::Chronicle& chronicle);
   void see(const session::Happening& happening);
   std::shared_ptr<prometheus::Registry> registry() const { return registry_; }
   // The counters and histograms; what is so now is the caller's to fill in.
@@ -33,6 +36,7 @@ class Metrics {
   using Labels = std::map<std::string, std::string>;
   void start_at_zero();
   void lease_granted(const session::LeaseNote& lease);
+  void lease_is_there(const session::LeaseNote& lease);
   void lease_ended(const session::LeaseNote& lease);
   void break_done(const session::happening::BreakDone& done);
   void recall_over(const session::RecallNote& recall);

@@ -32,6 +32,7 @@ Server::Server(asio::io_context& loop, session::Broker& broker, const Options& o
       service_({loop, view_, office_, events_, metrics_, std::move(configuration), std::move(roots)}) {
   events_.consume([this](const session::Happening& h) { metrics_.see(h); });
   events_.consume([this](const session::Happening& h) { audit_->see(h); });
+  metrics_.found(view_.chronicle());  // what was taken over from a predecessor
   view_.chronicle().tell([this](session::Chronicle::Batch batch) { events_.push(std::move(batch)); });
   for (const auto part : {&Server::listen, &Server::expose}) {
     try {

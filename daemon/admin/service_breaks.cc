@@ -103,7 +103,7 @@ Service::Unary* Service::Freeze(Context* context, const v1::FreezeRequest* reque
           call->on_lost([this, id] { p_.view.abandon(id); });
           call->finish({});
         },
-        [](bool) {});
+        {});  // it outlives the call, and the daemon
   });
 }
 

@@ -50,6 +50,7 @@ struct FreezeRecord {        // one that holds
   std::uint64_t id = 0, session = 0, device = 0, inode = 0, begin = 0, end = 0;
   std::uint64_t until = 0;
   std::uint64_t request = 0, unsettled = 0;
+  std::uint64_t admin = 0;  // the administrator's, of no session
 };
 
 }  // namespace mrlease::keep

@@ -127,7 +127,11 @@ core::BreakId AdminView::ask(AdminAsk ask) {
   const core::BreakId id = broker_.next_api_break_++;
   Asked& asked = asked_[id];
   asked.owner = broker_.next_session_++;
-  broker_.api_breaks_[id] = Broker::ApiBreak{asked.owner, 0, ask.kind, ask.file, ask.fd, 0};
+  broker_.note_numbers();
+  Broker::ApiBreak& noted = broker_.api_breaks_[id] =
+      Broker::ApiBreak{asked.owner, 0, ask.kind, ask.file, ask.fd, 0, ask.extent, ask.hold};
+  noted.admin = true;
+  noted.ends_with_daemon = static_cast<bool>(ask.over);
   broker_.chronicle_.admin(id, ask.what);
   core::event::RequestBreak wanted{id, ask.file, ask.kind, ask.extent, 0, ask.hold, asked.owner};
   wanted.only = ask.only;

@@ -59,7 +59,8 @@ struct AdminAsk {
   core::LeaseId only = 0;
   std::string what;    // for people
   std::function<void(const AdminAnswer&)> answered;
-  std::function<void(bool expired)> over;  // Freeze: after it held; expired: by itself
+  // Freeze: after it held; expired: by itself. One without it outlives the daemon, as long as its hold.
+  std::function<void(bool expired)> over;
 };
 
 // Used from the loop's thread only. One per broker, which it must not outlive.

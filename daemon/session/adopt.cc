@@ -210,7 +210,7 @@ void Broker::adopt_freeze(keep::Slot slot, const keep::FreezeRecord& r) {
   Session* s = find_session(r.session);
   const core::FileKey file{r.device, r.inode};
   const core::Time at = now();
-  if (s == nullptr || r.until <= at) return kept_.state->freezes.clear(slot);  // its stores are thawed with the rest
+  if ((s == nullptr && r.admin == 0) || r.until <= at) return kept_.state->freezes.clear(slot);  // its stores are thawed with the rest
   core::event::AdoptBreak freeze{r.id, file, core::BreakKind::Freeze, {r.begin, r.end}, file_size(file), r.until - at, r.session, {}};
   for (const auto& [id, lease] : leases_) {
     if (lease->file != file || lease->destroyed || !freeze.extent.overlaps(lease->extent)) continue;
@@ -227,7 +227,8 @@ void Broker::adopt_freeze(keep::Slot slot, const keep::FreezeRecord& r) {
   b.extent = {r.begin, r.end};
   b.hold = r.until - at;
   b.slot = slot;
-  s->freezes.insert(r.id);
+  b.admin = r.admin != 0;
+  if (s != nullptr) s->freezes.insert(r.id);
   step(freeze);
 }
 

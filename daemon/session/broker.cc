@@ -163,7 +163,7 @@ void Broker::stop(std::function<void()> done) {
   // Clients go on using their bounce pages; nobody writes them to the file any more after this, unless a successor comes,
   // to whom a freeze goes over: whoever copies the frozen file must not see a change of it.
   for (const auto& [id, lease] : leases_) {
-    if (!lease->bounce || !lease->write || kept_frozen(*lease)) continue;
+    if (!lease->bounce || !lease->write || (keeps() && frozen_now(*lease))) continue;
     ++*left;
     in_worker([bounce = lease->bounce] { bounce->flush(); }, one_less);
   }

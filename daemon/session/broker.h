@@ -68,6 +68,8 @@ class Broker {
     core::Extent extent;
     core::Time hold = 0;
     keep::Slot slot = keep::kNoSlot;
+    bool admin = false;  // asked for by an administrator: the session is nobody's
+    bool ends_with_daemon = false;  // a freeze of a call whose end thaws it
   };
   // A frame that the arbiter will answer; lease: of a Register.
   struct PendingRequest { core::SessionId session = 0; core::RequestId request = 0; core::LeaseId lease = 0; };
@@ -159,6 +161,7 @@ class Broker {
   void forget_stores(std::vector<Store> stores);
   void keep_freeze(core::BreakId id, ApiBreak& b);
   bool kept_frozen(const LeaseHold& lease) const;  // part of it, by a freeze that a successor takes over
+  bool frozen_now(const LeaseHold& lease) const;   // part of it, by any freeze
   void tell_size(LeaseHold& lease, std::uint64_t size);
   keep::LeaseRecord* record(const LeaseHold& lease);
   std::shared_ptr<KeptFile> kept_file(const LeaseHold& lease, bool* fresh);

@@ -192,13 +192,14 @@ void Broker::apply(const effect::BreakAnswered& e) {
   }
   const auto it = api_breaks_.find(e.id);
   if (it == api_breaks_.end()) return;
+  const bool holds = it->second.kind == core::BreakKind::Freeze && e.deny_errno == 0;
   Session* s = find_session(it->second.session);
+  if (holds && !it->second.ends_with_daemon && (s != nullptr || it->second.admin)) keep_freeze(e.id, it->second);
   if (s == nullptr) return;
-  if (it->second.kind != core::BreakKind::Freeze || e.deny_errno != 0) {
+  if (!holds) {
     s->freezes.erase(e.id);
     return reply_status(s->id, it->second.request, e.deny_errno, e.deny_errno == 0 ? "" : std::strerror(e.deny_errno));
   }
-  keep_freeze(e.id, it->second);
   send_frozen(*s, e.id, it->second);
 }
 

@@ -191,6 +191,12 @@ bool Broker::kept_frozen(const LeaseHold& lease) const {
   });
 }
 
+bool Broker::frozen_now(const LeaseHold& lease) const {
+  return std::any_of(api_breaks_.begin(), api_breaks_.end(), [&](const auto& b) {
+    return b.second.kind == core::BreakKind::Freeze && b.second.file == lease.file && b.second.extent.overlaps(lease.extent);
+  });
+}
+
 void Broker::keep_freeze(core::BreakId id, ApiBreak& b) {
   if (!keeps()) return;
   const core::Time most = options_.policy.freeze_hold_max;
@@ -199,6 +205,7 @@ void Broker::keep_freeze(core::BreakId id, ApiBreak& b) {
   r.session = b.session;
   r.request = b.request;
   r.unsettled = b.unsettled;
+  r.admin = b.admin;
   r.device = b.file.device;
   r.inode = b.file.inode;
   r.begin = b.extent.begin;

@@ -26,6 +26,8 @@ for case in "$here"/cases/*.sh; do
     *) state=FAIL;;
   esac
   echo "$state $name $why" | tee -a "$VM_RESULTS/cases.txt"
+  # What a case leaves out is a skip of its own: "SKIP NAME: WHY".
+  sed -n "s|^SKIP \([a-z_]*\): \(.*\)|SKIP $name/\1 \2|p" "$VM_RESULTS/cases/$name.log" | tee -a "$VM_RESULTS/cases.txt"
   # Who reads this may have nothing but what is printed.
   [ "$state" != FAIL ] || tail -n 60 "$VM_RESULTS/cases/$name.log" | sed 's/^/    /'
 done

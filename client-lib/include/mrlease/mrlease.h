@@ -128,7 +128,8 @@ enum mrl_reg_flags {
   MRL_REG_SHARE = 1,           /* overlap with write leases of others is wanted. Each holder has pages of its own while it
                                   is frozen or trimmed, and always under bounce; they are merged whole. So holders must
                                   not write into the same page then: the last merge of a page wins */
-  MRL_REG_PRESERVE_ORPHANS = 2 /* keep what a truncate cuts off */
+  /* Keep in memory what a truncate cuts off: odp only, and as much as can be copied in half of the recall's deadline. */
+  MRL_REG_PRESERVE_ORPHANS = 2
 };
 
 struct mrl_reg_options {

@@ -71,7 +71,9 @@ class Transparent final : public Backing {
     if (!frozen.ok() || r.action() != wire::v1::ACTION_TRIM || !preserve_) return frozen;
     // The pages go with the truncate: take them now, but leave time to answer.
     const auto now = std::chrono::steady_clock::now();
-    return exchange_.prefill(r.store(), now + (order.deadline - now) / 2);
+    const Outcome kept = exchange_.prefill(r.store(), now + (order.deadline - now) / 2);
+    // What there was no time for goes with the truncate. To refuse would be a fence.
+    return kept.code == ETIMEDOUT ? Outcome{} : kept;
   }
 
   Services& services_;

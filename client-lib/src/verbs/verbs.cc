@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client-lib/src/verbs/verbs.h"
 
+#include <fcntl.h>
 #include <infiniband/verbs.h>
 #include <sys/resource.h>
 
@@ -30,7 +31,7 @@ std::string memlock_hint() {
 }  // namespace
 
 Outcome describe(ibv_context* context, Device* out) {
-  if (context == nullptr || context->device == nullptr || context->cmd_fd < 0) {
+  if (context == nullptr || context->device == nullptr || context->cmd_fd < 0 || ::fcntl(context->cmd_fd, F_GETFD) < 0) {
     return {ENODEV, "the protection domain's device is closed or gone"};
   }
   out->context = context;

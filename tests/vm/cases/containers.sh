@@ -20,7 +20,7 @@ FOREIGN_NS=$(contained foreign); export FOREIGN_NS
 
 # The daemon hands out what the filter refuses.
 RECV_NS=$(receiver --rlimit=RLIMIT_MEMLOCK=infinity)
-row contained-odp odp 2 --quirk || fail "odp in a container"
+row contained-odp odp 2 --quirk --expect transparent=True || fail "odp in a container"
 # Neither gives it: the application has to help.
 row contained-cooperative odp 2 --quirk --daemon-options "--userfaultfd never" || fail "cooperative in a container"
 grep -q '"reason": .*no waiting in userfaultfd: the daemon.s policy' "$VM_RESULTS/rows/contained-cooperative.json" ||

@@ -3,4 +3,4 @@
 # kernels: 6.1 7.3
 # limit: 300
 . "$(dirname "$0")/case.inc"
-row bounce-small bounce 30 --unaligned --size 262144 --odd-cuts 0.9 --seed 11
+row bounce-small bounce 30 --unaligned --size 262144 --odd-cuts 0.9 --seed 11 --expect "backing=bounce keys_same=True"

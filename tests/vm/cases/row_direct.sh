@@ -3,4 +3,5 @@
 # kernels: 6.1
 # limit: 300
 . "$(dirname "$0")/case.inc"
-row direct direct 20 --unaligned
+# A truncate and a freeze each cost the keys.
+row direct direct 20 --unaligned --expect "backing=direct guard=lease key_changes>39"

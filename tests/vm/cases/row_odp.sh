@@ -3,4 +3,4 @@
 # kernels: 7.3
 # limit: 400
 . "$(dirname "$0")/case.inc"
-row odp odp 100 --quirk
+row odp odp 100 --quirk --expect "backing=odp transparent=True guard=precontent keys_same=True reads>0 atomics>0"

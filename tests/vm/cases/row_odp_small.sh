@@ -3,4 +3,5 @@
 # kernels: 7.3
 # limit: 300
 . "$(dirname "$0")/case.inc"
-row odp-small odp 30 --quirk --size 262144 --odd-cuts 0.9 --seed 11
+row odp-small odp 30 --quirk --size 262144 --odd-cuts 0.9 --seed 11 \
+  --expect "backing=odp transparent=True guard=precontent keys_same=True"
