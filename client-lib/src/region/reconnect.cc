@@ -14,7 +14,7 @@ namespace {
 constexpr std::chrono::milliseconds kFirstPause{50}, kLongestPause{2000};
 constexpr std::uint32_t kReclaims = 3;  // the wire's version that knows Register.reclaim
 // Of a region whose data cannot be written to the file, to a full disk say, while the others wait for the end of it all.
-constexpr std::chrono::seconds kStuck{2};
+constexpr std::chrono::seconds kStuck{4};
 
 bool same(const std::weak_ptr<Region>& a, const std::weak_ptr<Region>& b) { return !a.owner_before(b) && !b.owner_before(a); }
 

@@ -299,20 +299,30 @@ TEST_F(KeptTest, ARequestThatThePredecessorTookIsAskedAgain) {
   EXPECT_NO_THROW(client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 8192, 4096));
 }
 
-TEST_F(KeptTest, AClientOfTheVersionBeforeGoesOnToo) {
+TEST_F(KeptTest, ClientsOfTheVersionsBeforeGoOnToo) {
   start_service();
-  client = std::make_unique<WireClient>(manager->socket(), false);
-  wire::Frame hello;
-  hello.mutable_hello()->set_version_min(1);
-  hello.mutable_hello()->set_version_max(1);
-  ASSERT_EQ(client->call(std::move(hello)).frame.welcome().version(), 1u);
-  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
-  replace_daemon();
-  auto other = truncate_to(4096);
-  const auto first = client->next();
-  ASSERT_TRUE(first && first->frame.has_recall()) << "not a frame that it does not know";
-  client->comply(first->frame.recall());
-  EXPECT_EQ(other->wait(), 0);
+  std::uint64_t end = kSize;
+  for (const std::uint32_t version : {1u, 2u}) {
+    SCOPED_TRACE(version);
+    client = std::make_unique<WireClient>(manager->socket(), false);
+    wire::Frame hello;
+    hello.mutable_hello()->set_version_min(1);
+    hello.mutable_hello()->set_version_max(version);
+    ASSERT_EQ(client->call(std::move(hello)).frame.welcome().version(), version);
+    const std::uint64_t lease = client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, end).frame.granted().lease();
+    replace_daemon();
+    if (version >= 2) resume();
+    end -= 4096;
+    auto other = truncate_to(static_cast<off_t>(end));
+    const auto first = client->next();
+    ASSERT_TRUE(first && first->frame.has_recall()) << "not a frame that it does not know";
+    client->comply(first->frame.recall());
+    EXPECT_EQ(other->wait(), 0);
+    const Message settle = client->recall();
+    EXPECT_EQ(settle.frame.recall().action(), v1::ACTION_SETTLE);
+    client->comply(settle.frame.recall());
+    EXPECT_EQ(status(release(lease)).code(), 0);
+  }
 }
 
 TEST_F(KeptTest, AStopAndAStartKeepAllToo) {

@@ -85,6 +85,10 @@ TEST_F(RefusalsTest, RegisterNamesWhatIsWrong) {
   EXPECT_EQ(ask(by_path.get(), 0, 4096).code(), EBADF);
   const v1::Status s = ask(fd.get(), 0, kSize + 1);
   EXPECT_NE(s.message().find(std::to_string(kSize)), std::string::npos) << s.message();
+  // And nothing is left of any of them: nobody is asked, and the whole file can be had.
+  EXPECT_EQ(truncate_by_other(static_cast<off_t>(kSize) / 2)->wait(), 0);
+  EXPECT_FALSE(client->next(std::chrono::milliseconds(0)));
+  EXPECT_NO_THROW(client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize / 2));
 }
 
 TEST_F(RefusalsTest, WriteLeasesThatOverlapNeedBothToShare) {

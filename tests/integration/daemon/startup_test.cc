@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Starting: mistakes are told in a sentence, and nothing is taken from a daemon that serves.
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include <cstddef>
 #include <fstream>
 
 #include "tests/integration/daemon/fixture.h"
@@ -50,6 +54,33 @@ TEST_F(StartupTest, AnUnprivilegedDaemonSaysWhatItNeeds) {
   std::ifstream in(directory->path("nobody.log"));
   std::string text((std::istreambuf_iterator<char>(in)), {});
   EXPECT_NE(text.find("CAP_SYS_ADMIN"), std::string::npos) << text;
+}
+
+// As a kernel that was built without it.
+bool without_fanotify() {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fanotify_init, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{4, program};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+TEST_F(StartupTest, AKernelWithoutFanotifyIsTold) {
+  Child old_kernel([&] {
+    const int log = ::open(directory->path("old.log").c_str(), O_WRONLY | O_CREAT, 0644);
+    ::dup2(log, 2);
+    if (!without_fanotify()) return 126;
+    ::execl(MRLEASED_BINARY, MRLEASED_BINARY, "--socket", directory->path("old.sock").c_str(), nullptr);
+    return 127;
+  }, false);
+  EXPECT_EQ(old_kernel.wait(), 1);
+  std::ifstream in(directory->path("old.log"));
+  std::string text((std::istreambuf_iterator<char>(in)), {});
+  EXPECT_NE(text.find("CONFIG_FANOTIFY"), std::string::npos) << text;
+  EXPECT_NE(::access(directory->path("old.sock").c_str(), F_OK), 0) << "nobody is to connect to it";
 }
 
 }  // namespace mrlease::test

@@ -8,7 +8,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <string>
 #include <thread>
+#include <utility>
 
 #include "mrlease/mrlease.hpp"
 #include "tests/unit/client/fake_verbs.h"
@@ -120,6 +122,12 @@ TEST_F(ApiTest, BadArgumentsNeverReachTheDaemon) {
   EXPECT_EQ(mrl_reg_file(ctx, &device_.pd, -1, 0, 4096, 0, nullptr, &region), EBADF);
   EXPECT_EQ(mrl_reg_file(ctx, nullptr, file_.get(), 0, 4096, 0, nullptr, &region), EINVAL);
   EXPECT_EQ(mrl_reg_file(ctx, &device_.pd, file_.get(), 0, 4096, 1 << 30, nullptr, &region), EINVAL);
+  {
+    const int open = std::exchange(device_.context.cmd_fd, 1 << 20);  // closed behind the library's back
+    EXPECT_EQ(mrl_reg_file(ctx, &device_.pd, file_.get(), 0, 4096, 0, nullptr, &region), ENODEV);
+    EXPECT_NE(std::string(mrl_last_error()).find("closed or gone"), std::string::npos) << mrl_last_error();
+    device_.context.cmd_fd = open;
+  }
   mrl_freeze* freeze = nullptr;
   EXPECT_EQ(mrl_file_freeze(ctx, file_.get(), 0, 0, 0, &freeze, nullptr), EINVAL);
   EXPECT_EQ(mrl_file_sync(ctx, -1, 0, 0), EBADF);
