@@ -97,11 +97,22 @@ admin::Configuration facts_of(loop::Reloader& reloader) {
   return configuration;
 }
 
+// A name that is mistyped would leave its file system unarmed without anybody's noticing. Throws, unless leases are taken over.
+void check_roots(const std::vector<std::string>& roots, bool follows) {
+  for (const std::string& root : roots) {
+    if (::access(root.c_str(), F_OK) == 0) continue;
+    const std::system_error missing(errno, std::generic_category(), "--root " + root + " cannot be armed");
+    if (!follows) throw missing;
+    log_line(3, std::string(missing.what()) + "; goes on without it");
+  }
+}
+
 int serve(const config::CommandLine& line, const config::Settings& settings, keep::Keeper& keeper) {
   const config::Options& options = settings.options;
   asio::io_context io;
   asio::signal_set hangup(io, SIGHUP);  // first: until it stands, SIGHUP ends the process
   loop::Office office(keeper);
+  check_roots(options.roots, office.follows());
   session::Holders holders((std::filesystem::path(options.socket).parent_path() / "holders").string());
   session::Broker broker(io, config::for_session(options), log_line, {&keeper, office.state(), &holders});
   // The guard cannot go on: whoever waits was let through; systemd starts us again.

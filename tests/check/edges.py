@@ -31,10 +31,10 @@ MAY_INCLUDE = {
 GENERATED = {"lease.pb.h": "proto", "admin.pb.h": "proto", "admin.grpc.pb.h": "proto"}
 STANDARD_ONLY = ["daemon/core"]  # no header of the system, none of a library
 NO_LIBRARY = {"client-lib/include": re.compile(r"<(asio|google)[./]"), "proto": re.compile(r"<asio[./]")}
-RAW_CALL = re.compile(r"(?<![\w.>])(?:::)?(?:syscall|ioctl)\s*\(")
+RAW_CALL = re.compile(r"(?<![\w.>])(?:::)?(?:syscall|ioctl)\)?\s*\(")
 RAW_CALL_IN = {"daemon": ["daemon/sys", "daemon/guard", "daemon/fence", "daemon/store"],
                "client-lib": ["client-lib/src/uffd", "client-lib/src/verbs", "client-lib/src/util"]}
-VERBS_CALL = re.compile(r"(?<![\w.>])ibv_[a-z0-9_]+\s*\((?!\*)")
+VERBS_CALL = re.compile(r"(?<![\w.>])ibv_[a-z0-9_]+\)?\s*\((?!\*)|&(?:::)?ibv_[a-z0-9_]+")
 VERBS_CALL_IN = {"client-lib/src": ["client-lib/src/verbs"], "daemon": []}
 
 
@@ -78,6 +78,8 @@ def check_includes(root, path, line):
         yield f"{home} must not include {target} ({name})"
     if target and home in ("daemon", "client-lib") and not any(inside(target, f) for f in MAY_INCLUDE[home]):
         yield f"{home} must not include {target} ({name})"
+    if target is None and found.group(1) == '"':
+        yield f"{name} is not named from the root, so nobody sees which folder it is of"
     if target is None and found.group(1) == "<" and any(inside(path, f) for f in STANDARD_ONLY):
         if "/" in name or "." in name:
             yield f"{home} takes the standard library only, not <{name}>"
@@ -116,6 +118,17 @@ PLANTED = {
     "daemon/session/planted.cc": '#include "client-lib/src/protocol/frames.h"',
     "daemon/session/planted2.cc": "int f() { return ::ioctl(0, 0); }",
     "daemon/loop/planted.cc": "#include <mrlease/mrlease.h>",
+    "daemon/core/planted4.cc": '#include "../guard/guard.h"',
+    "daemon/core/planted5.cc": '#include "guard/guard.h"',
+    "daemon/sys/planted.cc": '#include "daemon/core/types.h"',
+    "daemon/fence/planted.cc": '#include "daemon/store/file_work.h"',
+    "daemon/store/planted.cc": '#include "daemon/core/types.h"',
+    "daemon/keep/planted.cc": '#include "daemon/session/session.h"',
+    "daemon/ctl/planted.cc": '#include "daemon/admin/words.h"',
+    "daemon/config/planted.cc": '#include "daemon/loop/office.h"',
+    "daemon/session/planted4.cc": "long f() { return (::syscall)(1); }",
+    "daemon/session/planted5.cc": "void f(ibv_mr* m) { ibv_dereg_mr(m); }",
+    "client-lib/src/region/planted3.cc": "auto f = &ibv_dereg_mr;",
     "daemon/loop/planted2.cc": "long f() { return syscall(1); }",
     "client-lib/src/region/planted.cc": '#include "daemon/core/types.h"',
     "client-lib/src/region/planted2.cc": "void f(ibv_mr* m) { ibv_dereg_mr(m); }",
@@ -135,7 +148,12 @@ def self_test(root):
             os.makedirs(os.path.dirname(os.path.join(copy, path)), exist_ok=True)
             with open(os.path.join(copy, path), "w", encoding="utf-8") as f:
                 f.write(f"// SPDX-License-Identifier: Apache-2.0\n{line}\n")
+        unsigned = os.path.join(copy, "daemon/core/planted_unsigned.cc")
+        with open(unsigned, "w", encoding="utf-8") as f:
+            f.write("int x;\n")
         found = check(copy)
+    if not any("planted_unsigned.cc:1: no SPDX line" in line for line in found):
+        failures.append("planted and not found: a file without its SPDX line")
     for path in PLANTED:
         if not any(line.startswith(path + ":2:") for line in found):
             failures.append(f"planted and not found: {path}: {PLANTED[path]}")

@@ -56,6 +56,11 @@ TEST_F(StartupTest, AnUnprivilegedDaemonSaysWhatItNeeds) {
   EXPECT_NE(text.find("CAP_SYS_ADMIN"), std::string::npos) << text;
 }
 
+TEST_F(StartupTest, ARootThatIsNotThereIsTold) {
+  const std::string log = refused({"--root", directory->path("mistyped")});
+  EXPECT_NE(log.find("mistyped cannot be armed: No such file or directory"), std::string::npos) << log;
+}
+
 // As a kernel that was built without it.
 bool without_fanotify() {
   sock_filter program[] = {
