@@ -6,7 +6,7 @@ import textwrap
 KEY = """ops: the sender's operations; err: of them failed; lost: pages without their last acknowledged write, after a
 truncate, freeze or sync; torn: pages of a frozen copy that mix writes or moved; n.d.: pages not durable after a sync
 that said so; ops f: operations of others (truncate, grow, sync, freeze, thaw, open, read) and how long they waited, ms;
-stall: the sender's longest, ms."""
+stall: the sender's longest with operations under way, ms."""
 
 
 def short(number):
