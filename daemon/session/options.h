@@ -21,15 +21,16 @@ struct Options {
   bool break_something = false;        // the planted control: answer guards without recalling
 
   // Of a bounce freeze. A page is whole once it stands still for longer than its writer is held up in the middle of it:
-  // by a busy host, or by a retransmission (67 ms is the usual timeout, local ACK timeout 14). All looks together take
-  // little more than half of what the client or the work may take.
-  std::chrono::milliseconds settle_pause() const { return within(20, 100); }
-  std::chrono::milliseconds settle_patience() const { return within(2, 1000); }
+  // by a busy host, or by a retransmission (67 ms is the usual timeout, local ACK timeout 14). All looks together, twice
+  // the patience at most, take half of what the work may take.
+  std::chrono::milliseconds settle_pause() const { return bounded(std::min(policy.recall_deadline, policy.work_deadline) / 20, 100); }
+  std::chrono::milliseconds settle_patience() const {
+    return bounded(std::min(policy.recall_deadline / 2, policy.work_deadline / 4), 1000);
+  }
 
  private:
-  std::chrono::milliseconds within(core::Time part, core::Time most) const {
-    return std::chrono::milliseconds(
-        std::clamp<core::Time>(std::min(policy.recall_deadline, policy.work_deadline) / part, 1, most));
+  static std::chrono::milliseconds bounded(core::Time time, core::Time most) {
+    return std::chrono::milliseconds(std::clamp<core::Time>(time, 1, most));
   }
 };
 

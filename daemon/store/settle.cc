@@ -12,7 +12,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kShortest{1};
-constexpr int kRoundsLeast = 48;  // where each takes long: many pages, a busy machine
+constexpr int kRoundsLeast = 24;  // where each takes long, many pages on a busy machine, for twice the patience at most
 
 struct Standing {  // pages that were handled at the same time, and have stood still since
   bool all = false;
@@ -49,7 +49,7 @@ bool wait(const WriterProgress& writers, milliseconds pause) {
 
 std::size_t settle(Settling what, milliseconds patience, milliseconds longest, const Look& look) {
   std::size_t never = 0;
-  const auto until = Clock::now() + patience;
+  const auto until = Clock::now() + patience, latest = until + patience;
   WriterProgress writers(what.memfd);
   std::vector<Standing> standing;
   if (what.all) standing.push_back({true, {}, Clock::now()});
@@ -68,7 +68,7 @@ std::size_t settle(Settling what, milliseconds patience, milliseconds longest, c
     std::erase_if(standing, [&, now = Clock::now()](const Standing& s) {
       return moved || now - s.since >= kStillPauses * longest || (!s.all && s.pages.empty());
     });
-    if (!moving.empty() && rounds >= kRoundsLeast && Clock::now() >= until) {
+    if (const auto now = Clock::now(); !moving.empty() && now >= (rounds < kRoundsLeast ? latest : until)) {
       never += moving.size();
       moving.clear();
     }

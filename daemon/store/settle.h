@@ -27,7 +27,7 @@ inline constexpr int kStillPauses = 4;
 // Looks again after a pause, until every page has stood still: not changed while others have, or for kStillPauses where
 // none has. While pages change, each pause is half of the one before; from 1 ms on it ends as soon as another page has
 // changed: a page that is written all the time is caught between two writes. Pages are handled again for `patience`,
-// and 48 times at least. Returns how many never stood still.
+// and for 24 rounds, within twice that time. Returns how many never stood still.
 std::size_t settle(Settling what, std::chrono::milliseconds patience, std::chrono::milliseconds pause, const Look& look);
 
 }  // namespace mrlease::store
