@@ -144,7 +144,13 @@ int Child::wait(milliseconds timeout) {
   return status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-void Child::kill(int signal) { ::kill(pid_, signal); }
+void Child::kill(int signal) {
+  ::kill(pid_, signal);
+  if (signal != SIGSTOP) return;
+  // Its threads run on until each of them has seen the signal; the parent is told when the last one has.
+  siginfo_t stopped;
+  ::waitid(P_PID, static_cast<id_t>(pid_), &stopped, WSTOPPED | WEXITED | WNOWAIT);
+}
 
 bool Child::blocked_in(long number, milliseconds timeout) {
   // There is no event for "a task blocks in the kernel": its /proc file is looked at until it says so.
