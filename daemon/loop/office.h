@@ -31,8 +31,8 @@ class Office {
   sys::Fd listener() { return std::move(listener_); }
   void keep_listener(int fd);
   // All is taken over and served.
-bool follows() const { return follows_; }
-    void serves();
+  void serves();
+  bool follows() const { return follows_; }  // leases of a predecessor were taken over
 
  private:
   bool open_state();
