@@ -51,8 +51,17 @@ def load_rows(directory):
     return rows
 
 
+def open_json(path):
+    try:
+        return open(os.path.join(os.environ.get("MRLEASE_CWD", "."), path), "w")
+    except OSError as error:
+        sys.exit(f"./run demo: --json {path}: {error.strerror}")
+
+
 def main():
     args = parse()
+    if args.json:
+        open_json(args.json).close()  # now, not after minutes of work
     args.kernels = args.kernels.replace(",", " ")
     rows, bad = [], []
     for version in args.kernels.split():
@@ -65,7 +74,7 @@ def main():
     print()
     print_tables(rows)
     if args.json:
-        with open(args.json, "w") as f:
+        with open_json(args.json) as f:
             json.dump(rows, f, indent=1)
             f.write("\n")
     bad += judge(rows, args.break_something)

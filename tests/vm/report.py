@@ -6,7 +6,8 @@ import textwrap
 KEY = """ops: the sender's operations; err: of them failed; lost: pages without their last acknowledged write, after a
 truncate, freeze or sync; torn: pages of a frozen copy that mix writes or moved; n.d.: pages not durable after a sync
 that said so; ops f: operations of others (truncate, grow, sync, freeze, thaw, open, read) and how long they waited, ms;
-stall: the sender's longest with operations under way, ms."""
+stall: the sender's longest, waiting for an operation or asked to
+pause, ms."""
 
 
 def short(number):
@@ -74,8 +75,9 @@ def judge(rows, control):
         first = f" (the first: {row['first']})" if row["first"] else ""
         bad += [f"{where}: {key} = {row[key]}{first}" for key in ("errors", "lost", "torn", "not_durable") if row[key]]
         bad += [f"{where}: {problem}" for problem in row["problems"]]
-        if not row["ops"] or min(row["truncates"], row["freezes"]) < row["cycles"]:
-            bad.append(f"{where}: only {row['truncates']} truncates and {row['freezes']} freezes of {row['cycles']}")
+        done = [row[phase + "s"] for phase in row["phases"].split()]
+        if not row["ops"] or min(done) < row["cycles"]:
+            bad.append(f"{where}: only {done} of {row['phases']}, {row['cycles']} of each were due")
         if row["transparent"] and row["stall_ms_max"] > row["budget_ms"]:
             bad.append(f"{where}: the sender stalled {row['stall_ms_max']} ms, the budget is {row['budget_ms']} ms")
         if row["transparent"] and not row["keys_same"]:

@@ -29,6 +29,8 @@ class Checker {
   void extended(std::uint64_t end_ns);
   // The file, whole, while nobody writes; both tables stand still.
   Verdict verify(const char* file);
+  // The pages from this one on, of the file or of a memory that holds them at the same place.
+  Verdict verify_from(std::uint64_t page, const char* file);
   // A frozen copy, while the sender writes.
   Verdict torn(const char* copy) const;
 

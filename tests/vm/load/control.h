@@ -15,6 +15,7 @@ enum class Say : std::uint32_t {
 
 // Reasons to be quiet, or-ed.
 inline constexpr std::uint32_t kRecall = 1, kDriver = 2, kExtend = 4, kNobody = 0;
+inline constexpr std::uint32_t kLease = kRecall | kExtend;  // what a lease costs; the driver's are the test's own
 
 struct Message {
   Say say;

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // mrl_receiver: registers a file and lets one remote peer write into it. Commands come on stdin, one a line; each is
-// answered by one JSON line on stdout: info, quiet (the sender drains and holds), resume, sync, extend, quit.
+// answered by one JSON line on stdout: info, quiet (the sender drains and holds), resume, sync, extend, orphans SIZE (does
+// what lies beyond SIZE bytes hold the sender's writes?), quit.
 //   --address A --port P --file F --backing auto|direct|odp|odp-cooperative|bounce|plain|none [--quirk] [--preserve]
 //   [--socket S] [--budget MS] [--mlockall] [--fork-child] [--store-pages N --store-table FILE]
+//   [--table FILE]
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <exception>
 #include <iostream>
+#include <sstream>
 #include <string>
 #include <system_error>
 
 #include "tests/vm/load/json.h"
 #include "tests/vm/load/memory.h"
+#include "tests/vm/load/orphans.h"
 #include "tests/vm/load/stores.h"
 
 using namespace mrlease::load;
@@ -22,20 +26,25 @@ namespace {
 
 constexpr int kPauseMs = 30000;
 
-int extend(Memory& memory, Peer& peer, std::string* error) {
+int extend(Memory& memory, Peer& peer, Orphans& orphans, std::uint64_t size, std::string* error) {
   const bool pause = memory.pause_for_extend();
   if (pause && !peer.pause(kExtend, kPauseMs)) {
     *error = "the sender did not drain";
     return ETIMEDOUT;
   }
+  const std::uint64_t begin = now_ns();
   const int code = memory.extend(error);
+  if (size) orphans.discarded(size, begin, now_ns());
   peer.resume(pause ? kExtend : kNobody, memory.keys());
   return code;
 }
 
-// What `command` answers; false: quit.
-bool serve(const std::string& command, Memory& memory, Peer& peer, Stores& stores) {
-  std::string error;
+// Answers a line; false: quit.
+bool serve(const std::string& line, Memory& memory, Peer& peer, Stores& stores, Orphans& orphans) {
+  std::istringstream words(line);
+  std::string command, error;
+  std::uint64_t size = 0;
+  words >> command >> size;
   int code = 0;
   Json json;
   if (command == "quiet") {
@@ -47,7 +56,10 @@ bool serve(const std::string& command, Memory& memory, Peer& peer, Stores& store
   } else if (command == "sync") {
     code = memory.sync(&error);
   } else if (command == "extend") {
-    code = extend(memory, peer, &error);
+    code = extend(memory, peer, orphans, size, &error);
+  } else if (command == "orphans") {
+    const Verdict verdict = orphans.check(memory.at(), size);
+    json.add("lost", verdict.lost).add("risen", verdict.risen).add("first", verdict.first);
   } else if (command == "info") {
     memory.describe(json);
     const Keys keys = memory.keys();
@@ -94,8 +106,9 @@ int main(int argc, char** argv) try {
     memory->talk_to(&peer);
     Stores stores(memory->at(), memory->keys().length, options);
     peer.resume(kNobody, memory->keys());
-    std::string command;
-    while (std::getline(std::cin, command) && serve(command, *memory, peer, stores)) {
+    Orphans orphans(options.text("table"));
+    std::string line;
+    while (std::getline(std::cin, line) && serve(line, *memory, peer, stores, orphans)) {
     }
     stores.pause();
     peer.pause(kDriver, kPauseMs);

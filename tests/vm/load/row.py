@@ -29,7 +29,7 @@ class Row:
         self.plain = args.backing in ("plain", "none")
         self.random = random.Random(args.seed)
         self.programs, self.problems = [], []
-        self.sum = dict(lost=0, torn=0, not_durable=0, unsettled=0, freezes=0, truncates=0, syncs=0, foreign_errors=0)
+        self.sum = dict(lost=0, torn=0, not_durable=0, unsettled=0, orphans=0, freezes=0, truncates=0, syncs=0, foreign_errors=0)
         self.first = self.refused = ""
         shutil.rmtree(self.work, ignore_errors=True)
         os.makedirs(self.work)
@@ -63,7 +63,7 @@ class Row:
         flags += ["--fork-child"] if a.fork_child else []
         stores = ["--store-pages", str(a.stores), "--store-table", self.work + "/stores"] if a.stores else []
         self.receiver = self.start("mrl_receiver", [a.bin + "/mrl_receiver", "--file", self.file,
-                                   "--backing", a.backing, "--budget", str(a.budget)] + socket + flags + stores,
+                                   "--backing", a.backing, "--budget", str(a.budget), "--table", self.table] + socket + flags + stores,
                                    RECEIVER, RECEIVER, os.environ.get("RECV_NS", ""))
         self.ready = self.receiver.line(30)
         if "failed" in self.ready:
@@ -130,12 +130,21 @@ class Row:
         if not self.plain:
             self.told(size)
         self.stream()
+        if self.args.preserve:
+            self.look_at_orphans(size)
         self.ask(self.foreign, f"truncate {self.args.size}")
         if not self.plain:
             self.count(self.ask(self.foreign, f"zeros {size}"))
-        answer = self.ask(self.receiver, "extend")
+        answer = self.ask(self.receiver, f"extend {size if self.args.preserve else 0}")
         self.ask(self.foreign, f"extended {answer['now_ns']}")
         self.stream()
+
+    def look_at_orphans(self, size):
+        """What was cut off is kept, and what was written since."""
+        self.ask(self.receiver, "quiet")
+        self.count(self.ask(self.receiver, f"orphans {size}"))
+        self.sum["orphans"] += self.args.size // PAGE - -(-size // PAGE)
+        self.ask(self.receiver, "resume")
 
     def freeze_cycle(self):
         self.sum["unsettled"] += self.ask(self.foreign, "freeze 20000").get("unsettled", 0)
@@ -223,7 +232,7 @@ class Row:
                     stall_ms_max=sent.get("stall_us_max", 0) / 1000, budget_ms=a.budget,
                     pages_merged=info.get("pages_merged", 0), stalls_over_20ms=sent.get("stalls_over_20ms", 0),
                     gate_ms_max=info.get("gate_us_max", 0) / 1000, events=info.get("events", ""),
-                    key_changes=sent.get("key_changes", 0), cycles=a.cycles, expected=a.expect,
+                    key_changes=sent.get("key_changes", 0), cycles=a.cycles, phases=a.phases, expected=a.expect,
                     keys_same=bool(first) and [first.get("address"), first.get("rkey")] ==
                     [info.get("address"), info.get("rkey")])
 

@@ -49,13 +49,24 @@ void Stream::hear(const Message& message) {
       ++key_changes_;
     }
     target_ = message;
-    quiet_ &= ~message.who;
+    resume(message.who);
   } else if (message.say == Say::Pause) {
-    quiet_ |= message.who;
-    owed_ |= message.who;
+    pause(message.who);
   } else if (message.say == Say::Bye) {
     leaving_ = true;
   }
+}
+
+void Stream::pause(std::uint32_t who) {
+  if (!stalled()) last_progress_ns_ = now_ns();
+  quiet_ |= who;
+  owed_ |= who;
+}
+
+void Stream::resume(std::uint32_t who) {
+  note_gap(now_ns());
+  quiet_ &= ~who;
+  if (who & kDriver) last_progress_ns_ = now_ns();
 }
 
 void Stream::answer_pauses() {
@@ -157,9 +168,9 @@ void Stream::complete(const ibv_wc& wc) {
   --in_flight_;
 }
 
-// The stall: how long operations were outstanding and none completed.
+// The stall: how long no operation completed while some were outstanding, or none was allowed for a lease's sake.
 void Stream::note_gap(std::uint64_t now) {
-  if (in_flight_ == 0 || failed_) return;
+  if (!stalled() || failed_) return;
   const std::uint64_t gap = now - std::min(now, last_progress_ns_);
   stall_ns_max_ = std::max(stall_ns_max_, gap);
 }

@@ -51,6 +51,9 @@ class Stream {
   void finish(Slot& slot, const char* buffer);
   void check_read(const Slot& slot, const char* buffer);
   void note_gap(std::uint64_t now);
+  void pause(std::uint32_t who);
+  void resume(std::uint32_t who);
+  bool stalled() const { return in_flight_ > 0 || ((quiet_ & kLease) && !(quiet_ & kDriver)); }
   void answer_pauses();
   int drain_queue();
 
