@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <thread>
 
 #include "daemon/admin/words.h"
@@ -43,13 +44,23 @@ struct Drainer::Job {
   std::vector<std::weak_ptr<const void>> held;
 };
 
-// Neither readlink nor fdinfo of a descriptor touches its file system.
+Drainer::Drainer(asio::io_context& loop, session::AdminView& view, Resolver& resolver, Drains* kept)
+    : loop_(loop), view_(view), resolver_(resolver), kept_(kept) {
+  if (kept_ == nullptr) return;
+  kept_->each([this](keep::Slot slot, const keep::DrainRecord& r) {
+    banned_.push_back({{std::string(r.path, ::strnlen(r.path, sizeof r.path)), r.mount, r.device}, 1, slot});
+  });
+  publish();
+}
+
+// Neither readlink nor fdinfo of a descriptor touches its file system. The number of a mount that is gone is another's some
+// day: what is mounted there now counts only where the drained one was.
 bool Drainer::holds(const Area& area, const core::FileKey& key, int fd, const std::vector<sys::Mount>& own) {
-  const int mount = sys::mount_id(fd);
-  if (area.mount >= 0 && mount == area.mount) return true;
+  const int id = sys::mount_id(fd);
+  const sys::Mount* mount = sys::find_mount(own, id);
   // The path of a file on somebody else's mount is one of somebody else's tree.
-  if (sys::find_mount(own, mount) == nullptr) return area.mount >= 0 && key.device == area.device;
-  return sys::is_under(path_of(fd), area.path);
+  if (mount == nullptr) return area.mount >= 0 && key.device == area.device;
+  return (id == area.mount && mount->point == area.path) || sys::is_under(path_of(fd), area.path);
 }
 
 std::vector<core::FileKey> Drainer::files_in(const Area& area) const {
@@ -92,7 +103,9 @@ void Drainer::drain(const CallPtr& call, const v1::DrainRequest* request, v1::Dr
 }
 
 void Drainer::start(const std::shared_ptr<Job>& job) {
-  ban(job->area);
+  if (!ban(job->area))
+    return job->call->finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "at most " + std::to_string(Drains::kMax) + " directories can be drained"});
+  if (job->keep) keep(job->area);
   job->call->on_cancel([this, job] {
     job->over = true;
     job->timer.cancel();
@@ -158,6 +171,7 @@ void Drainer::end(const std::shared_ptr<Job>& job, bool drained) {
   job->over = true;
   job->timer.cancel();
   job->response->set_drained(drained);
+  if (drained) keep(job->area);
   if (!drained && !job->keep) lift(job->area);
   if (!drained)
     for (const auto& key : files_in(job->area))
@@ -168,25 +182,56 @@ void Drainer::end(const std::shared_ptr<Job>& job, bool drained) {
 
 void Drainer::undrain(const CallPtr& call, const v1::UndrainRequest* request) {
   find(call, request->path(), [this, call](Area area) {
-    const auto it = std::find_if(banned_.begin(), banned_.end(), [&](const auto& b) { return b.first.path == area.path; });
+    const auto it = find_ban(area.path);
     if (it == banned_.end()) return call->finish({grpc::StatusCode::NOT_FOUND, "path: " + area.path + " is not drained"});
-    banned_.erase(it);
-    publish();
+    erase(it);
     call->finish({});
   });
 }
 
-void Drainer::ban(const Area& area) {
-  const auto it = std::find_if(banned_.begin(), banned_.end(), [&](const auto& b) { return b.first == area; });
-  if (it != banned_.end()) ++it->second;
-  else banned_.emplace_back(area, 1);
+std::vector<Drainer::Ban>::iterator Drainer::find_ban(const std::string& path) {
+  return std::find_if(banned_.begin(), banned_.end(), [&](const Ban& ban) { return ban.area.path == path; });
+}
+
+// Something else may be mounted there by now: the last one who asks knows what is.
+bool Drainer::ban(const Area& area) {
+  const auto it = find_ban(area.path);
+  if (it == banned_.end() && banned_.size() >= Drains::kMax) return false;
+  if (it == banned_.end()) {
+    banned_.push_back({area});
+  } else {
+    ++it->wanted;
+    if (it->area != area) {
+      it->area = area;
+      const keep::Slot before = std::exchange(it->slot, keep::kNoSlot);
+      if (before != keep::kNoSlot) keep(area);
+      if (kept_ != nullptr) kept_->clear(before);
+    }
+  }
   publish();
+  return true;
+}
+
+// It stays until undrain() from now on, also when the daemon goes.
+void Drainer::keep(const Area& area) {
+  const auto it = find_ban(area.path);
+  if (kept_ == nullptr || it == banned_.end() || it->slot != keep::kNoSlot) return;
+  keep::DrainRecord r;
+  r.device = area.device;
+  r.mount = area.mount;
+  area.path.copy(r.path, sizeof r.path - 1);
+  it->slot = kept_->put(r);
 }
 
 void Drainer::lift(const Area& area) {
-  const auto it = std::find_if(banned_.begin(), banned_.end(), [&](const auto& b) { return b.first == area; });
-  if (it == banned_.end() || --it->second > 0) return;
-  banned_.erase(it);
+  const auto it = find_ban(area.path);
+  if (it == banned_.end() || --it->wanted > 0) return;
+  erase(it);
+}
+
+void Drainer::erase(std::vector<Ban>::iterator ban) {
+  if (kept_ != nullptr) kept_->clear(ban->slot);
+  banned_.erase(ban);
   publish();
 }
 
@@ -194,8 +239,8 @@ void Drainer::publish() {
   if (banned_.empty()) return view_.ban({});
   view_.ban([this](const core::FileKey& key, int fd) -> std::string {
     const auto mounts = sys::read_mounts();
-    for (const auto& [area, count] : banned_)
-      if (holds(area, key, fd, mounts)) return area.path + " is being drained by the administrator: no new leases there until `mrleasectl undrain`";
+    for (const Ban& ban : banned_)
+      if (holds(ban.area, key, fd, mounts)) return ban.area.path + " is being drained by the administrator: no new leases there until `mrleasectl undrain`";
     return {};
   });
 }

@@ -8,14 +8,19 @@
 #include <string>
 
 #include "daemon/admin/resolve.h"
+#include "daemon/keep/records.h"
+#include "daemon/keep/table.h"
 #include "daemon/sys/mounts.h"
 
 namespace mrlease::admin {
 
+using Drains = keep::Table<keep::DrainRecord>;
+
 // Used from the loop's thread only.
 class Drainer {
  public:
-  Drainer(asio::io_context& loop, session::AdminView& view, Resolver& resolver) : loop_(loop), view_(view), resolver_(resolver) {}
+  // kept: what outlives the daemon, or nullptr; a predecessor's drains go on.
+  Drainer(asio::io_context& loop, session::AdminView& view, Resolver& resolver, Drains* kept);
 
   void drain(const CallPtr& call, const v1::DrainRequest* request, v1::DrainResponse* response);
   void undrain(const CallPtr& call, const v1::UndrainRequest* request);
@@ -28,6 +33,11 @@ class Drainer {
     bool operator==(const Area&) const = default;
   };
   struct Job;
+  struct Ban {
+    Area area;
+    int wanted = 1;                   // by so many
+    keep::Slot slot = keep::kNoSlot;  // it outlives the daemon: not the ban of a call that may yet fail
+  };
 
   void find(const CallPtr& call, const std::string& path, std::function<void(Area)> then);
   static bool holds(const Area& area, const core::FileKey& key, int fd, const std::vector<sys::Mount>& own);
@@ -36,14 +46,18 @@ class Drainer {
   void revoke(const std::shared_ptr<Job>& job);
   void wait_closed(const std::shared_ptr<Job>& job);
   void end(const std::shared_ptr<Job>& job, bool drained);
-  void ban(const Area& area);
+  bool ban(const Area& area);  // false: too many
+  void keep(const Area& area);
   void lift(const Area& area);
+  void erase(std::vector<Ban>::iterator ban);
+  std::vector<Ban>::iterator find_ban(const std::string& path);
   void publish();
 
   asio::io_context& loop_;
   session::AdminView& view_;
   Resolver& resolver_;
-  std::vector<std::pair<Area, int>> banned_;  // and how many want it so
+  Drains* kept_;
+  std::vector<Ban> banned_;
 };
 
 }  // namespace mrlease::admin

@@ -24,12 +24,12 @@ constexpr int kRequestBytesMax = 1 << 20;
 }  // namespace
 
 Server::Server(asio::io_context& loop, session::Broker& broker, const Options& options, Configuration configuration,
-               std::vector<std::string> roots, Log log, bool in_any_case)
+               std::vector<std::string> roots, Drains* drains, Log log, bool in_any_case)
     : view_(broker),
       log_(std::move(log)),
       events_(office_, options.events_max),
       audit_(std::make_unique<Audit>(make_audit_sink(log_))),
-      service_({loop, view_, office_, events_, metrics_, std::move(configuration), std::move(roots)}) {
+      service_({loop, view_, office_, events_, metrics_, std::move(configuration), std::move(roots), drains}) {
   events_.consume([this](const session::Happening& h) { metrics_.see(h); });
   events_.consume([this](const session::Happening& h) { audit_->see(h); });
   metrics_.found(view_.chronicle());  // what was taken over from a predecessor

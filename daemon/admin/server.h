@@ -27,9 +27,10 @@ class Server {
  public:
   using Log = std::function<void(int level, std::string line)>;
   // Throws std::system_error with a sentence: a socket is taken, a file is missing, an address is wrong. in_any_case: says so
-  // in the log instead, and goes on without what cannot be had: leases of a predecessor do not pay for that.
+  // in the log instead, and goes on without what cannot be had: leases of a predecessor do not pay for that. drains: what
+  // outlives the daemon, or nullptr; it must outlive the server.
   Server(asio::io_context& loop, session::Broker& broker, const Options& options, Configuration configuration,
-         std::vector<std::string> roots, Log log, bool in_any_case);
+         std::vector<std::string> roots, Drains* drains, Log log, bool in_any_case);
   ~Server();
   // Nothing is held any more: health is NOT_SERVING. Thread-safe.
   void guard_gone();

@@ -8,7 +8,7 @@ namespace {
 constexpr std::size_t kCallsMax = 1024;
 }  // namespace
 
-Service::Service(ServiceParts parts) : p_(std::move(parts)), resolver_(p_.loop, p_.view), drainer_(p_.loop, p_.view, resolver_) {}
+Service::Service(ServiceParts parts) : p_(std::move(parts)), resolver_(p_.loop, p_.view), drainer_(p_.loop, p_.view, resolver_, p_.drains) {}
 
 void Service::admit(const CallPtr& call, const Begin& in_loop) {
   if (stopping_) return call->finish({grpc::StatusCode::UNAVAILABLE, "the daemon is stopping"});

@@ -27,6 +27,7 @@ struct ServiceParts {
   Metrics& metrics;
   Configuration configuration;
   std::vector<std::string> roots;
+  Drains* drains;
 };
 
 // The overrides are called by gRPC's threads; the rest is the loop's.

@@ -67,6 +67,8 @@ void Service::freeze(const CallPtr& call, const v1::FreezeRequest* request, std:
   if (!checked.ok()) return call->finish(std::move(checked));
   const core::Time hold = request->hold_ms() == 0 ? most : request->hold_ms();
   resolver_.resolve(call, "file", name, Wants::Key, [=, this](Target target) {
+    if (!p_.view.can_freeze())
+      return call->finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "as many freezes are under way as outlive a restart of the daemon"});
     AdminAsk ask;
     ask.kind = core::BreakKind::Freeze;
     ask.file = target.key;

@@ -9,6 +9,7 @@ namespace mrlease::admin {
 
 namespace {
 
+constexpr std::size_t kWatchesMax = 256;
 const auto kStarted = std::chrono::system_clock::now();
 const auto kStartedMono = std::chrono::steady_clock::now();
 
@@ -19,10 +20,10 @@ void add(const Names& names, google::protobuf::RepeatedPtrField<std::string>* to
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::WatchEventsResponse>* Service::WatchEvents(Context*, const v1::WatchEventsRequest* request) {
+grpc::ServerWriteReactor<v1::WatchEventsResponse>* Service::WatchEvents(Context* context, const v1::WatchEventsRequest* request) {
   WatchQuery query;
   auto checked = check(*request, &query);
-  const auto watch = std::make_shared<Watch>(p_.events, p_.office, query);
+  const auto watch = std::make_shared<Watch>(p_.events, p_.office, context, query);
   auto* reactor = watch->begin();
   const auto finish = [this, watch](grpc::Status status) { p_.office.post([=] { watch->finish(status); }); };
   if (!checked.ok()) {
@@ -32,6 +33,8 @@ grpc::ServerWriteReactor<v1::WatchEventsResponse>* Service::WatchEvents(Context*
   asio::post(p_.loop, [=, this] {
     if (stopping_) return finish({grpc::StatusCode::UNAVAILABLE, "the daemon is stopping"});
     std::erase_if(watches_, [](const auto& weak) { return weak.expired(); });
+    if (watches_.size() >= kWatchesMax)
+      return finish({grpc::StatusCode::RESOURCE_EXHAUSTED, std::to_string(kWatchesMax) + " watchers at once are the limit"});
     watches_.push_back(watch);
     // Nothing that happens from here on is missed: what has happened so far is in the ring first.
     p_.view.chronicle().flush();

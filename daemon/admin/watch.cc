@@ -105,6 +105,13 @@ void Watch::lost() {
               " are lost; go on with after_sequence " + std::to_string(resume) + ", or read faster"});
 }
 
+// One that does not read at all is never told, since what is told first is in its way. It has had the time in which all that
+// is kept came twice anew.
+void Watch::drop_idle() {
+  const auto [oldest, head] = events_.bounds();
+  if (writing_ && !over_ && cursor_ + 2 * (head - oldest + 1) < oldest) context_->TryCancel();
+}
+
 bool Watch::wanted(const session::Happening& happening) const {
   if (!file_) return true;
   const session::FileRef* file = file_of(happening);

@@ -17,21 +17,27 @@ using WatchReactor = grpc::ServerWriteReactor<v1::WatchEventsResponse>;
 // Office thread only, but for begin().
 class Watch final : public Events::Listener, public std::enable_shared_from_this<Watch> {
  public:
-  Watch(Events& events, Office& office, WatchQuery query) : events_(events), office_(office), query_(std::move(query)) {}
+  Watch(Events& events, Office& office, grpc::CallbackServerContext* context, WatchQuery query)
+      : events_(events), office_(office), context_(context), query_(std::move(query)) {}
   WatchReactor* begin();  // once
   void start(std::optional<core::FileKey> file);  // of this file only
   void finish(grpc::Status status);
-  void more() override { pump(); }
+  void more() override {
+    pump();
+    drop_idle();
+  }
 
  private:
   class Reactor;
   void pump();
   void lost();
+  void drop_idle();
   bool wanted(const session::Happening& happening) const;
   void write();
 
   Events& events_;
   Office& office_;
+  grpc::CallbackServerContext* const context_;  // gRPC's; until finish()
   const WatchQuery query_;
   std::optional<core::FileKey> file_;
   Reactor* reactor_ = nullptr;

@@ -53,4 +53,11 @@ struct FreezeRecord {        // one that holds
   std::uint64_t admin = 0;  // the administrator's, of no session
 };
 
+struct DrainRecord {         // an administrator's: no leases there until he says otherwise. In memory of its own, "drains"
+  static constexpr std::size_t kSize = 4352, kMax = 256;
+  std::uint64_t device = 0;
+  std::int32_t mount = -1;
+  char path[4096] = {};       // PATH_MAX, include/uapi/linux/limits.h
+};
+
 }  // namespace mrlease::keep

@@ -19,7 +19,7 @@ inline constexpr Slot kNoSlot = 0xffffffff;
 template <typename Record>
 class Table {
  public:
-  static constexpr std::size_t kHead = 64;
+  static constexpr std::size_t kHead = 64, kMax = Record::kMax;
   static constexpr std::size_t kBytes = kHead + Record::kMax * Record::kSize;
   static_assert(sizeof(Record) + 8 <= Record::kSize);
 

@@ -145,7 +145,7 @@ int serve(const config::CommandLine& line, const config::Settings& settings, kee
     if (!difference.changed.empty()) broker.reconfigure(config::for_session(fresh));
     broker.chronicle().note(session::happening::ConfigReloaded{difference.changed, difference.needs_restart});
   }, log_line);
-  admin::Server admin_server(io, broker, config::for_admin(options), facts_of(reloader), options.roots, log_line, office.follows());
+  admin::Server admin_server(io, broker, config::for_admin(options), facts_of(reloader), options.roots, office.drains(), log_line, office.follows());
   told = &admin_server;
   asio::steady_timer timer(io);
   beat(timer, *guard, beat_interval());

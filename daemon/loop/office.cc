@@ -42,6 +42,8 @@ bool Office::open_state() {
     reserve_numbers();
     state_memory_ = std::make_unique<keep::Memory>(keeper_, "state", keep::State::bytes());
     state_ = std::make_unique<keep::State>(state_memory_->data());
+    drains_memory_ = std::make_unique<keep::Memory>(keeper_, "drains", keep::Table<keep::DrainRecord>::kBytes);
+    drains_ = std::make_unique<keep::Table<keep::DrainRecord>>(drains_memory_->data());
     if (state_->head().failures <= kFailuresMax) return true;
     trouble_ = std::to_string(kFailuresMax) + " daemons in a row have failed to take over";
   } catch (const std::runtime_error& e) {
@@ -64,8 +66,10 @@ void Office::abandon() {
   }
   trouble_ += "; " + std::to_string(clients.size()) + " clients were killed, what was held goes on, what they owed is lost";
   state_.reset();
+  drains_.reset();
   journal_.reset();
   state_memory_.reset();
+  drains_memory_.reset();
   keeper_.drop_all();
 }
 

@@ -24,6 +24,7 @@ class Office {
   explicit Office(keep::Keeper& keeper);
 
   keep::State* state() const { return state_.get(); }  // nullptr: nothing is kept
+  keep::Table<keep::DrainRecord>* drains() const { return drains_.get(); }  // as state()
   guard::Heritage heritage();
   // Sessions, leases, what was begun and what is held; then the guard begins.
   void take_over(guard::Guard& guard, session::Broker& broker, std::chrono::milliseconds passing_bound, const Log& log);
@@ -40,8 +41,9 @@ class Office {
   void reserve_numbers();
 
   keep::Keeper& keeper_;
-  std::unique_ptr<keep::Memory> state_memory_, journal_;
+  std::unique_ptr<keep::Memory> state_memory_, journal_, drains_memory_;
   std::unique_ptr<keep::State> state_;
+  std::unique_ptr<keep::Table<keep::DrainRecord>> drains_;
   std::string trouble_;  // with what a predecessor left; empty: none
   std::set<std::string> inherited_groups_;
   sys::Fd listener_;

@@ -88,6 +88,7 @@ class AdminView {
   core::BreakId ask(AdminAsk ask);
   // Nobody waits any more: a freeze is thawed, the callbacks are forgotten.
   void abandon(core::BreakId id);
+  bool can_freeze() const { return broker_.can_keep_freeze(); }  // false: as many as can be kept are under way
   bool holds(core::BreakId freeze) const;  // anybody's freeze, begun or holding
   void thaw(core::BreakId freeze, std::function<void(bool expired)> done);
 

@@ -155,11 +155,13 @@ class Broker {
   // then: it may be granted. Else it is refused and released here.
   void keep_lease(const std::shared_ptr<LeaseHold>& lease, std::function<void()> then);
   void forget_lease(LeaseHold& lease);
-  void keep_mr(const LeaseHold& lease, LeaseMr& mr);
+  bool keep_mr(const LeaseHold& lease, LeaseMr& mr);  // false: full
   void forget_mrs(LeaseHold& lease);
-  void keep_store(const LeaseHold& lease, Store& store);
+  bool keep_store(const LeaseHold& lease, Store& store);  // false: full
   void forget_stores(std::vector<Store> stores);
   void keep_freeze(core::BreakId id, ApiBreak& b);
+  // Every freeze that is asked for now could still be written down when it holds.
+  bool can_keep_freeze() const { return !keeps() || api_breaks_.size() < keep::FreezeRecord::kMax; }
   bool kept_frozen(const LeaseHold& lease) const;  // part of it, by a freeze that a successor takes over
   bool frozen_now(const LeaseHold& lease) const;   // part of it, by any freeze
   void tell_size(LeaseHold& lease, std::uint64_t size);

@@ -143,8 +143,8 @@ void Broker::tell_size(LeaseHold& lease, std::uint64_t size) {
   if (auto* kept = record(lease)) kept->size_told = size;
 }
 
-void Broker::keep_mr(const LeaseHold& lease, LeaseMr& mr) {
-  if (lease.slot == keep::kNoSlot) return;
+bool Broker::keep_mr(const LeaseHold& lease, LeaseMr& mr) {
+  if (lease.slot == keep::kNoSlot) return true;
   keep::MrRecord r;
   r.lease = lease.id;
   r.address = mr.mr.address;
@@ -155,6 +155,7 @@ void Broker::keep_mr(const LeaseHold& lease, LeaseMr& mr) {
   r.lkey = mr.mr.lkey;
   r.rkey = mr.mr.rkey;
   mr.slot = kept_.state->mrs.put(r);
+  return mr.slot != keep::kNoSlot;
 }
 
 void Broker::forget_mrs(LeaseHold& lease) {
@@ -163,8 +164,8 @@ void Broker::forget_mrs(LeaseHold& lease) {
   lease.mrs.clear();
 }
 
-void Broker::keep_store(const LeaseHold& lease, Store& store) {
-  if (lease.slot == keep::kNoSlot) return;
+bool Broker::keep_store(const LeaseHold& lease, Store& store) {
+  if (lease.slot == keep::kNoSlot) return true;
   keep::StoreRecord r;
   r.id = store.id;
   r.lease = lease.id;
@@ -173,6 +174,7 @@ void Broker::keep_store(const LeaseHold& lease, Store& store) {
   r.trim = store.trim;
   r.live = store.live;
   store.slot = kept_.state->stores.put(r);
+  return store.slot != keep::kNoSlot;
 }
 
 void Broker::forget_stores(std::vector<Store> stores) {

@@ -204,7 +204,11 @@ void Broker::on_add_mr(Session& s, const Frame& f) {
   lease->mrs.push_back({a.device(), fence::Mr{device->second.uverbs, device->second.driver_id, a.handle(), a.lkey(),
                                                a.rkey(), a.address(), a.length()}});
   lease->mrs_told = true;
-  keep_mr(*lease, lease->mrs.back());
+  if (!keep_mr(*lease, lease->mrs.back())) {
+    lease->mrs.pop_back();
+    return reply_status(s.id, f.id(), ENOSPC, "add_mr: a restart of mrleased would forget it: " +
+                                                  std::to_string(keep::MrRecord::kMax) + " MRs of all clients are the limit");
+  }
   reply_status(s.id, f.id(), 0, {});
 }
 
@@ -321,6 +325,9 @@ void Broker::on_file_break(Session& s, const Frame& f, wire::Fd& fd, core::Break
   if (verdict.code != 0) return reply_status(s.id, f.id(), verdict.code, verdict.message);
   if (!extent) return reply_status(s.id, f.id(), EINVAL, "range: beyond 2^64");
   if (freeze && s.freezes.size() >= 1024) return reply_status(s.id, f.id(), EDQUOT, "1024 freezes of one session are the limit");
+  if (freeze && !can_keep_freeze())
+    return reply_status(s.id, f.id(), ENOSPC, "a restart of mrleased would forget the freeze: " +
+                                                  std::to_string(keep::FreezeRecord::kMax) + " of all clients are the limit");
   const core::BreakId id = next_api_break_++;
   note_numbers();
   api_breaks_[id] = ApiBreak{s.id, f.id(), kind, facts.key, share(fd), 0, *extent, f.freeze_file().hold_ms()};

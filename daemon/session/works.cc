@@ -95,8 +95,13 @@ void Broker::make_store(const effect::Recall& e, const std::shared_ptr<LeaseHold
   // would put old data back.
   store.live = lease->backing != core::Backing::Direct;
   if (lease->fencing) return drop_names({named('t', store.id)});
+  if (!keep_store(*lease, store)) {
+    log_(3, "no store for lease " + std::to_string(lease->id) + ": a restart would forget it: " +
+                std::to_string(keep::StoreRecord::kMax) + " are the limit");
+    drop_names({named('t', store.id)});
+    return step(core::event::RecallAnswered{e.recall, e.session, ENOSPC});
+  }
   lease->stores.push_back(store);
-  keep_store(*lease, lease->stores.back());
   send_recall(e, *lease, &lease->stores.back());
 }
 

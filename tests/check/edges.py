@@ -20,7 +20,7 @@ MAY_INCLUDE = {
     "daemon/session": ["daemon/core", "daemon/fence", "daemon/guard", "daemon/keep", "daemon/store", "daemon/sys", "proto"],
     "daemon/config": ["daemon/core", "daemon/session", "daemon/admin"],
     "daemon/ctl": ["daemon/sys", "proto"],
-    "daemon/admin": ["daemon/core", "daemon/fence", "daemon/guard", "daemon/session", "daemon/sys", "proto"],
+    "daemon/admin": ["daemon/core", "daemon/fence", "daemon/guard", "daemon/keep", "daemon/session", "daemon/sys", "proto"],
     "daemon": ["daemon", "proto"],
     "client-lib/include": [],
     "client-lib/src/protocol": ["client-lib/src/util", "client-lib/include", "proto"],

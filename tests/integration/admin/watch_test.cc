@@ -133,6 +133,35 @@ TEST_F(AdminWatch, ASlowReaderIsToldFromWhereToGoOn) {
   EXPECT_EQ(watch(request)->next().sequence(), request.after_sequence() + 1);
 }
 
+// It would hold what was made for it for ever, and is not told: what comes first is in the way.
+TEST_F(AdminWatch, OneThatNeverReadsIsDropped) {
+  serve({"--admin-events-max", "100"});
+  auto stream = watch();
+  EXPECT_EQ(call(&Stub::GetStats, adm::GetStatsRequest()).watchers(), 1u);
+  for (int i = 0; i < 4500; i++) release(lease(v1::BACKING_ODP_TRANSPARENT, 0, 4096));
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (call(&Stub::GetStats, adm::GetStatsRequest()).watchers() != 0) {
+    ASSERT_LT(std::chrono::steady_clock::now(), end) << "it is still there";
+    release(lease(v1::BACKING_ODP_TRANSPARENT, 0, 4096));
+  }
+  adm::WatchEventsResponse message;
+  while (stream->reader->Read(&message)) {
+  }
+  EXPECT_EQ(stream->reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(AdminWatch, NoMoreThan256Watch) {
+  serve();
+  std::vector<std::unique_ptr<Stream>> watchers;
+  for (int i = 0; i < 256; i++) watchers.push_back(watch());
+  const auto context = until();
+  auto one_more = stub->WatchEvents(context.get(), {});
+  adm::WatchEventsResponse message;
+  EXPECT_FALSE(one_more->Read(&message));
+  EXPECT_EQ(one_more->Finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_GT(lease(), 0u);  // the daemon goes on
+}
+
 TEST_F(AdminWatch, TypesAndFilesAreFiltered) {
   serve();
   adm::WatchEventsRequest request;

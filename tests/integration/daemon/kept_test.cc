@@ -250,6 +250,32 @@ TEST_F(KeptTest, AnAdministratorsFreezeHoldsOverTheRestartToo) {
   EXPECT_EQ(byte_at(8192), 'R');
 }
 
+TEST_F(KeptTest, ADrainHoldsOverTheRestartToo) {
+  start_service();
+  connect();
+  const auto refused = [&]() -> std::string {
+    try {
+      client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
+      return "it is granted";
+    } catch (const std::runtime_error& refusal) {
+      return refusal.what();
+    }
+  };
+  const std::string drained = ask_administrator(*directory, "drain " + directory->path(""));
+  EXPECT_NE(drained.find("\"drained\": true"), std::string::npos) << drained;
+  EXPECT_NE(refused().find("is being drained"), std::string::npos);
+  for (int i = 0; i < 2; i++) {
+    replace_daemon();
+    resume();
+    EXPECT_NE(refused().find("is being drained"), std::string::npos) << manager->log();
+  }
+  const std::string undrained = ask_administrator(*directory, "undrain " + directory->path(""));
+  EXPECT_EQ(undrained.find("it failed"), std::string::npos) << undrained;
+  replace_daemon();
+  resume();
+  EXPECT_TRUE(client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize).frame.has_granted()) << manager->log();
+}
+
 TEST_F(KeptTest, WhatWasTakenOverIsCounted) {
   start_service();
   connect();
