@@ -93,6 +93,9 @@ bool LeaseEngine::acquire(WatchedFile* file) {
   file->lease.phase = LeaseState::Phase::Held;
   file->lease.unanswered = 0;
   file->lease.read_reported = file->lease.truncate_reported = false;
+  // A predecessor's that somebody waits for: the kernel has told of it once, and does not again. The thread looks when it
+  // begins.
+  if (sys::lease_type(file->fd.get()) != F_WRLCK) schedule(file, Clock::now());
   return true;
 }
 
@@ -186,7 +189,9 @@ void LeaseEngine::poll(Clock::time_point now) {
     WatchedFile* file = files_->find(due_.begin()->second);
     due_.erase(due_.begin());
     if (!file) continue;
-    if (file->lease.phase == LeaseState::Phase::Breaking) {
+    if (file->lease.phase == LeaseState::Phase::Held) {
+      on_break(file);
+    } else if (file->lease.phase == LeaseState::Phase::Breaking) {
       outbox_->add([key = file->key, s = break_seconds_](const Listener& listener) {
         listener.observed(key, "the kernel let a held operation go on after " + std::to_string(s) +
                                    " s (fs.lease-break-time)");

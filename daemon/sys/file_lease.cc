@@ -5,8 +5,21 @@
 
 #include <cerrno>
 #include <fstream>
+#include <string>
 
 namespace mrlease::sys {
+
+namespace {
+
+// F_GETLEASE does not tell: it says F_UNLCK of none, and of one that is being broken. proc_pid_fdinfo(5): "lock: 1: LEASE ...".
+bool holds_lease(int fd) {
+  std::ifstream in("/proc/self/fdinfo/" + std::to_string(fd));
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("lock:") && line.find(" LEASE ") != std::string::npos) return true;
+  return false;
+}
+
+}  // namespace
 
 int take_write_lease(int fd, int signal, int tid) {
   // In this order: F_UNLCK forgets owner and signal, and a break right after F_SETLEASE must find both in place.
@@ -14,6 +27,9 @@ int take_write_lease(int fd, int signal, int tid) {
   if (::fcntl(fd, F_SETOWN_EX, &owner) || ::fcntl(fd, F_SETSIG, signal)) return errno;
   if (::fcntl(fd, F_SETLEASE, F_WRLCK) == 0) return 0;
   int error = errno;
+  // Ours already, and somebody waits for it to be broken: truncate(2) has counted as a writer since before it waits
+  // (vfs_truncate() in fs/open.c), so that the kernel does not give it anew.
+  if (error == EAGAIN && holds_lease(fd)) return 0;
   // The description is the client's: leave no owner and no signal behind.
   owner = {F_OWNER_TID, 0};
   ::fcntl(fd, F_SETSIG, 0);

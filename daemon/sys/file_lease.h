@@ -5,7 +5,8 @@
 namespace mrlease::sys {
 
 // Takes F_WRLCK on the description; a break sends `signal`, with si_fd = fd, to the thread `tid` alone. 0, or errno
-// (EAGAIN: somebody else has the file open).
+// (EAGAIN: somebody else has the file open). 0 also for a predecessor's lease on this description that is being broken: see
+// lease_type().
 int take_write_lease(int fd, int signal, int tid);
 // Gives it up; a waiting breaker goes on. 0 or errno.
 int drop_lease(int fd);

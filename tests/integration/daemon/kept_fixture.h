@@ -34,7 +34,7 @@ class ObedientClient {
 class KeptTest : public DaemonTest {
  protected:
   void make_file() {
-    path = directory->file("data", kSize);
+    if (path.empty()) path = directory->file("data", kSize);
     fd = wire::Fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
     manager = std::make_unique<ServiceManager>(*directory, options);
   }

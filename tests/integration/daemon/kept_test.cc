@@ -64,6 +64,32 @@ TEST_F(KeptTest, ATruncateThatWasReadAndNotAnsweredStaysHeld) {
   EXPECT_EQ(status(release(lease)).code(), 0) << manager->log();
 }
 
+// The kernel tells of a break of a file lease once; the successor has to look. It would be over after lease-break-time, 45 s.
+TEST_F(KeptTest, ATruncateThatALeaseHoldsIsTakenOverToo) {
+  path = "/dev/shm/mrlease-kept-" + std::to_string(::getpid());  // tmpfs has no FAN_PRE_ACCESS
+  {
+    std::ofstream(path) << std::string(kSize, 'a');
+    ASSERT_EQ(::chown(path.c_str(), 65534, 65534), 0);
+  }
+  make_file();
+  fd = {};  // one more opener, and nothing is held
+  ObedientClient obedient(manager->socket(), path, v1::BACKING_ODP_TRANSPARENT);
+  manager->start();
+  obedient.wait_granted();
+  manager->signal(SIGSTOP);
+  auto other = truncate_to(4096);
+  ASSERT_TRUE(other->blocked_in(SYS_truncate));
+  manager->kill(SIGKILL);
+  const auto began = std::chrono::steady_clock::now();
+  manager->start();
+  EXPECT_EQ(other->wait(), 0) << manager->log();
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(20)) << manager->log();
+  ObedientClient::Counts counts;
+  EXPECT_EQ(obedient.release(&counts), 0) << manager->log();
+  EXPECT_GE(counts.recalls, 1) << manager->log();
+  ::unlink(path.c_str());
+}
+
 TEST_F(KeptTest, AClientThatHangsIsFencedByTheSuccessor) {
   options = {"--recall-deadline-ms", "300", "--fence-deadline-ms", "100"};
   start_service();

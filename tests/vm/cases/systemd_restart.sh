@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Under systemd as the first process, with the installed units: kill -9, restart, reload and stop while a remote peer streams
-# into leased files.
+# Under systemd as the first process, with the installed units: kill -9, restart, reload, and a daemon that stands still until
+# the watchdog ends it, while a remote peer streams into leased files and others truncate, freeze and sync; then a stop.
 # kernels: 7.3
 # init: systemd
 # limit: 600
@@ -11,19 +11,33 @@ cmake --install "$MRLEASE_BUILD" > /run/install.log 2>&1 || fail "the install ru
 # The first file system is armed from the start, by an environment file where the unit looks for it.
 options=$(sed -n 's/^EnvironmentFile=-//p' /lib/systemd/system/mrleased.service)
 mkdir -p "$(dirname "$options")"
-echo 'MRLEASED_OPTIONS=--root /mnt/e --log-level info --freeze-conflict wait' > "$options"
+echo 'MRLEASED_OPTIONS=--root /mnt/e --log-level info --freeze-conflict wait --recall-deadline-ms 2000' > "$options"
 systemd-tmpfiles --create mrlease.conf; systemctl daemon-reload
 
 kills=20; [ -z "${MRLEASE_FULL:-}" ] || kills=100
+few=4; [ -z "${MRLEASE_FULL:-}" ] || few=20
 chaos() {
   local name=$1 backing=$2; shift 2
-  RECV_NS=$RECV_NS SEND_NS=$SEND_NS python3 -B "$cases/../load/restarts.py" --kills "$kills" --name "$name" \
+  RECV_NS=$RECV_NS SEND_NS=$SEND_NS python3 -B "$cases/../load/restarts.py" --name "$name" --cycles 1 \
     --backing "$backing" --bin "$MRLEASE_BUILD/tests/vm/load" --daemon none --out /dev/null "$@" || fail "$name"
 }
-chaos kept-odp odp --quirk --cycles 1
-chaos kept-bounce bounce --cycles 1
+chaos kept-odp odp --quirk --kills "$kills"
+# A bounce freeze takes longer than the daemon lives here: without it, many truncates meet the kills.
+chaos kept-bounce-cut bounce --kills "$kills" --phases truncate
+chaos kept-bounce bounce --kills "$kills"
 # Where no event holds (tmpfs has no FAN_PRE_ACCESS), as on older kernels: the leases of fcntl(2) outlive the daemon too.
-chaos kept-lease-guard bounce --cycles 1 --dir /mnt
+chaos kept-lease-guard bounce --kills "$kills" --dir /mnt
+chaos restarted-odp odp --quirk --restarts "$few"
+chaos restarted-bounce bounce --restarts "$few"
+# The unit's 10 s for the watchdog, shortened.
+mkdir -p /run/systemd/system/mrleased.service.d
+printf '[Service]\nWatchdogSec=3s\n' > /run/systemd/system/mrleased.service.d/test.conf
+systemctl daemon-reload && systemctl restart mrleased || fail "the watchdog's time"
+chaos stalled-odp odp --quirk --stalls 2
+chaos stalled-bounce bounce --stalls 2
+# Nobody else could have: they were stopped.
+[ "$(systemctl show -P NRestarts mrleased)" = 4 ] || fail "the watchdog did not end it 4 times"
+rm -r /run/systemd/system/mrleased.service.d; systemctl daemon-reload
 
 # Why the application was asked for help, when it was.
 journalctl -u mrleased --no-pager -o cat | grep -E ' quiesce| release|every lease gets' | cut -c1-300 | sed 's/^/ /'
@@ -32,9 +46,8 @@ journalctl -u mrleased --no-pager -o cat | grep -E ' quiesce| release|every leas
 systemctl is-active mrleased > /dev/null || fail "it does not run"
 left=$(systemctl show -P NFileDescriptorStore mrleased)
 [ "$left" -le 12 ] || fail "$left descriptors are left in the store"
-systemctl reload mrleased || fail "reload"
 systemctl restart mrleased || fail "restart"
 systemctl stop mrleased.service mrleased.socket || fail "stop"
 [ ! -e /run/mrlease/mrleased.sock ] || fail "the socket is left"
 [ "$(systemctl show -P NFileDescriptorStore mrleased)" = 0 ] || fail "systemd keeps descriptors of a service that was stopped"
-echo "kill -9 $kills times each"
+echo "kill -9 $kills times, restart and reload $few times, stopped by SIGSTOP twice each"
