@@ -72,6 +72,7 @@ std::vector<core::FileKey> Drainer::files_in(const Area& area) const {
 }
 
 void Drainer::find(const CallPtr& call, const std::string& path, std::function<void(Area)> then) {
+  if (auto busy = resolver_.can_work(); !busy.ok()) return call->finish(std::move(busy));
   struct Found { grpc::Status status; Area area; };
   auto found = std::make_shared<Found>();
   resolver_.in_worker(

@@ -63,10 +63,20 @@ grpc::Status look_up_directory(const std::string& field, const std::string& path
   return {};
 }
 
+grpc::Status Resolver::can_work() const {
+  if (under_way_ < kWorkers) return {};
+  return {grpc::StatusCode::RESOURCE_EXHAUSTED,
+          std::to_string(under_way_) + " calls before this one still wait for file systems that do not answer; give files by device and inode"};
+}
+
 void Resolver::in_worker(std::function<void()> work, std::function<void()> then) {
+  ++under_way_;
   workers_.run([this, work = std::move(work), then = std::move(then)] {
     work();
-    asio::post(loop_, then);
+    asio::post(loop_, [this, then] {
+      --under_way_;
+      then();
+    });
   });
 }
 
@@ -77,6 +87,7 @@ void Resolver::resolve(const std::string& field, const FileName& name, Wants wan
     if (target.fd || view_.file(*name.key)) return then({}, std::move(target));
     return then({grpc::StatusCode::NOT_FOUND, field + ": no file with this device and inode is leased; give its path"}, {});
   }
+  if (auto busy = can_work(); !busy.ok()) return then(std::move(busy), {});
   auto found = std::make_shared<Found>();
   in_worker([=, path = name.path] { found->status = look_up(field + ".path", path, &found->by_path, &found->target.key); },
             [=, this] {

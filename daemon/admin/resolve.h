@@ -40,6 +40,8 @@ class Resolver {
   void resolve(const CallPtr& call, const std::string& field, const FileName& name, Wants wants, std::function<void(Target)> then);
   // Without a call. A file system that does not answer: never.
   void resolve(const std::string& field, const FileName& name, Wants wants, std::function<void(grpc::Status, Target)> then);
+  // Every worker hangs: OK when one is free.
+  grpc::Status can_work() const;
   // work runs in a worker, then in the loop.
   void in_worker(std::function<void()> work, std::function<void()> then);
 
@@ -47,7 +49,9 @@ class Resolver {
   asio::io_context& loop_;
   session::AdminView& view_;
   // Its own: paths that hang must not take the broker's workers away.
-  session::WorkerPool workers_{16};
+  static constexpr int kWorkers = 64;
+  session::WorkerPool workers_{kWorkers};
+  int under_way_ = 0;
 };
 
 }  // namespace mrlease::admin

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sync, freeze, thaw and revoke by an administrator: what clients are asked, and what is left behind by one who goes away.
 #include "tests/integration/admin/fixture.h"
+#include "tests/support/hung_fuse.h"
 
 namespace mrlease::test {
 
@@ -183,6 +184,38 @@ TEST_F(AdminBreaks, RevokeOfAFileFencesWhoDoesNotComply) {
   EXPECT_EQ(answer.fenced(), 1u);
   call(&Stub::GetStats, adm::GetStatsRequest());  // behind the audit log's line
   EXPECT_NE(daemon->log().find("was fenced (recall_timeout)"), std::string::npos) << daemon->log();
+}
+
+// A path whose file system does not answer costs its own call: with its deadline, and nobody else's.
+TEST_F(AdminBreaks, APathThatHangsHoldsNobodyElseUp) {
+  serve();
+  const std::uint64_t id = lease(v1::BACKING_BOUNCE);
+  HungFuse fuse(directory->path("fuse"));
+  fuse.hang();
+  adm::FileId hung;
+  hung.set_path(directory->path("fuse/file"));
+  const milliseconds brief(200);
+  adm::DrainRequest drain;
+  drain.set_path(directory->path("fuse"));
+  adm::ProbeRequest probe;
+  probe.set_path(directory->path("fuse/file"));
+  const auto late = [](const grpc::Status& status) { return status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED; };
+  EXPECT_TRUE(late(failure(&Stub::Sync, of_file<adm::SyncRequest>(hung), brief)));
+  EXPECT_TRUE(late(failure(&Stub::Freeze, of_file<adm::FreezeRequest>(hung), brief)));
+  EXPECT_TRUE(late(failure(&Stub::Revoke, of_file<adm::RevokeRequest>(hung), brief)));
+  EXPECT_TRUE(late(failure(&Stub::ListFiles, of_file<adm::ListFilesRequest>(hung), brief)));
+  EXPECT_TRUE(late(failure(&Stub::Probe, probe, brief)));
+  EXPECT_FALSE(failure(&Stub::Drain, drain, brief).ok());
+  EXPECT_EQ(call(&Stub::Sync, of_file<adm::SyncRequest>()).leases(), 1u);
+  // As many as may hang; then they are told so at once, and what needs no path goes on.
+  std::vector<std::future<std::pair<grpc::Status, adm::SyncResponse>>> waiting;
+  for (int i = 0; i < 80; i++) waiting.push_back(later(&Stub::Sync, of_file<adm::SyncRequest>(hung), milliseconds(1500)));
+  int told = 0;
+  for (auto& each : waiting) told += each.get().first.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED;
+  EXPECT_GT(told, 0);
+  EXPECT_EQ(call(&Stub::Sync, of_file<adm::SyncRequest>(by_key())).leases(), 1u);
+  EXPECT_EQ(get(id).id(), id);
+  EXPECT_EQ(status(release(id)).code(), 0);
 }
 
 }  // namespace mrlease::test
