@@ -15,6 +15,7 @@ namespace mrlease::ctl {
 
 namespace v1 = admin::v1;
 
+inline constexpr std::chrono::milliseconds kQuestion{30000};  // of a call that waits for nobody
 enum Exit { kDone = 0, kRefused = 1, kUsage = 2, kNoDaemon = 3, kDeadline = 4 };
 
 // Ends the command: a sentence, and the exit status.
@@ -44,7 +45,7 @@ class Client {
   // A call with one answer. Throws Failed.
   template <typename Request, typename Response>
   Response call(grpc::Status (v1::Admin::Stub::*method)(grpc::ClientContext*, const Request&, Response*), const Request& request,
-                std::chrono::milliseconds timeout = std::chrono::seconds(30)) {
+                std::chrono::milliseconds timeout = kQuestion) {
     Response response;
     const auto c = context(timeout);
     const grpc::Status status = (stub_.get()->*method)(c.get(), request, &response);

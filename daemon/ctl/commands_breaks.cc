@@ -85,7 +85,7 @@ int drain(Program& p, const Drain& d) {
   request.set_timeout_ms(d.within.empty() ? 60000 : duration_ms("--within", d.within));
   request.set_keep(d.keep);
   // The daemon is to answer with what is left, before the call itself ends.
-  const auto r = p.connect().call(&v1::Admin::Stub::Drain, request, milliseconds(request.timeout_ms()) + milliseconds(30000));
+  const auto r = p.connect().call(&v1::Admin::Stub::Drain, request, milliseconds(request.timeout_ms()) + kQuestion);
   p.print(r, view(r, request.path(), p.width()));
   return r.drained() ? kDone : kDeadline;
 }

@@ -57,6 +57,7 @@ struct Bounce::Impl {
   void reclaim(const Reclaimed& from);              // throws std::system_error; takes ownership
   void map_notes();
   void map_aside();
+  std::size_t batch_bytes() const { return std::min<std::uint64_t>(kBatch, pages_of(length) * kPage); }  // no more than there is
 
   // ---- a batch of pages ----
   struct Batch {
@@ -106,11 +107,11 @@ Bounce::Impl::Impl(fence::SharedFd f, std::uint64_t o, std::uint64_t l, Truncate
       offset(o),
       length(l),
       writer(file.get(), o, l, truncates),
-      theirs_data(kBatch),
+      theirs_data(batch_bytes()),
       theirs(theirs_data.data()) {}
 
 Bounce::Impl::~Impl() {
-  if (ours != nullptr) ::munmap(ours, kBatch);
+  if (ours != nullptr) ::munmap(ours, batch_bytes());
   if (notes != nullptr) ::munmap(notes, Notes::bytes(length));
   if (notes_fd >= 0) ::close(notes_fd);
   if (aside >= 0) ::close(aside);
@@ -136,8 +137,8 @@ void Bounce::Impl::map_notes() {
 }
 
 void Bounce::Impl::map_aside() {
-  aside = create_store("mrlease-aside", kBatch);
-  void* p = ::mmap(nullptr, kBatch, PROT_READ | PROT_WRITE, MAP_SHARED, aside, 0);
+  aside = create_store("mrlease-aside", batch_bytes());
+  void* p = ::mmap(nullptr, batch_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, aside, 0);
   if (p == MAP_FAILED) throw failure(errno, "cannot map the memory to copy pages aside");
   ours = static_cast<char*>(p);
 }

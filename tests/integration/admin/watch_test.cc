@@ -147,7 +147,9 @@ TEST_F(AdminWatch, OneThatNeverReadsIsDropped) {
   adm::WatchEventsResponse message;
   while (stream->reader->Read(&message)) {
   }
-  EXPECT_EQ(stream->reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  // Which, depends on whether gRPC could still take the message before it.
+  const auto code = stream->reader->Finish().error_code();
+  EXPECT_TRUE(code == grpc::StatusCode::CANCELLED || code == grpc::StatusCode::RESOURCE_EXHAUSTED) << code;
 }
 
 TEST_F(AdminWatch, NoMoreThan256Watch) {

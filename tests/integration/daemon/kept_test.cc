@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <cstdio>
@@ -300,6 +301,21 @@ TEST_F(KeptTest, ADrainHoldsOverTheRestartToo) {
   replace_daemon();
   resume();
   EXPECT_TRUE(client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize).frame.has_granted()) << manager->log();
+}
+
+TEST_F(KeptTest, AThousandLeasesAreTakenOver) {
+  constexpr int kLeases = 1000;
+  rlimit many{};  // the manager here is this process
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &many), 0);
+  many.rlim_cur = many.rlim_max;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &many), 0);
+  start_service();
+  connect();
+  for (int i = 0; i < kLeases; i++) client->lease(fd.get(), v1::BACKING_BOUNCE, 0, 4096, true, true);
+  replace_daemon();
+  resume();
+  EXPECT_NE(manager->log().find("took over 1 sessions, " + std::to_string(kLeases) + " leases"), std::string::npos);
+  EXPECT_EQ(truncate_to(100)->wait(), 0) << "all of them were trimmed";
 }
 
 TEST_F(KeptTest, WhatWasTakenOverIsCounted) {

