@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // probe, stats, config, reload.
+#include "daemon/ctl/device_probe.h"
 #include "daemon/ctl/program.h"
 #include "daemon/ctl/views.h"
 
@@ -10,7 +11,8 @@ void add_host_commands(Program& p) {
   CLI::App* probe = p.add("probe", "What this host can do, found by trying: kernel, file systems, devices, each with a reason", [&p, path] {
     v1::ProbeRequest request;
     if (!path->empty()) request.set_path(absolute_path(*path));
-    const auto r = p.connect().call(&v1::Admin::Stub::Probe, request);
+    auto r = p.connect().call(&v1::Admin::Stub::Probe, request);
+    if (p.target.address.find('/') != std::string::npos) probe_devices(&r);  // the daemon is on this host
     p.print(r, view(r, p.width()));
     return kDone;
   });

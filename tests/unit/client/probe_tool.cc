@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "client-lib/src/probe/probe.h"
+#include "client-lib/src/verbs/devices.h"
 #include "client-lib/src/verbs/loopback.h"
 #include "client-lib/src/verbs/verbs.h"
 #include "proto/fd_passing.h"
@@ -17,17 +18,6 @@
 using namespace mrlease::client;
 
 namespace {
-
-ibv_context* open_device(const char* name) {
-  int count = 0;
-  ibv_device** list = ibv_get_device_list(&count);
-  ibv_context* found = nullptr;
-  for (int i = 0; i < count && found == nullptr; i++) {
-    if (std::strcmp(ibv_get_device_name(list[i]), name) == 0) found = ibv_open_device(list[i]);
-  }
-  ibv_free_device_list(list);
-  return found;
-}
 
 // The handle of a registration, before and after it is gone.
 bool handles_are_told_apart(ibv_context* device, std::uint32_t driver_id) {
@@ -46,9 +36,11 @@ bool handles_are_told_apart(ibv_context* device, std::uint32_t driver_id) {
 
 int main(int argc, char** argv) {
   if (argc != 3 && argc != 6) return std::fprintf(stderr, "usage: client_probe DEVICE FILE [ODP WAITS DIRECT]\n"), 2;
-  ibv_context* device = open_device(argv[1]);
+  verbs::OpenDevice opened;
+  const Outcome o = opened.open(argv[1]);
+  ibv_context* const device = opened.context();
   mrlease::wire::Fd file(::open(argv[2], O_RDWR | O_CLOEXEC));
-  if (device == nullptr || !file) return std::perror("open"), 2;
+  if (!o.ok() || !file) return std::fprintf(stderr, "open: %s\n", o.text.c_str()), 2;
   const DeviceCaps caps = probe_device(device, [](Userfaultfd* out) { return Userfaultfd::open(-1, out); });
   const Outcome direct = probe_direct(device, file.get());
   std::printf("odp=%d: %s\nwaits=%d: %s\ndirect=%d: %s\n", caps.odp, caps.odp_text.c_str(), caps.waits ? 1 : 0,
@@ -56,7 +48,6 @@ int main(int argc, char** argv) {
   const std::uint32_t driver_id = verbs::find_driver_id(device->cmd_fd);
   const bool handles = handles_are_told_apart(device, driver_id);
   std::printf("driver_id=%u handles=%d\n", driver_id, handles ? 1 : 0);
-  ibv_close_device(device);
   if (argc == 3) return 0;
   const bool met = caps.odp == std::atoi(argv[3]) && (caps.waits ? 1 : 0) == std::atoi(argv[4]) &&
                    (direct.ok() ? 1 : 0) == std::atoi(argv[5]) && driver_id != verbs::kDriverUnknown && handles;

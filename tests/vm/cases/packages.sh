@@ -16,7 +16,10 @@ dpkg -i "${packages[@]}" > /run/install.log 2>&1 || fail "dpkg -i: $(tail -n 5 /
 systemctl is-active mrleased.service mrleased.socket > /dev/null || fail "it was not started"
 systemctl is-enabled mrleased.service mrleased.socket > /dev/null || fail "it is not enabled"
 mrleasectl leases | grep -qx 'no leases' || fail "mrleasectl leases"
-mrleasectl probe > /run/probe || fail "mrleasectl probe: $(cat /run/probe)"
+# The namespace that has the device: what it can do was tried.
+$RECV_NS mrleasectl --json probe > /run/probe || fail "mrleasectl probe: $(cat /run/probe)"
+grep -q 'passes the self-test for page-aligned transfers only' /run/probe && grep -q 'breaks are transparent' /run/probe ||
+  fail "mrleasectl probe has not tried the device: $(cat /run/probe)"
 
 # The same daemon under another version's number.
 mkdir /run/next
