@@ -216,7 +216,8 @@ struct mrl_caps {
   int direct_ext;       /* 1: a file mapping of the file given can be pinned for writing */
   char reason[400];     /* what was tried and what came back */
 };
-/* fd: a file to try on, or -1. Uses a loopback connection on the device; takes some milliseconds; cached per device. */
+/* fd: a file to try on, or -1. Uses a loopback connection on the device; takes some milliseconds; cached per device
+ * and ctx, unless no connection could be made (a port that is down). */
 MRL_API int mrl_probe(struct mrl_ctx *ctx, struct ibv_context *device, int fd, struct mrl_caps *caps);
 MRL_API const char *mrl_backing_name(enum mrl_backing backing);
 

@@ -66,9 +66,10 @@ Outcome transfer_and_compare(verbs::Loopback& on, Target& target, Transfer t) {
 }
 
 // A connection of its own for each list: a failed transfer kills the connection.
-Outcome try_on_demand(ibv_context* device, const std::vector<Transfer>& transfers) {
+Outcome try_on_demand(ibv_context* device, const std::vector<Transfer>& transfers, bool* tried) {
   std::unique_ptr<verbs::Loopback> loopback;
   Outcome o = verbs::Loopback::create(device, &loopback);
+  *tried = o.ok();
   if (!o.ok()) return o;
   Target target(16);
   o = target.on_demand(*loopback);
@@ -132,12 +133,12 @@ Outcome try_waiting(ibv_context* device, const Userfaultfd& userfaultfd) {
 
 DeviceCaps probe_device(ibv_context* device, const std::function<Outcome(Userfaultfd*)>& userfaultfd) {
   DeviceCaps caps;
-  const Outcome any = try_on_demand(device, {{100, 64}, {4095, 2}, {3000, 4096}, {20000, 8192}, {1, 1}, {0, 65536}});
+  const Outcome any = try_on_demand(device, {{100, 64}, {4095, 2}, {3000, 4096}, {20000, 8192}, {1, 1}, {0, 65536}}, &caps.tried);
   if (any.ok()) {
     caps.odp = 1;
     caps.odp_text = "passes the self-test";
   } else {
-    const Outcome aligned = try_on_demand(device, {{0, 4096}, {8192, 4096}, {20480, 8192}, {61440, 4096}});
+    const Outcome aligned = try_on_demand(device, {{0, 4096}, {8192, 4096}, {20480, 8192}, {61440, 4096}}, &caps.tried);
     caps.odp = aligned.ok() ? 2 : 0;
     caps.odp_text = aligned.ok() ? "passes the self-test for page-aligned transfers only (" + any.text + ")"
                                  : "fails the self-test: " + aligned.text;

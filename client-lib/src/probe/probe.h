@@ -14,6 +14,7 @@ namespace mrlease::client {
 struct DeviceCaps {
   int odp = 0;  // 1: any transfer is right; 2: page-aligned ones only; 0: no
   bool waits = false;
+  bool tried = true;  // false: no connection could be made on the device, a port is down, say
   std::string odp_text, waits_text;  // what was tried and what came back
 };
 

@@ -199,12 +199,7 @@ Outcome Context::caps(ibv_context* device, DeviceCaps* out) {
   Outcome o = verbs::describe(device, &described);
   if (!o.ok()) return o;
   const std::string key = described.name + "/" + std::to_string(described.guid);
-  std::lock_guard lock(caps_mutex_);
-  auto found = caps_.find(key);
-  if (found == caps_.end()) {
-    found = caps_.emplace(key, probe_device(device, [this](Userfaultfd* u) { return new_userfaultfd(u); })).first;
-  }
-  *out = found->second;
+  *out = caps_.get(key, [&] { return probe_device(device, [this](Userfaultfd* u) { return new_userfaultfd(u); }); });
   return {};
 }
 

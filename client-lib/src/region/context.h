@@ -13,6 +13,7 @@
 
 #include "client-lib/src/connection/connection.h"
 #include "client-lib/src/events/event_queue.h"
+#include "client-lib/src/probe/caps_cache.h"
 #include "client-lib/src/probe/probe.h"
 #include "client-lib/src/uffd/pagemap.h"
 #include "client-lib/src/uffd/resolver.h"
@@ -96,8 +97,7 @@ class Context {
   std::uint32_t version_ = 0;                     // the resuming lane's: of the daemon of now
   std::mutex devices_mutex_;  // held over a round trip: a device is told once
   std::map<ibv_context*, UsedDevice> devices_;
-  std::mutex caps_mutex_;
-  std::map<std::string, DeviceCaps> caps_;
+  CapsCache caps_;
   Lane asking_, quiet_, resuming_;
   const std::string socket_path_;     // empty: was connected by somebody else, who has to do it again
   std::atomic<bool> connected_{true};  // since the last DISCONNECTED, and back for good
