@@ -158,6 +158,23 @@ struct mrl_reg_options {
  */
 MRL_API int mrl_reg_file(struct mrl_ctx *ctx, struct ibv_pd *pd, int fd, uint64_t offset, size_t length, int access,
                          const struct mrl_reg_options *options, struct mrl_region **region);
+/*
+ * The same for a mapping that the application has: [addr, addr + length) of a MAP_SHARED mapping of a file, which is opened
+ * again by its name. The region begins at the page of addr: mrl_addr() is addr, rounded down to it. A mapping that can be written
+ * takes a lease for writing, whatever the access.
+ * Until mrl_dereg() the library decides what is mapped there, always with the file's bytes: do not unmap or remap it, and
+ * store nothing there during this call and mrl_dereg(). A forked child does not have it. Afterwards, and when this call fails,
+ * the file is mapped there as before.
+ * Errors of mrl_reg_file(), and:
+ *   EFAULT   a part of the range is not mapped, or not readable
+ *   ENOTSUP  a part is not a shared mapping of a file: ibv_reg_mr() is right for it
+ *   EACCES   the access has writes, and it is not mapped for writing; or the file may not be opened again
+ *   EINVAL   the range is of several mappings of different files or places
+ *   ENOENT   the file has no name any more, a memfd's included: use mrl_reg_file()
+ *   ESTALE   another file has the name
+ */
+MRL_API int mrl_reg_mr(struct mrl_ctx *ctx, struct ibv_pd *pd, void *addr, size_t length, int access,
+                       const struct mrl_reg_options *options, struct mrl_region **region);
 /* Deregister, hand back the lease: on return what RDMA wrote is in the file (not yet durable: mrl_sync()). The region is
  * gone even when an error is returned (EIO, ENOSPC: bounce data could not be written). Not from a callback. */
 MRL_API int mrl_dereg(struct mrl_region *region);

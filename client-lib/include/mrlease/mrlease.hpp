@@ -174,15 +174,15 @@ class Context {
 
   Region reg_file(ibv_pd* pd, int fd, std::uint64_t offset, std::size_t length, int access,
                   const RegOptions& options = {}) {
-    mrl_reg_options o{};
-    o.struct_size = sizeof o;
-    o.backing = options.backing;
-    o.accept_quirks = options.accept_quirks;
-    o.flags = (options.share ? static_cast<std::uint32_t>(MRL_REG_SHARE) : 0u) |
-              (options.preserve_orphans ? static_cast<std::uint32_t>(MRL_REG_PRESERVE_ORPHANS) : 0u);
-    o.peer_budget_ms = options.peer_budget_ms;
+    const mrl_reg_options o = in_c(options);
     mrl_region* made = nullptr;
     check(mrl_reg_file(ctx_, pd, fd, offset, length, access, &o, &made));
+    return Region(made);
+  }
+  Region reg_mr(ibv_pd* pd, void* addr, std::size_t length, int access, const RegOptions& options = {}) {
+    const mrl_reg_options o = in_c(options);
+    mrl_region* made = nullptr;
+    check(mrl_reg_mr(ctx_, pd, addr, length, access, &o, &made));
     return Region(made);
   }
   void sync_file(int fd, std::uint64_t offset = 0, std::uint64_t length = 0) {
@@ -205,6 +205,16 @@ class Context {
   }
 
  private:
+  static mrl_reg_options in_c(const RegOptions& options) {
+    mrl_reg_options o{};
+    o.struct_size = sizeof o;
+    o.backing = options.backing;
+    o.accept_quirks = options.accept_quirks;
+    o.flags = (options.share ? static_cast<std::uint32_t>(MRL_REG_SHARE) : 0u) |
+              (options.preserve_orphans ? static_cast<std::uint32_t>(MRL_REG_PRESERVE_ORPHANS) : 0u);
+    o.peer_budget_ms = options.peer_budget_ms;
+    return o;
+  }
   static int on_event(const mrl_event* event, void* user) {
     try {
       return (*static_cast<Callback*>(user))(*event);

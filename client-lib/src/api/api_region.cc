@@ -4,6 +4,7 @@
 
 #include "client-lib/src/api/handles.h"
 #include "client-lib/src/api/registration_check.h"
+#include "client-lib/src/region/file_mapping.h"
 
 using namespace mrlease::client;
 
@@ -24,25 +25,10 @@ Outcome choose(mrl_ctx* ctx, ibv_pd* pd, const mrl_reg_options& options, Choice*
   return o;
 }
 
-Outcome register_file(mrl_ctx* ctx, ibv_pd* pd, int fd, std::uint64_t offset, std::size_t length, int access,
-                      const mrl_reg_options* given, mrl_region** region) {
-  if (ctx == nullptr) return missing("ctx");
-  if (pd == nullptr) return missing("pd");
-  if (region == nullptr) return missing("region");
-  mrl_reg_options options;
-  CheckedFile file;
-  RegionSpec spec;
-  Outcome o = check_options(given, &options);
-  if (o.ok()) o = verbs::check_access(access, &spec.access);
-  if (o.ok()) o = check_file(fd, offset, length, verbs::writes(access), &file);
-  if (o.ok()) o = choose(ctx, pd, options, &spec.choice);
+// The rest of the specification is filled in: which file, where.
+Outcome register_region(mrl_ctx* ctx, const mrl_reg_options& options, RegionSpec spec, mrl_region** region) {
+  Outcome o = choose(ctx, spec.pd, options, &spec.choice);
   if (!o.ok()) return o;
-  spec.pd = pd;
-  spec.file = mrlease::wire::Fd(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
-  if (!spec.file) return from_errno("duplicate of the file descriptor");
-  spec.offset = offset;
-  spec.length = length;
-  spec.write = verbs::writes(access);
   spec.share = (options.flags & MRL_REG_SHARE) != 0;
   spec.preserve_orphans = (options.flags & MRL_REG_PRESERVE_ORPHANS) != 0;
   spec.peer_budget_ms = options.peer_budget_ms;
@@ -56,6 +42,57 @@ Outcome register_file(mrl_ctx* ctx, ibv_pd* pd, int fd, std::uint64_t offset, st
   return {};
 }
 
+Outcome check_pointers(mrl_ctx* ctx, ibv_pd* pd, mrl_region** region) {
+  if (ctx == nullptr) return missing("ctx");
+  if (pd == nullptr) return missing("pd");
+  return region == nullptr ? missing("region") : Outcome{};
+}
+
+Outcome register_file(mrl_ctx* ctx, ibv_pd* pd, int fd, std::uint64_t offset, std::size_t length, int access,
+                      const mrl_reg_options* given, mrl_region** region) {
+  mrl_reg_options options;
+  CheckedFile file;
+  RegionSpec spec;
+  Outcome o = check_pointers(ctx, pd, region);
+  if (o.ok()) o = check_options(given, &options);
+  if (o.ok()) o = verbs::check_access(access, &spec.access);
+  if (o.ok()) o = check_file(fd, offset, length, verbs::writes(access), &file);
+  if (!o.ok()) return o;
+  spec.pd = pd;
+  spec.file = mrlease::wire::Fd(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  if (!spec.file) return from_errno("duplicate of the file descriptor");
+  spec.offset = offset;
+  spec.length = length;
+  spec.write = verbs::writes(access);
+  return register_region(ctx, options, std::move(spec), region);
+}
+
+Outcome register_mapping(mrl_ctx* ctx, ibv_pd* pd, void* address, std::size_t length, int access, const mrl_reg_options* given,
+                         mrl_region** region) {
+  mrl_reg_options options;
+  CheckedFile file;
+  FileMapping mapping;
+  RegionSpec spec;
+  Outcome o = check_pointers(ctx, pd, region);
+  if (o.ok() && address == nullptr) o = missing("addr");
+  if (o.ok() && length == 0) o = {EINVAL, "length is 0; a lease covers at least one byte"};
+  if (o.ok()) o = check_options(given, &options);
+  if (o.ok()) o = verbs::check_access(access, &spec.access);
+  if (!o.ok()) return o;
+  const auto at = reinterpret_cast<std::uint64_t>(address);
+  if (at + length < at) return {EINVAL, "addr plus length is beyond the address space"};
+  spec.adopted = reinterpret_cast<char*>(page_down(at));
+  spec.length = at + length - page_down(at);
+  o = find_file_mapping(spec.adopted, spec.length, verbs::writes(access), &mapping);
+  if (o.ok()) o = check_file(mapping.file.get(), mapping.offset, spec.length, mapping.writable, &file);
+  if (!o.ok()) return o;
+  spec.pd = pd;
+  spec.file = std::move(mapping.file);
+  spec.offset = mapping.offset;
+  spec.write = mapping.writable;  // the application goes on storing there
+  return register_region(ctx, options, std::move(spec), region);
+}
+
 }  // namespace
 
 extern "C" {
@@ -63,6 +100,11 @@ extern "C" {
 int mrl_reg_file(mrl_ctx* ctx, ibv_pd* pd, int fd, uint64_t offset, size_t length, int access,
                  const mrl_reg_options* options, mrl_region** region) {
   return guarded([&] { return register_file(ctx, pd, fd, offset, length, access, options, region); });
+}
+
+int mrl_reg_mr(mrl_ctx* ctx, ibv_pd* pd, void* addr, size_t length, int access, const mrl_reg_options* options,
+               mrl_region** region) {
+  return guarded([&] { return register_mapping(ctx, pd, addr, length, access, options, region); });
 }
 
 int mrl_dereg(mrl_region* region) {

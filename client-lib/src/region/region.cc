@@ -45,7 +45,12 @@ Region::~Region() {
 }
 
 void Region::unmap() {
-  if (layout_.base != nullptr) ::munmap(layout_.base, layout_.length);
+  if (layout_.base == nullptr) return;
+  if (spec_.adopted == nullptr) {
+    ::munmap(layout_.base, layout_.length);
+  } else {  // as it was, inherited by children again
+    ::mmap(layout_.base, layout_.length, layout_.protection, MAP_SHARED | MAP_FIXED, layout_.file, static_cast<off_t>(layout_.file_offset));
+  }
   layout_.base = nullptr;
 }
 
@@ -66,7 +71,12 @@ Outcome Region::set_up() {
   const bool bounce = spec_.choice.backing == MRL_BACKING_BOUNCE;
   Outcome o = context_.use_device(verbs::context_of(spec_.pd), &device_, &device_driver_);
   if (!o.ok()) return o;
-  if (!bounce) o = map_file(layout_, 0, layout_.pages(), layout_.protection, false, &layout_.base);
+  if (!bounce && spec_.adopted != nullptr) {
+    layout_.base = spec_.adopted;
+    o = map_file(layout_, 0, layout_.pages(), layout_.protection, true, nullptr);
+  } else if (!bounce) {
+    o = map_file(layout_, 0, layout_.pages(), layout_.protection, false, &layout_.base);
+  }
   Reply granted;
   if (o.ok()) o = ask_daemon(connection(), false, &granted);
   if (o.ok() && bounce) o = map(granted);
@@ -117,7 +127,8 @@ std::shared_ptr<Connection> Region::connection() const {
 // Bounce: the memfd that came with the grant, filled from the file.
 Outcome Region::map(Reply& granted) {
   if (granted.fds.empty()) return {EPROTO, "mrleased granted a bounce lease without its memory"};
-  void* got = ::mmap(nullptr, layout_.length, layout_.protection, MAP_SHARED, granted.fds[0].get(), 0);
+  const int fixed = spec_.adopted != nullptr ? MAP_FIXED : 0;
+  void* got = ::mmap(spec_.adopted, layout_.length, layout_.protection, MAP_SHARED | fixed, granted.fds[0].get(), 0);
   if (got == MAP_FAILED) return from_errno("mmap of the bounce memory");
   layout_.base = static_cast<char*>(got);
   bounce_ = std::move(granted.fds[0]);

@@ -23,6 +23,9 @@ struct RegionSpec {
   Choice choice;
   bool share = false, preserve_orphans = false;
   std::uint32_t peer_budget_ms = 200;
+  // The application's own mapping of the file: what is mapped there changes while the region lives, and is the file again after
+  // it. Page-aligned; nullptr: the library makes one.
+  char* adopted = nullptr;
 };
 
 // Thread-safe. Two locks: `operation_` for what exchanges mappings or registrations (recalls, extend, dereg: they wait

@@ -59,6 +59,7 @@ class RegionTest : public ::testing::Test {
     spec.access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE;
     spec.write = true;
     spec.choice = {backing, transparent, "asked for"};
+    spec.adopted = adopted_;
     return Region::create(*context_, std::move(spec), handle(), &region_);
   }
   static mrl_region* handle() { return reinterpret_cast<mrl_region*>(16); }
@@ -121,8 +122,14 @@ class RegionTest : public ::testing::Test {
     return i;
   }
 
+  char* adopt() {
+    void* const got = ::mmap(nullptr, kLength, PROT_READ | PROT_WRITE, MAP_SHARED, file_.get(), kOffset);
+    return adopted_ = got == MAP_FAILED ? nullptr : static_cast<char*>(got);
+  }
+
   FakeDevice device_;
   wire::Fd file_;
+  char* adopted_ = nullptr;
   std::unique_ptr<ScriptedDaemon> daemon_;
   std::unique_ptr<Context> context_;
   std::shared_ptr<Region> region_;
@@ -149,6 +156,40 @@ TEST_F(RegionTest, BounceLivesAndIsReleasedInOrder) {
   EXPECT_EQ(order, (std::vector<int>{Frame::kRemoveMr, Frame::kRelease}));
   EXPECT_EQ(FakeDevice::deregistered, 1);
   region_.reset();
+}
+
+// The application's mapping: bounce memory while it is leased, the file's before and after.
+TEST_F(RegionTest, AnAdoptedMappingIsGivenBack) {
+  for (const mrl_backing backing : {MRL_BACKING_BOUNCE, MRL_BACKING_DIRECT, MRL_BACKING_ODP_COOPERATIVE}) {
+    connect();
+    ASSERT_NE(adopt(), nullptr);
+    ASSERT_TRUE(reg(backing).ok());
+    EXPECT_EQ(region_->address(), adopted_);
+    at(3) = static_cast<char>('A' + backing);
+    EXPECT_EQ(in_file(3) == at(3), backing != MRL_BACKING_BOUNCE);
+    EXPECT_TRUE(region_->dereg().ok());
+    region_.reset();
+    adopted_[5 * kPage] = static_cast<char>('a' + backing);
+    EXPECT_EQ(in_file(5), 'a' + backing) << "it is the file's";
+    EXPECT_EQ(adopted_[3 * kPage], in_file(3));
+    ::munmap(std::exchange(adopted_, nullptr), kLength);
+    context_.reset();
+  }
+}
+
+TEST_F(RegionTest, AnAdoptedMappingOutlivesARefusal) {
+  connect();
+  ASSERT_NE(adopt(), nullptr);
+  daemon_->script([](ScriptedDaemon& d, const Frame& f) {
+    if (f.has_register_()) d.reply_status(f, EBUSY, "overlaps");
+    return f.has_register_();
+  });
+  for (const mrl_backing backing : {MRL_BACKING_BOUNCE, MRL_BACKING_ODP_COOPERATIVE}) {
+    EXPECT_EQ(reg(backing).code, EBUSY);
+    adopted_[kPage] = static_cast<char>('p' + backing);
+    EXPECT_EQ(in_file(1), 'p' + backing);
+  }
+  ::munmap(adopted_, kLength);
 }
 
 TEST_F(RegionTest, ARefusedLeaseLeavesNothing) {

@@ -3,4 +3,4 @@
 # kernels: 7.3
 # limit: 200
 . "$(dirname "$0")/case.inc"
-row mlockall odp 15 --quirk --mlockall --fork-child --stores 64
+row mlockall odp 15 --quirk --mlockall --fork-init --fork-child --stores 64

@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <mrlease/mrlease.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <system_error>
+#include <vector>
 
 #include "tests/vm/load/json.h"
+#include "tests/vm/load/layout.h"
 #include "tests/vm/load/memory.h"
 
 namespace mrlease::load {
@@ -67,13 +73,16 @@ class Leased : public Memory {
     if (options.flag("preserve")) reg.flags = MRL_REG_PRESERVE_ORPHANS;
     reg.peer_budget_ms = static_cast<std::uint32_t>(options.number("budget", 200));
     const off_t size = lseek(fd, 0, SEEK_END);
-    const int error = mrl_reg_file(ctx_, pd, fd, 0, static_cast<std::size_t>(size), kAccess, &reg, &region_);
-    close(fd);
-    if (error) fail(error, "mrl_reg_file");
+    const int error = options.flag("adopt") ? adopt(fd, static_cast<std::size_t>(size), pd, reg)
+                                            : mrl_reg_file(ctx_, pd, fd, 0, static_cast<std::size_t>(size), kAccess, &reg, &region_);
+    file_ = fd;
+    if (error) fail(error, options.flag("adopt") ? "mrl_reg_mr" : "mrl_reg_file");
   }
   ~Leased() override {
     mrl_dereg(region_);
     mrl_close(ctx_);
+    if (own_ != nullptr) give_back();
+    close(file_);
   }
   Keys keys() const override {
     const mrl_info about = info();
@@ -112,6 +121,24 @@ class Leased : public Memory {
   }
 
  private:
+  int adopt(int fd, std::size_t size, ibv_pd* pd, const mrl_reg_options& reg) {
+    own_length_ = size;
+    void* const at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED) throw std::system_error(errno, std::generic_category(), "mmap");
+    own_ = static_cast<char*>(at);
+    return mrl_reg_mr(ctx_, pd, own_, size, kAccess, &reg, &region_);
+  }
+  // It is the file again: what is stored there is in the file, and the file's bytes are there.
+  void give_back() {
+    std::vector<char> file(own_length_);
+    own_[kPage + 1] = 'M';
+    if (pread(file_, file.data(), file.size(), 0) != static_cast<ssize_t>(file.size()) || file[kPage + 1] != 'M' ||
+        std::memcmp(file.data(), own_, file.size())) {
+      std::fprintf(stderr, "after mrl_dereg() the mapping is not the file's\n");
+      std::_Exit(3);
+    }
+    munmap(own_, own_length_);
+  }
   static int with_text(int code, std::string* error) {
     if (code) *error = mrl_last_error();
     return code;
@@ -145,6 +172,9 @@ class Leased : public Memory {
   std::map<std::string, int> counts_;
   mrl_ctx* ctx_ = nullptr;
   mrl_region* region_ = nullptr;
+  int file_ = -1;
+  char* own_ = nullptr;  // --adopt: our mapping
+  std::size_t own_length_ = 0;
 };
 
 }  // namespace

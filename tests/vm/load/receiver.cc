@@ -3,7 +3,7 @@
 // answered by one JSON line on stdout: info, quiet (the sender drains and holds), resume, sync, extend, orphans SIZE (does
 // what lies beyond SIZE bytes hold the sender's writes?), quit.
 //   --address A --port P --file F --backing auto|direct|odp|odp-cooperative|bounce|plain|none [--quirk] [--preserve]
-//   [--socket S] [--budget MS] [--mlockall] [--fork-child] [--store-pages N --store-table FILE]
+//   [--socket S] [--budget MS] [--adopt] [--mlockall] [--fork-init] [--fork-child] [--store-pages N --store-table FILE]
 //   [--table FILE]
 #include <sys/mman.h>
 #include <unistd.h>
@@ -88,6 +88,10 @@ int main(int argc, char** argv) try {
   const Options options(argc, argv);
   if (options.flag("mlockall") && mlockall(MCL_CURRENT | MCL_FUTURE))
     throw std::system_error(errno, std::generic_category(), "mlockall");
+  if (options.flag("fork-init")) {
+    errno = ibv_fork_init();
+    if (errno) throw std::system_error(errno, std::generic_category(), "ibv_fork_init");
+  }
   LinkOptions where;
   where.address = options.text("address", where.address);
   where.port = options.text("port", where.port);

@@ -59,8 +59,8 @@ class Row:
 
     def start_peers(self):
         a, socket = self.args, [] if self.plain else self.start_daemon()
-        flags = [f"--{f}" for f in ("quirk", "mlockall", "preserve") if getattr(a, f)]
-        flags += ["--fork-child"] if a.fork_child else []
+        flags = [f"--{f}" for f in ("quirk", "adopt", "mlockall", "preserve") if getattr(a, f)]
+        flags += ["--fork-init"] * a.fork_init + ["--fork-child"] * a.fork_child
         stores = ["--store-pages", str(a.stores), "--store-table", self.work + "/stores"] if a.stores else []
         self.receiver = self.start("mrl_receiver", [a.bin + "/mrl_receiver", "--file", self.file,
                                    "--backing", a.backing, "--budget", str(a.budget), "--table", self.table] + socket + flags + stores,
@@ -201,7 +201,9 @@ class Row:
             self.foreign.ask("quit", 20)
             self.receiver.ask("quit", 20)
             sent = self.sender.line(30)
-            self.receiver.wait(20)
+            ended = self.receiver.wait(20)
+            if ended:
+                self.problems.append(f"the receiver ended with {ended}: {self.receiver.last_words()}")
         except StopIteration:
             pass
         except (Died, AttributeError, KeyError) as died:
