@@ -92,7 +92,6 @@ Outcome check_mapping(const std::vector<MapsLine>& maps, std::uint64_t address, 
     at = m.end;
   }
   if (at < end) return {EFAULT, "nothing is mapped at " + hex(at)};
-  // A name that ends like this is told by opening it.
   if (first->deleted)
     return {ENOENT, first->path + " was unlinked: its file cannot be found by name; use mrl_reg_file with a descriptor"};
   *whole = *first;
