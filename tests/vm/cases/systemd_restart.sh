@@ -11,7 +11,7 @@ cmake --install "$MRLEASE_BUILD" > /run/install.log 2>&1 || fail "the install ru
 # The first file system is armed from the start, by an environment file where the unit looks for it.
 options=$(sed -n 's/^EnvironmentFile=-//p' /lib/systemd/system/mrleased.service)
 mkdir -p "$(dirname "$options")"
-echo 'MRLEASED_OPTIONS=--root /mnt/e --log-level info --freeze-conflict wait --recall-deadline-ms 2000' > "$options"
+echo 'MRLEASED_OPTIONS=--root /mnt/e --log-level info --freeze-conflict wait --recall-deadline-ms 2000 --fence-deadline-ms 500' > "$options"
 systemd-tmpfiles --create mrlease.conf; systemctl daemon-reload
 
 # Not more in a row: 40 daemons that did not get so far as to serve are a broken one (loop/office.cc).
@@ -24,7 +24,7 @@ chaos() {
 }
 for round in $(seq "$rounds"); do
   chaos kept-odp odp --quirk --kills "$kills" --seed "$round"
-  # A bounce freeze takes longer than the daemon lives here: without it, many truncates meet the kills.
+  # A bounce freeze takes longer than the daemon lives here: without it, truncates meet the kills.
   chaos kept-bounce-cut bounce --kills "$kills" --phases truncate --seed "$round"
   chaos kept-bounce bounce --kills "$kills" --seed "$round"
   # Where no event holds (tmpfs has no FAN_PRE_ACCESS), as on older kernels: the leases of fcntl(2) outlive the daemon too.

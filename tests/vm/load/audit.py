@@ -31,10 +31,21 @@ class Audited(UnderSystemd):
         self.freeze_cycle()
         self.ask(self.foreign, "sync")
         self.problems += filter(None, (mrleasectl("sync", self.file), mrleasectl("freeze", self.file, "--", "true")))
+        self.revoke()
         self.stream()
         os.kill(self.receiver.pid, signal.SIGSTOP)
         self.ask(self.foreign, f"truncate {self.args.size // 2}")
         os.kill(self.receiver.pid, signal.SIGCONT)
+
+    def revoke(self):
+        """Of another file, whose client gives its lease back."""
+        self.revoked = self.file + "-revoked"
+        with open(self.revoked, "wb") as f:
+            f.write(bytes(65536))
+        os.chown(self.revoked, RECEIVER, RECEIVER)
+        holder = self.start("lease_holder", [self.args.bin + "/../../support/lease_holder", self.socket, self.revoked, "bounce"])
+        holder.process.stdout.readline()  # "lease N"
+        self.problems += filter(None, [mrleasectl("revoke", "--file", self.revoked)])
 
     def run(self):
         try:
@@ -66,7 +77,7 @@ def expect(found, what, problems):
         problems.append(what)
 
 
-def look(file, problems):
+def look(file, revoked, problems):
     breaks = records(BREAK, file)
     other = dict(BY_UID=str(FOREIGN), BY_COMM="mrl_foreign", RESULT="allowed")
     recalled = [r for r in breaks if "pid=" in str(r.get("MRLEASE_RECALLED"))]
@@ -74,6 +85,8 @@ def look(file, problems):
         expect(any(is_whole(r, KIND=kind, **other) for r in where), f"a {kind} by another user", problems)
     for kind in ("freeze", "sync"):
         expect(any(is_whole(r, KIND=kind, SOURCE="admin") for r in breaks), f"a {kind} by the administrator", problems)
+    expect(any(is_whole(r, KIND="revoke", SOURCE="admin") and "action=release" in str(r.get("MRLEASE_RECALLED"))
+               for r in records(BREAK, revoked)), "a revoke by the administrator", problems)
     fenced = [r for r in breaks if "fenced=1" in str(r.get("MRLEASE_RECALLED"))]
     expect(any(is_whole(r, KIND="truncate", **other) for r in fenced), "the truncate that a client was fenced for", problems)
     expect(any(is_whole(r, CLIENT_UID=str(RECEIVER), CLIENT_COMM="mrl_receiver", MEANS="destroyed") for r in records(FENCE, file)),
@@ -87,7 +100,7 @@ def main():
     end = time.monotonic() + 20
     while not records(FENCE, row.file) and time.monotonic() < end:
         time.sleep(0.1)
-    look(row.file, problems)
+    look(row.file, getattr(row, "revoked", ""), problems)
     for problem in problems:
         print("NOT OK: " + problem, flush=True)
     return 1 if problems else 0

@@ -11,7 +11,7 @@ from drive import parse
 from row import RECALL_DEADLINE_MS
 from systemd import Killer, Restarter, Staller, UnderSystemd, Upgrader, shown
 
-FENCE_MS = 500  # the service's fence-deadline-ms, by default
+FENCE_MS = 500  # the service's fence-deadline-ms
 # What the host needs beside the deadlines: the rig's processors are emulated.
 SLACK_MS = 1000
 
@@ -33,7 +33,7 @@ def judge(result, trouble):
         bad.append("the application was told of more truncates than there were")
     if trouble.done < trouble.count:
         bad.append(f"only {trouble.done} of {trouble.count} were done")
-    # Who is held waits for a daemon, then for the client: P2's bound beside the time in which nobody served.
+    # Who is held waits for a daemon (each successor begins the wait anew: while one after the other is killed, for all of them), then for the client: P2's bound beside the time in which nobody served.
     bound = trouble.away * 1000 + RECALL_DEADLINE_MS + FENCE_MS + SLACK_MS
     for what in ("truncate", "grow", "open", "read"):
         longest = result["foreign_wait_ms_by"].get(what, dict(max=0))["max"]

@@ -76,8 +76,8 @@ class Trouble(threading.Thread):
 
 
 class Killer(Trouble):
-    """Also while it starts, since that takes most of the time."""
-    pauses = (0.0, 0.3)
+    """While it starts, and while it serves."""
+    pauses = (0.0, 0.65)
     seconds_max = 10
 
     def __init__(self, count, seed):
