@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """A row of the demo while something befalls the daemon, a service of systemd, again and again:
-restarts.py --kills N | --stalls N | --restarts N | --upgrades N --packages "A.deb B.deb" + the options of drive.py.
+restarts.py --kills N | --served-kills N | --stalls N | --restarts N | --upgrades N --packages "A.deb B.deb" + the options of drive.py.
 Nobody may notice more than a wait, which is bounded. Exit 0: nothing was lost, no error, no lease fenced, the keys are the
 same, no application was asked for anything."""
 import argparse
@@ -9,7 +9,7 @@ import sys
 
 from drive import parse
 from row import RECALL_DEADLINE_MS
-from systemd import Killer, Restarter, Staller, UnderSystemd, Upgrader, shown
+from systemd import Killer, Restarter, ServedKiller, Staller, UnderSystemd, Upgrader, shown
 
 FENCE_MS = 500  # the service's fence-deadline-ms
 # What the host needs beside the deadlines: the rig's processors are emulated.
@@ -40,6 +40,8 @@ def judge(result, trouble):
         print(f"longest {what}: {longest:.0f} of {bound:.0f} ms", flush=True)
         if longest > bound:
             bad.append(f"a system call ({what}) waited {longest:.0f} ms, at most {bound:.0f} ms is right")
+    if result["phases"] == "truncate" and result["truncates"] < trouble.count:
+        bad.append(f"only {result['truncates']} truncates met {trouble.count} blows")
     if not result["truncates"] and "truncate" in result["phases"]:
         bad.append("nothing was truncated")
     if not result["freezes"] and "freeze" in result["phases"]:
@@ -49,7 +51,7 @@ def judge(result, trouble):
 
 def main():
     p = argparse.ArgumentParser(add_help=False)
-    for what in ("kills", "stalls", "restarts", "upgrades"):
+    for what in ("kills", "served-kills", "stalls", "restarts", "upgrades"):
         p.add_argument("--" + what, type=int, default=0)
     p.add_argument("--packages", default="")
     own, others = p.parse_known_args()
@@ -57,6 +59,8 @@ def main():
     row = UnderSystemd(args)
     if own.kills:
         row.trouble = Killer(own.kills, args.seed)
+    elif own.served_kills:
+        row.trouble = ServedKiller(own.served_kills, args.seed)
     elif own.stalls:
         row.trouble = Staller(own.stalls, args.seed)
     elif own.restarts:
