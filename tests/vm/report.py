@@ -44,8 +44,9 @@ def notes(row):
         yield (f"{row['name']}: {row['reason'] or row['backing'] + ': asked for'}. Guard {row['coverage']}. "
                f"{row['truncates']} truncates, {row['freezes']} freezes, {row['syncs']} syncs; "
                f"{'odd offsets and lengths' if row['unaligned'] else 'whole pages'}; "
-               f"keys {'unchanged' if row['keys_same'] else 'changed'}; stall {ms(row['stall_ms_max'])} of "
-               f"{row['budget_ms']} ms budget.")
+               f"keys {'unchanged' if row['keys_same'] else 'changed'}; stall {ms(row['stall_ms_max'])} " +
+               (f"of {row['budget_ms']} ms budget." if row["transparent"] or row["backing"] == "bounce" else
+                "ms: the application is asked to stop it."))
     if row["first"]:
         yield f"{row['name']}: the first: {row['first']}"
     for problem in row["problems"][:3]:
