@@ -71,11 +71,9 @@ Outcome Region::set_up() {
   const bool bounce = spec_.choice.backing == MRL_BACKING_BOUNCE;
   Outcome o = context_.use_device(verbs::context_of(spec_.pd), &device_, &device_driver_);
   if (!o.ok()) return o;
-  if (!bounce && spec_.adopted != nullptr) {
+  if (!bounce) {
     layout_.base = spec_.adopted;
-    o = map_file(layout_, 0, layout_.pages(), layout_.protection, true, nullptr);
-  } else if (!bounce) {
-    o = map_file(layout_, 0, layout_.pages(), layout_.protection, false, &layout_.base);
+    o = map_file(layout_, 0, layout_.pages(), layout_.protection, spec_.adopted != nullptr, &layout_.base);
   }
   Reply granted;
   if (o.ok()) o = ask_daemon(connection(), false, &granted);
