@@ -72,10 +72,10 @@ std::vector<core::FileKey> Drainer::files_in(const Area& area) const {
 }
 
 void Drainer::find(const CallPtr& call, const std::string& path, std::function<void(Area)> then) {
-  if (auto busy = resolver_.can_work(); !busy.ok()) return call->finish(std::move(busy));
   struct Found { grpc::Status status; Area area; };
   auto found = std::make_shared<Found>();
   resolver_.in_worker(
+      call,
       [found, path] {
         fence::SharedFd fd;
         found->status = look_up_directory("path", path, &fd, &found->area.path);
@@ -88,7 +88,6 @@ void Drainer::find(const CallPtr& call, const std::string& path, std::function<v
         found->area.device = st.st_dev;
       },
       [call, found, then = std::move(then)] {
-        if (call->over()) return;
         if (!found->status.ok()) return call->finish(found->status);
         then(found->area);
       });

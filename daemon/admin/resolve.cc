@@ -80,6 +80,13 @@ void Resolver::in_worker(std::function<void()> work, std::function<void()> then)
   });
 }
 
+void Resolver::in_worker(const CallPtr& call, std::function<void()> work, std::function<void()> then) {
+  if (auto busy = can_work(); !busy.ok()) return call->finish(std::move(busy));
+  in_worker(std::move(work), [call, then = std::move(then)] {
+    if (!call->over()) then();
+  });
+}
+
 void Resolver::resolve(const std::string& field, const FileName& name, Wants wants, std::function<void(grpc::Status, Target)> then) {
   struct Found { grpc::Status status; fence::SharedFd by_path; Target target; };
   if (name.key) {

@@ -40,12 +40,15 @@ class Resolver {
   void resolve(const CallPtr& call, const std::string& field, const FileName& name, Wants wants, std::function<void(Target)> then);
   // Without a call. A file system that does not answer: never.
   void resolve(const std::string& field, const FileName& name, Wants wants, std::function<void(grpc::Status, Target)> then);
-  // Every worker hangs: OK when one is free.
-  grpc::Status can_work() const;
   // work runs in a worker, then in the loop.
   void in_worker(std::function<void()> work, std::function<void()> then);
+  // The same for work that a call's path may hang: ends the call when every worker does; `then` does not run when the call is over
+  // by then.
+  void in_worker(const CallPtr& call, std::function<void()> work, std::function<void()> then);
 
  private:
+  grpc::Status can_work() const;  // OK when a worker is free
+
   asio::io_context& loop_;
   session::AdminView& view_;
   // Its own: paths that hang must not take the broker's workers away.

@@ -63,6 +63,7 @@ Service::Unary* Service::Probe(Context* context, const v1::ProbeRequest* request
     auto found = std::make_shared<v1::ProbeResponse>();
     auto guard = p_.view.guard_text();
     resolver_.in_worker(
+        call,
         [found, path, guard, roots = p_.roots] {
           probe_host(guard, found.get());
           for (const auto& root : roots) probe_filesystem(root, true, found.get());
@@ -70,7 +71,6 @@ Service::Unary* Service::Probe(Context* context, const v1::ProbeRequest* request
           probe_devices("/sys", found.get());
         },
         [call, found, response] {
-          if (call->over()) return;
           response->Swap(found.get());
           call->finish({});
         });
