@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """abi.py LIBRARY HEADER RECORD: what programs were compiled against stays as it was: the size of every public struct, where
-its members are, every enumerator, every prototype, every symbol with its version. RECORD is the ABI of the last release, or of now before the first.
+its members are, every enumerator, every prototype, every symbol with its version. RECORD is the ABI of the last release, or of
+now before the first.
 --write: make it so, for a new symbol or a member at the end. --self-test: changes of the header are found.
 Exit 1: something differs; what is only added is told apart from what breaks."""
 import os
@@ -9,6 +10,8 @@ import re
 import subprocess
 import sys
 import tempfile
+
+from symbols import exported_by
 
 
 def without_comments(text):
@@ -38,26 +41,20 @@ def questions(header):
             yield f'printf("{enumerator} = %d\\n", (int){enumerator});'
 
 
+def prototypes(header):
+    return ["prototype " + " ".join(each.split()) for each in re.findall(r"^MRL_API ([^;]*);", without_comments(header), flags=re.M)]
+
+
 def facts_of_header(path):
     with open(path, encoding="utf-8") as f:
-        asked = list(questions(f.read()))
+        header = f.read()
     with tempfile.TemporaryDirectory() as folder:
         source, program = folder + "/abi.c", folder + "/abi"
         with open(source, "w", encoding="utf-8") as f:
-            f.write(f'#include "{os.path.abspath(path)}"\n#include <stdio.h>\nint main(void) {{\n' + "\n".join(asked) + "\nreturn 0; }\n")
+            f.write(f'#include "{os.path.abspath(path)}"\n#include <stdio.h>\nint main(void) {{\n' + "\n".join(questions(header)) + "\nreturn 0; }\n")
         subprocess.run(["cc", "-std=c11", source, "-o", program], check=True, timeout=50)
-        return subprocess.run([program], check=True, text=True, stdout=subprocess.PIPE, timeout=50).stdout.splitlines()
-
-
-def prototypes(path):
-    with open(path, encoding="utf-8") as f:
-        text = without_comments(f.read())
-    return ["prototype " + " ".join(each.split()) for each in re.findall(r"^MRL_API ([^;]*);", text, flags=re.M)]
-
-
-def symbols(library):
-    listing = subprocess.run(["nm", "-D", "--defined-only", library], check=True, text=True, stdout=subprocess.PIPE).stdout
-    return ["symbol " + line.split()[2] for line in listing.splitlines() if line.split()[1] not in "Aa"]
+        printed = subprocess.run([program], check=True, text=True, stdout=subprocess.PIPE, timeout=50).stdout.splitlines()
+    return printed + prototypes(header)
 
 
 def compare(now, record):
@@ -76,14 +73,14 @@ CHANGES = [("size_t struct_size;        /* sizeof(struct mrl_event)", "uint32_t 
 def self_test(header):
     with open(header, encoding="utf-8") as f:
         text = f.read()
-    before = facts_of_header(header) + prototypes(header)
+    before = facts_of_header(header)
     missed = []
     with tempfile.TemporaryDirectory() as folder:
         for old, new in CHANGES:
             changed = folder + "/mrlease.h"
             with open(changed, "w", encoding="utf-8") as f:
                 f.write(text.replace(old, new))
-            if old not in text or not any(line.startswith("breaks") for line in compare(facts_of_header(changed) + prototypes(changed), before)):
+            if old not in text or not any(line.startswith("breaks") for line in compare(facts_of_header(changed), before)):
                 missed.append(f"not found: {old} -> {new}")
     print("\n".join(missed) or f"{len(CHANGES)} changes, all found")
     return 1 if missed or len(before) < 90 else 0
@@ -93,7 +90,7 @@ def main():
     if sys.argv[1] == "--self-test":
         return self_test(sys.argv[2])
     library, header, path = sys.argv[1:4]
-    now = facts_of_header(header) + prototypes(header) + symbols(library)
+    now = facts_of_header(header) + ["symbol " + name for name in exported_by(library)]
     if "--write" in sys.argv:
         with open(path, "w", encoding="utf-8") as f:
             f.write("\n".join(now) + "\n")

@@ -6,12 +6,17 @@ import subprocess
 import sys
 
 
-def main():
-    library, header = sys.argv[1:3]
+def exported_by(library):
+    """Names with their versions, "mrl_open@@MRLEASE_0", in nm's order."""
     listing = subprocess.run(["nm", "-D", "--defined-only", library], check=True, text=True,
                              stdout=subprocess.PIPE).stdout
     # "A" entries name the versions of the version script
-    exported = {line.split()[2].split("@")[0] for line in listing.splitlines() if line.split()[1] not in "Aa"}
+    return [line.split()[2] for line in listing.splitlines() if line.split()[1] not in "Aa"]
+
+
+def main():
+    library, header = sys.argv[1:3]
+    exported = {name.split("@")[0] for name in exported_by(library)}
     with open(header, encoding="utf-8") as f:
         declared = set(re.findall(r"MRL_API[^;(]*?\b(mrl_\w+)\(", f.read()))
     wrong = [f"exported and not declared: {name}" for name in sorted(exported - declared)]
