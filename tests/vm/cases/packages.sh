@@ -4,8 +4,7 @@
 # kernels: 7.3
 # init: systemd
 # limit: 420
-. "$(dirname "$0")/case.inc"
-fail() { echo "NOT OK: $*"; journalctl -u mrleased --no-pager -n 40 2> /dev/null; exit 1; }
+. "$(dirname "$0")/service.inc"
 export DEBIAN_FRONTEND=noninteractive
 
 packages=()

@@ -4,15 +4,9 @@
 # kernels: 7.3
 # init: systemd
 # limit: 600
-. "$(dirname "$0")/case.inc"
-fail() { echo "NOT OK: $*"; journalctl -u mrleased --no-pager -n 40 2>/dev/null; exit 1; }
+. "$(dirname "$0")/service.inc"
 
-cmake --install "$MRLEASE_BUILD" > /run/install.log 2>&1 || fail "the install rules: $(tail -n 3 /run/install.log)"
-# The first file system is armed from the start, by an environment file where the unit looks for it.
-options=$(sed -n 's/^EnvironmentFile=-//p' /lib/systemd/system/mrleased.service)
-mkdir -p "$(dirname "$options")"
-echo 'MRLEASED_OPTIONS=--root /mnt/e --log-level info --freeze-conflict wait --recall-deadline-ms 2000 --fence-deadline-ms 500' > "$options"
-systemd-tmpfiles --create mrlease.conf; systemctl daemon-reload
+install_service --freeze-conflict wait --recall-deadline-ms 2000 --fence-deadline-ms 500
 
 # Not more in a row: 40 daemons that did not get so far as to serve are a broken one (loop/office.cc).
 kills=20 rounds=1; [ -z "${MRLEASE_FULL:-}" ] || rounds=5

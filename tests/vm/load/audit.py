@@ -7,12 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 from drive import parse
 from process import Died
 from row import FOREIGN, RECEIVER, Refused
-from systemd import UNIT, UnderSystemd
+from systemd import UNIT, UnderSystemd, wait_until
 
 BREAK, FENCE = "1f1fd649fdba480482f3fc0297bc688e", "a99f9482f49e466185f1ea5df9883398"  # daemon/admin/README.md
 
@@ -97,9 +96,10 @@ def main():
     row = Audited(parse())
     problems = list(row.run())
     subprocess.run(["journalctl", "--sync"], check=False, timeout=60)
-    end = time.monotonic() + 20
-    while not records(FENCE, row.file) and time.monotonic() < end:
-        time.sleep(0.1)
+    try:
+        wait_until(lambda: records(FENCE, row.file), 20)
+    except TimeoutError:
+        pass  # look() says what is missing
     look(row.file, getattr(row, "revoked", ""), problems)
     for problem in problems:
         print("NOT OK: " + problem, flush=True)

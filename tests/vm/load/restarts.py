@@ -72,7 +72,7 @@ def main():
             "unsettled", "first", "foreign_ops", "foreign_wait_ms_max", "stall_ms_max", "keys_same", "events", "seconds")
     print("row " + " ".join(f"{k}={result[k]}" for k in show), flush=True)
     print(f"waits={result['foreign_wait_ms_by']}", flush=True)
-    print(f"{type(trouble).__name__}={trouble.done} away={trouble.away:.1f}s seconds={getattr(trouble, 'seconds', 0):.1f} "
+    print(f"{type(trouble).__name__}={trouble.done} away={trouble.away:.1f}s seconds={trouble.seconds:.1f} "
           f"restarts={shown('NRestarts')} state={shown('ActiveState')}", flush=True)
     bad = judge(result, trouble)
     for problem in bad:

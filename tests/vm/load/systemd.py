@@ -53,14 +53,16 @@ def serves():
 
 
 class Trouble(threading.Thread):
-    """`count` times, at random moments. away: the longest time, in seconds, in which nobody may have served."""
+    """`count` times, at random moments. seconds: all of it; away: the longest time in which nobody may have served, in seconds."""
     pauses = (0.05, 1.0)
 
     def __init__(self, count, seed):
         super().__init__(daemon=True)
-        self.count, self.done, self.away, self.random, self.problems = count, 0, 0.0, random.Random(seed), []
+        self.count, self.done, self.problems, self.random = count, 0, [], random.Random(seed)
+        self.seconds = self.away = 0.0
 
     def run(self):
+        start = time.monotonic()
         try:
             while self.done < self.count and not self.problems:
                 time.sleep(self.random.uniform(*self.pauses))
@@ -70,6 +72,7 @@ class Trouble(threading.Thread):
                 self.away = max(self.away, time.monotonic() - began)
         except TimeoutError:
             self.problems.append(f"after {self.done} times nobody served")
+        self.seconds = time.monotonic() - start
 
     def judge(self):
         return list(self.problems)
@@ -82,13 +85,11 @@ class Killer(Trouble):
 
     def __init__(self, count, seed):
         super().__init__(count, seed)
-        self.seconds = 0.0
         self.last = 0
 
     def run(self):
         began = time.monotonic()
         super().run()
-        self.seconds = time.monotonic() - began
         try:
             wait_until(serves, 60)
         except TimeoutError:
