@@ -31,6 +31,8 @@ class Services {
   virtual Outcome drop_mr() = 0;
   virtual Outcome make_mr(std::uint64_t bytes) = 0;
   virtual Outcome merge(const Store& store, const std::vector<protocol::FileRange>& ranges) = 0;
+  // Changes when another daemon has taken over: what was asked for meanwhile has waited for it.
+  virtual std::uint64_t daemons() const = 0;
   // Tell the application. restored() opens the posting guard.
   virtual void restored(mrl_backing now) = 0;
   virtual void set_file_size(std::uint64_t file_size) = 0;  // TRIMMED when the region got shorter

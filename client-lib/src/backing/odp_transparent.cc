@@ -24,6 +24,7 @@ class Transparent final : public Backing {
       asked_ = true;
       (void)services_.quiesce({order_->recall, {}, until});
     });
+    exchange_.on_daemons([this] { return services_.daemons(); });
     return exchange_.start();
   }
 

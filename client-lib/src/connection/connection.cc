@@ -7,6 +7,7 @@
 
 #include <asio/generic/seq_packet_protocol.hpp>
 #include <asio/io_context.hpp>
+#include <atomic>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -39,6 +40,7 @@ struct Connection::Impl {
   std::map<std::uint64_t, std::shared_ptr<Waiter>> waiters;
   std::uint64_t next_id = 1;
   bool alive = true;
+  std::atomic<std::uint64_t> successors{0};
   std::string why = "the connection was closed";
 
   void read_more();
@@ -146,6 +148,7 @@ void Connection::Impl::take(wire::Packet packet, wire::Frame frame) {
 
 // What the old daemon had taken and not answered, only we know. What is sent after this, the new one takes.
 void Connection::Impl::resume() {
+  successors++;
   std::vector<std::uint64_t> waiting;
   {
     std::lock_guard sending(send_mutex);
@@ -216,6 +219,8 @@ Outcome Connection::Impl::send_now(const wire::Frame& frame, const std::vector<i
     ::poll(&room, 1, static_cast<int>(left.count()));
   }
 }
+
+std::uint64_t Connection::successors() const { return impl_->successors; }
 
 Outcome Connection::send(wire::Frame frame) {
   {

@@ -48,6 +48,8 @@ class Connection {
   // Send what has no answer.
   Outcome send(wire::Frame frame);
   bool alive() const;
+  // How many daemons have taken this connection over, each before its first answer.
+  std::uint64_t successors() const;
   void close();  // ends the thread and every call that waits; not on the I/O thread
 
  private:

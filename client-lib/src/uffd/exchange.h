@@ -31,6 +31,9 @@ class Exchange {
   using AskQuiet = std::function<void(Deadline)>;
   void on_long_stall(AskQuiet ask) { ask_quiet_ = std::move(ask); }
 
+  // Tells that another daemon has taken over, by another number.
+  void on_daemons(std::function<std::uint64_t()> daemons) { daemons_ = std::move(daemons); }
+
   Outcome start();  // makes the second mapping that pages are filled from
 
   // [offset, offset + length) of the file: the store's pages, filled from the file when they are first touched. Pages
@@ -82,6 +85,7 @@ class Exchange {
   const MergeFn merge_;
   const std::uint64_t budget_us_;
   AskQuiet ask_quiet_;
+  std::function<std::uint64_t()> daemons_ = [] { return std::uint64_t{0}; };
   std::shared_ptr<Watch> watch_;
   Segments segments_;
   std::map<std::uint64_t, std::unique_ptr<Store>> stores_;

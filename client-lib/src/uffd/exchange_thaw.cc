@@ -76,10 +76,16 @@ Outcome Exchange::rounds(const Segment& s, Deadline until, Pace* pace) {
     stats_.rounds++;
     if (delta.count == 0) return {};
     const auto start = Clock::now();
+    const std::uint64_t daemon = daemons_();
     outcome = merge(s, delta);
     if (!outcome.ok()) {
       give_touched(s, delta);
       return outcome;
+    }
+    // It has waited for another daemon. How long says nothing of the last merge, and what was written meanwhile is left.
+    if (daemons_() != daemon) {
+      before = ~0ull;
+      continue;
     }
     pace->us += us_since(start);
     pace->pages += delta.count;

@@ -395,6 +395,32 @@ TEST(Exchange, AStallThatStaysLongIsAnnounced) {
   EXPECT_EQ(rig.in_file(9), 'h');
 }
 
+// The daemon is replaced while it merges: that took long, and the next merge does not.
+TEST(Exchange, AnotherDaemonIsNoLongStall) {
+  Rig rig;
+  {
+    const Outcome started = rig.start(20);
+    if (started.code == EPERM || started.code == EINVAL) GTEST_SKIP() << started.text;
+    ASSERT_TRUE(started.ok());
+  }
+  std::uint64_t daemons = 1;
+  int asked = 0;
+  rig.exchange->on_daemons([&] { return daemons; });
+  rig.exchange->on_long_stall([&](Deadline) { asked++; });
+  ASSERT_TRUE(rig.freeze(1).ok());
+  for (std::uint64_t p = 0; p < 10; p++) rig.at(p) = 'g';
+  rig.daemon->during = [&](int nth) {
+    if (nth != 1) return;
+    daemons++;
+    for (std::uint64_t p = 0; p < 10; p++) rig.at(p) = 'h';
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));  // the work that is scripted, not a wait for anything
+  };
+  // Late by then.
+  ASSERT_TRUE(rig.exchange->thaw(1, Clock::now() + std::chrono::milliseconds(100)).ok());
+  EXPECT_EQ(asked, 0);
+  EXPECT_EQ(rig.in_file(9), 'h');
+}
+
 TEST(Exchange, TruncateBelowTheRegionLeavesOrphansAndGrowthTakesThemBack) {
   Rig rig;
   START_OR_SKIP(rig);
