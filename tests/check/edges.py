@@ -25,6 +25,7 @@ MAY_INCLUDE = {
     "client-lib/include": [],
     "client-lib/src/protocol": ["client-lib/src/util", "client-lib/include", "proto"],
     "client-lib/src/verbs": ["client-lib/src/util", "client-lib/include"],
+    "client-lib/src/preload": ["client-lib/src/region", "client-lib/include", "proto"],
     "client-lib": ["client-lib", "proto"],
     "tests/vm/load": ["client-lib/include"],
 }
@@ -33,9 +34,9 @@ STANDARD_ONLY = ["daemon/core"]  # no header of the system, none of a library
 NO_LIBRARY = {"client-lib/include": re.compile(r"<(asio|google)[./]"), "proto": re.compile(r"<asio[./]")}
 RAW_CALL = re.compile(r"(?<![\w.>])(?:::)?(?:syscall|ioctl)\)?\s*\(")
 RAW_CALL_IN = {"daemon": ["daemon/sys", "daemon/guard", "daemon/fence", "daemon/store"],
-               "client-lib": ["client-lib/src/uffd", "client-lib/src/verbs", "client-lib/src/util"]}
+               "client-lib": ["client-lib/src/uffd", "client-lib/src/verbs", "client-lib/src/util", "client-lib/src/preload"]}
 VERBS_CALL = re.compile(r"(?<![\w.>])ibv_[a-z0-9_]+\)?\s*\((?!\*)|&(?:::)?ibv_[a-z0-9_]+")
-VERBS_CALL_IN = {"client-lib/src": ["client-lib/src/verbs"], "daemon": []}
+VERBS_CALL_IN = {"client-lib/src": ["client-lib/src/verbs", "client-lib/src/preload"], "daemon": []}
 
 
 def sources(root):

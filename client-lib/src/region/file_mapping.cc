@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cinttypes>
@@ -107,6 +108,11 @@ Outcome find_file_mapping(const void* address, std::size_t length, bool write, F
   Outcome o = read_maps(&maps);
   if (o.ok()) o = check_mapping(maps, reinterpret_cast<std::uint64_t>(address), length, write, &mapping);
   if (!o.ok()) return o;
+  // Before it is opened: to open a device may do something.
+  struct stat about {};
+  if (::stat(mapping.path.c_str(), &about) == 0 && !S_ISREG(about.st_mode)) {
+    return {ENOTSUP, mapping.path + " is not a regular file; register it with ibv_reg_mr"};
+  }
   out->file = wire::Fd(::open(mapping.path.c_str(), (mapping.writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY));
   if (!out->file) {
     const int code = errno;

@@ -30,6 +30,7 @@ def parse(arguments=None):
     p.add_argument("--freeze-conflict", default="wait")
     p.add_argument("--daemon-options", default="", help="more of them, as one word")
     p.add_argument("--expect", default="", help="which path it is to take: words like guard=lease key_changes>0")
+    p.add_argument("--preload", default="", help="a library in front of the receiver, which registers plainly (--backing plain)")
     p.add_argument("--name", default="")
     return p.parse_args(arguments)
 

@@ -26,7 +26,7 @@ class Row:
         self.work = "/run/load/" + self.name
         self.file = f"{args.dir}/{self.name}"
         self.table = self.work + "/table"
-        self.plain = args.backing in ("plain", "none")
+        self.plain = args.backing in ("plain", "none") and not args.preload
         self.random = random.Random(args.seed)
         self.programs, self.problems = [], []
         self.sum = dict(lost=0, torn=0, not_durable=0, unsettled=0, orphans=0, freezes=0, truncates=0, syncs=0, foreign_errors=0)
@@ -62,7 +62,8 @@ class Row:
         flags = [f"--{f}" for f in ("quirk", "adopt", "mlockall", "preserve") if getattr(a, f)]
         flags += ["--fork-init"] * a.fork_init + ["--fork-child"] * a.fork_child
         stores = ["--store-pages", str(a.stores), "--store-table", self.work + "/stores"] if a.stores else []
-        self.receiver = self.start("mrl_receiver", [a.bin + "/mrl_receiver", "--file", self.file,
+        in_front = ["env", "LD_PRELOAD=" + a.preload, "MRLEASE_PRELOAD_VERBOSE=1", "MRLEASE_SOCKET=" + self.socket] if a.preload else []
+        self.receiver = self.start("mrl_receiver", in_front + [a.bin + "/mrl_receiver", "--file", self.file,
                                    "--backing", a.backing, "--budget", str(a.budget), "--table", self.table] + socket + flags + stores,
                                    RECEIVER, RECEIVER, os.environ.get("RECV_NS", ""))
         self.ready = self.receiver.line(30)

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+# Unmodified verbs programs with libmrlease-preload.so in front: the load's receiver that registers plainly, judged byte by byte;
+# perftest and fio, while others truncate, punch, sync and freeze their file; and all of it without a daemon.
+# kernels: 6.1 6.12 7.3
+# limit: 300
+. "$(dirname "$0")/case.inc"
+preload=$MRLEASE_BUILD/client-lib/libmrlease-preload.so
+row preload plain 5 --preload "$preload" --unaligned --phases freeze --expect "keys_same=True" || exit 1
+grep -q 'leased .* backing bounce' /run/load/preload/mrl_receiver.log || { echo "NOT OK: the receiver has no lease"; exit 1; }
+
+work=/run/load/preloaded file=/mnt/e/preloaded size=4194304
+rm -rf "$work"; mkdir -p "$work"; chmod 1777 "$work"
+truncate -s $size "$file"; chown 65534:65500 "$file"; chmod 660 "$file"
+fail() { echo "NOT OK: $*"; tail -n 20 "$work"/*.out "$work/daemon.log"; exit 1; }
+owner() { $RECV_NS setpriv --reuid=65534 --regid=65534 --clear-groups env LD_PRELOAD="$preload" MRLEASE_SOCKET="$work/sock" MRLEASE_PRELOAD_VERBOSE=1 timeout 60 "$@"; }
+peer() { $SEND_NS setpriv --reuid=65532 --regid=65532 --clear-groups timeout 60 "$@"; }
+listens() { for _ in $(seq 400); do $RECV_NS ss -Hltn "sport = :$1" | grep -q . && return; sleep 0.05; done; fail "nobody listens on $1"; }
+
+# The server maps the file, its peer knows nothing. NAME COMMAND-OF-SERVER -- COMMAND-OF-PEER; the port they meet at is 18515 or 9077.
+session() {
+  local name=$1 port=$2 server client; shift 2
+  server=(); while [ "$1" != -- ]; do server+=("$1"); shift; done; shift
+  owner "${server[@]}" > "$work/$name.out" 2>&1 & local owned=$!
+  listens "$port"
+  peer "$@" > "$work/$name.peer.out" 2>&1 & client=$!
+  mkfifo "$work/$name.in"
+  as 65533 65500 python3 -B "$cases/../load/trouble.py" "$file" $size 16384 < "$work/$name.in" > "$work/$name.trouble.out" 2>&1 & local trouble=$!
+  exec 8> "$work/$name.in"
+  local freezes=0
+  if [ -n "$daemon" ]; then
+    while kill -0 "$client" 2> /dev/null; do
+      "$ctl" --socket "$work/admin.sock" freeze "$file" -- true > "$work/$name.freeze.out" 2>&1 || fail "$name: a freeze"
+      freezes=$((freezes + 1))
+    done
+  fi
+  wait "$client" || fail "$name: the peer ended with $?"
+  wait "$owned" || fail "$name ended with $?"
+  exec 8>&-; wait "$trouble" || fail "$name: the trouble ended with $?"
+  echo "$name: $(cat "$work/$name.trouble.out"), $freezes freezes; $(grep -h "$BANDWIDTH" "$work/$name.peer.out" | tail -n 1)"
+}
+BANDWIDTH="^ 65536"
+
+everything() {
+  local tool
+  for tool in ib_write_bw ib_read_bw ib_send_bw; do
+    session "$1$tool" 18515 $tool -s 65536 -D 4 --mmap="$file" -- $tool -s 65536 -D 4 10.99.0.1
+  done
+  # fio's server makes the file as long as it wants it
+  BANDWIDTH='WRITE:' session "$1fio" 9077 fio --thread --name=server --ioengine=rdma --port=9077 --rw=read --bs=64k --size=8m --iodepth=4 --mem=mmapshared:"$file" -- \
+    fio --thread --name=peer --ioengine=rdma --hostname=10.99.0.1 --port=9077 --verb=write --rw=write --bs=64k --size=8m --iodepth=4 --iodepth_batch_complete=1
+}
+
+ctl=$MRLEASE_BUILD/daemon/ctl/mrleasectl
+"$MRLEASE_BUILD/daemon/loop/mrleased" --foreground --socket "$work/sock" --root /mnt/e > "$work/daemon.log" 2>&1 & daemon=$!
+for _ in $(seq 200); do [ ! -S "$work/sock" ] || break; sleep 0.05; done
+everything leased-
+for out in "$work"/leased-*.out; do
+  case $out in *.peer.out | *.trouble.out | *.freeze.out) continue;; esac
+  grep -q 'libmrlease-preload: leased .* backing bounce' "$out" || fail "$out: no lease"
+done
+kill "$daemon"; wait "$daemon"; daemon=
+
+everything plain-
+cat "$work"/plain-*.out | grep -q 'libmrlease-preload: no daemon' || fail "without a daemon nothing is said"
