@@ -165,7 +165,11 @@ MRL_API int mrl_reg_file(struct mrl_ctx *ctx, struct ibv_pd *pd, int fd, uint64_
  * Until mrl_dereg() the library decides what is mapped there, always with the file's bytes: do not unmap or remap it, and
  * store nothing there during this call and mrl_dereg(). A forked child does not have it. Afterwards, and when this call fails,
  * the file is mapped there as before.
+ * What is registered already, by any of the two calls, is not registered again: the region that covers the range is returned once more,
+ * whatever its mrl_addr(), and it takes as many mrl_dereg() as there were registrations. That costs no lock and no system call.
  * Errors of mrl_reg_file(), and:
+ *   EBUSY    it is registered already, in another protection domain, with less access, or with another backing
+ *   EKEYREVOKED, ERANGE  it is registered already, and fenced; or cut off, until mrl_extend()
  *   EFAULT   a part of the range is not mapped, or not readable
  *   ENOTSUP  a part is not a shared mapping of a file: ibv_reg_mr() is right for it
  *   EACCES   the access has writes, and it is not mapped for writing; or the file may not be opened again
@@ -176,7 +180,8 @@ MRL_API int mrl_reg_file(struct mrl_ctx *ctx, struct ibv_pd *pd, int fd, uint64_
 MRL_API int mrl_reg_mr(struct mrl_ctx *ctx, struct ibv_pd *pd, void *addr, size_t length, int access,
                        const struct mrl_reg_options *options, struct mrl_region **region);
 /* Deregister, hand back the lease: on return what RDMA wrote is in the file (not yet durable: mrl_sync()). The region is
- * gone even when an error is returned (EIO, ENOSPC: bounce data could not be written). Not from a callback. */
+ * gone even when an error is returned (EIO, ENOSPC: bounce data could not be written). Not from a callback. Of a region that
+ * was returned several times only the last call does this; the others return 0 at once. */
 MRL_API int mrl_dereg(struct mrl_region *region);
 
 MRL_API void *mrl_addr(const struct mrl_region *region);       /* the mapping, stable for the region's life */

@@ -25,6 +25,38 @@ Outcome choose(mrl_ctx* ctx, ibv_pd* pd, const mrl_reg_options& options, Choice*
   return o;
 }
 
+std::unique_ptr<mrl_region> new_handle(mrl_ctx* ctx) {
+  std::lock_guard lock(ctx->mutex);
+  if (ctx->ended.empty()) {
+    auto made = std::make_unique<mrl_region>();
+    made->context = ctx;
+    return made;
+  }
+  auto again = std::move(ctx->ended.back());
+  ctx->ended.pop_back();
+  return again;
+}
+
+// May somebody else use that region, who wants this of it?
+Outcome check_fits(const Region& there, const ibv_pd* pd, std::uint64_t end, int access, const mrl_reg_options* options) {
+  const RegionSpec& spec = there.spec();
+  const std::uint64_t base = reinterpret_cast<std::uint64_t>(there.address());
+  if (there.fenced()) return {EKEYREVOKED, "the region there is fenced; mrl_dereg() it, then register again"};
+  if (end - base > there.on_file())
+    return {ERANGE, "the file was cut there: " + std::to_string(there.on_file()) + " bytes of the region are on it; mrl_extend() it first"};
+  if (spec.pd != pd) return {EBUSY, "it is registered already, in another protection domain; mrl_dereg() that first"};
+  if ((access & ~spec.access) != 0) return {EBUSY, "it is registered already, with less access; mrl_dereg() that first"};
+  mrl_reg_options wanted;
+  if (options == nullptr) return {};
+  if (Outcome o = check_options(options, &wanted); !o.ok()) return o;
+  const bool odp = wanted.backing == MRL_BACKING_ODP && spec.choice.backing == MRL_BACKING_ODP_COOPERATIVE;
+  if (wanted.backing != MRL_BACKING_AUTO && wanted.backing != spec.choice.backing && !odp)
+    return {EBUSY, "it is registered already, with backing " + std::string(mrl_backing_name(spec.choice.backing)) + "; mrl_dereg() that first"};
+  if ((wanted.flags & MRL_REG_PRESERVE_ORPHANS) != 0 && !spec.preserve_orphans)
+    return {EBUSY, "it is registered already, without MRL_REG_PRESERVE_ORPHANS; mrl_dereg() that first"};
+  return {};
+}
+
 // The rest of the specification is filled in: which file, where.
 Outcome register_region(mrl_ctx* ctx, const mrl_reg_options& options, RegionSpec spec, mrl_region** region) {
   Outcome o = choose(ctx, spec.pd, options, &spec.choice);
@@ -32,13 +64,46 @@ Outcome register_region(mrl_ctx* ctx, const mrl_reg_options& options, RegionSpec
   spec.share = (options.flags & MRL_REG_SHARE) != 0;
   spec.preserve_orphans = (options.flags & MRL_REG_PRESERVE_ORPHANS) != 0;
   spec.peer_budget_ms = options.peer_budget_ms;
-  auto made = std::make_unique<mrl_region>();
-  made->context = ctx;
+  std::unique_ptr<mrl_region> made = new_handle(ctx);
   o = Region::create(*ctx->impl, std::move(spec), made.get(), &made->impl);
-  if (!o.ok()) return o;
-  *region = made.get();
   std::lock_guard lock(ctx->mutex);
+  if (!o.ok()) {
+    ctx->ended.push_back(std::move(made));
+    return o;
+  }
+  *region = made.get();
+  ctx->cache.add(made.get(), reinterpret_cast<std::uint64_t>(made->impl->address()), made->impl->spec().length);
   ctx->regions[made.get()] = std::move(made);
+  return {};
+}
+
+// Its last reference is gone.
+Outcome end_region(mrl_region* region) {
+  mrl_ctx* const ctx = region->context;
+  ctx->cache.remove(region);
+  Outcome o = region->impl->dereg();
+  std::shared_ptr<Region> ended;  // goes without the lock
+  std::lock_guard lock(ctx->mutex);
+  ended = std::move(region->impl);
+  auto found = ctx->regions.find(region);
+  if (found != ctx->regions.end()) {
+    ctx->ended.push_back(std::move(found->second));
+    ctx->regions.erase(found);
+  }
+  return o;
+}
+
+// A reference to what is registered there already; *region stays NULL where nothing is.
+Outcome find_region(mrl_ctx* ctx, const ibv_pd* pd, std::uint64_t address, std::size_t length, int access, const mrl_reg_options* options,
+                    mrl_region** region) {
+  *region = nullptr;
+  auto* const found = static_cast<mrl_region*>(ctx->cache.find(address, length));
+  if (found == nullptr) return {};
+  if (Outcome o = check_fits(*found->impl, pd, address + length, access, options); !o.ok()) [[unlikely]] {
+    if (found->put()) (void)end_region(found);
+    return o;
+  }
+  *region = found;
   return {};
 }
 
@@ -83,6 +148,9 @@ Outcome register_mapping(mrl_ctx* ctx, ibv_pd* pd, void* address, std::size_t le
   if (at + length < at) return {EINVAL, "addr plus length is beyond the address space"};
   spec.adopted = reinterpret_cast<char*>(page_down(at));
   spec.length = at + length - page_down(at);
+  std::lock_guard lock(ctx->adopting);
+  o = find_region(ctx, pd, at, length, spec.access, given, region);
+  if (!o.ok() || *region != nullptr) return o;
   o = find_file_mapping(spec.adopted, spec.length, verbs::writes(access), &mapping);
   if (o.ok()) o = check_file(mapping.file.get(), mapping.offset, spec.length, mapping.writable, &file);
   if (!o.ok()) return o;
@@ -104,23 +172,25 @@ int mrl_reg_file(mrl_ctx* ctx, ibv_pd* pd, int fd, uint64_t offset, size_t lengt
 
 int mrl_reg_mr(mrl_ctx* ctx, ibv_pd* pd, void* addr, size_t length, int access, const mrl_reg_options* options,
                mrl_region** region) {
-  return guarded([&] { return register_mapping(ctx, pd, addr, length, access, options, region); });
+  return guarded([&]() -> Outcome {
+    // What is registered already, without a lock.
+    if (ctx != nullptr && pd != nullptr && addr != nullptr && length != 0 && region != nullptr) [[likely]] {
+      const auto at = reinterpret_cast<std::uint64_t>(addr);
+      mrl_region* found = nullptr;
+      Outcome o = find_region(ctx, pd, at, length, access, options, &found);
+      if (found != nullptr) [[likely]]
+        *region = found;
+      if (!o.ok() || found != nullptr) return o;
+    }
+    return register_mapping(ctx, pd, addr, length, access, options, region);
+  });
 }
 
 int mrl_dereg(mrl_region* region) {
   return guarded([&]() -> Outcome {
     if (region == nullptr) return missing("region");
     if (EventQueue::in_callback()) return {EDEADLK, "mrl_dereg() from a callback would wait for itself"};
-    Outcome o = region->impl->dereg();
-    mrl_ctx* ctx = region->context;
-    std::unique_ptr<mrl_region> ended;
-    std::lock_guard lock(ctx->mutex);
-    auto found = ctx->regions.find(region);
-    if (found != ctx->regions.end()) {
-      ended = std::move(found->second);
-      ctx->regions.erase(found);
-    }
-    return o;
+    return region->put() ? end_region(region) : Outcome{};
   });
 }
 

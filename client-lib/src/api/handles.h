@@ -8,13 +8,15 @@
 #include <mutex>
 #include <new>
 #include <system_error>
+#include <vector>
 
 #include "client-lib/src/api/last_error.h"
+#include "client-lib/src/cache/registration_cache.h"
 #include "client-lib/src/region/context.h"
 #include "client-lib/src/region/region.h"
 #include "mrlease/mrlease.h"
 
-struct mrl_region {
+struct mrl_region : mrlease::client::CachedRange {
   mrl_ctx* context = nullptr;
   std::shared_ptr<mrlease::client::Region> impl;
 };
@@ -22,7 +24,10 @@ struct mrl_region {
 struct mrl_ctx {
   std::unique_ptr<mrlease::client::Context> impl;
   std::mutex mutex;
+  mrlease::client::RegistrationCache cache;  // of the regions
+  std::mutex adopting;                       // of mrl_reg_mr(): one registers what the other finds. Before mutex
   std::map<mrl_region*, std::unique_ptr<mrl_region>> regions;  // those that mrl_close() would have to end
+  std::vector<std::unique_ptr<mrl_region>> ended;              // their handles, for others; see CachedRange
   std::map<mrl_freeze*, std::unique_ptr<mrl_freeze>> freezes;
 };
 

@@ -9,6 +9,10 @@ thread_local char text_of_thread[1024] = "";  // no allocation: it must work whe
 }
 
 int remember(const Outcome& outcome) noexcept {
+  if (outcome.ok()) {
+    text_of_thread[0] = 0;
+    return 0;
+  }
   std::snprintf(text_of_thread, sizeof text_of_thread, "%s", outcome.text.c_str());
   return outcome.code;
 }

@@ -59,6 +59,8 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   const Layout& layout() const override { return layout_; }
   std::uint64_t length() const override { return spec_.length; }
   std::uint64_t on_file() const override { return size_; }
+  const RegionSpec& spec() const { return spec_; }
+  bool fenced() const { return fenced_; }
   const Pagemap& pagemap() const override { return context_.pagemap(); }
   Outcome quiesce(const RecallOrder& order) override;
   Outcome drop_mr() override;

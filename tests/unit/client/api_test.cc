@@ -88,6 +88,50 @@ TEST_F(ApiTest, OpenRegisterCloseInC) {
   acceptor_ = std::thread([] {});
 }
 
+// What is registered already is returned once more, until everybody has given it back.
+TEST_F(ApiTest, ARegistrationOfTheSameMemoryIsCounted) {
+  const mrl_open_options open_options = options();
+  mrl_ctx* ctx = nullptr;
+  ASSERT_EQ(mrl_open(&open_options, &ctx), 0) << mrl_last_error();
+  daemon_->granted.set_file_size(65536);
+  mrl_reg_options bounce{};
+  bounce.struct_size = sizeof bounce;
+  bounce.backing = MRL_BACKING_BOUNCE;
+  constexpr int kAccess = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ;
+  mrl_region *first = nullptr, *again = nullptr, *part = nullptr, *other = nullptr;
+  ASSERT_EQ(mrl_reg_file(ctx, &device_.pd, file_.get(), 0, 65536, kAccess, &bounce, &first), 0) << mrl_last_error();
+  char* const at = static_cast<char*>(mrl_addr(first));
+  ASSERT_EQ(mrl_reg_mr(ctx, &device_.pd, at, 65536, kAccess, nullptr, &again), 0) << mrl_last_error();
+  ASSERT_EQ(mrl_reg_mr(ctx, &device_.pd, at + 5000, 100, IBV_ACCESS_LOCAL_WRITE, &bounce, &part), 0) << mrl_last_error();
+  EXPECT_EQ(again, first);
+  EXPECT_EQ(part, first);
+  EXPECT_EQ(daemon_->count(Frame::kRegister), 1);
+
+  EXPECT_EQ(mrl_reg_mr(ctx, &device_.pd, at, 4096, kAccess | IBV_ACCESS_REMOTE_WRITE, nullptr, &other), EBUSY);
+  EXPECT_NE(std::string(mrl_last_error()).find("less access"), std::string::npos) << mrl_last_error();
+  bounce.backing = MRL_BACKING_DIRECT;
+  EXPECT_EQ(mrl_reg_mr(ctx, &device_.pd, at, 4096, kAccess, &bounce, &other), EBUSY);
+  EXPECT_NE(std::string(mrl_last_error()).find("backing bounce"), std::string::npos) << mrl_last_error();
+  EXPECT_EQ(other, nullptr);
+
+  daemon_->notice(mrlease::wire::v1::Notice::TRIMMED, 1, 8192);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  mrl_info info{};
+  info.struct_size = sizeof info;
+  do {
+    ASSERT_EQ(mrl_get_info(first, &info), 0);
+  } while (info.size != 8192 && std::chrono::steady_clock::now() < until);
+  EXPECT_EQ(mrl_reg_mr(ctx, &device_.pd, at, 65536, kAccess, nullptr, &other), ERANGE) << mrl_last_error();
+  ASSERT_EQ(mrl_reg_mr(ctx, &device_.pd, at, 8192, kAccess, nullptr, &other), 0) << mrl_last_error();
+
+  for (int i = 0; i < 3; i++) EXPECT_EQ(mrl_dereg(first), 0);
+  EXPECT_EQ(daemon_->count(Frame::kRelease), 0);
+  EXPECT_EQ(mrl_dereg(first), 0) << mrl_last_error();
+  EXPECT_EQ(daemon_->count(Frame::kRelease), 1);
+  EXPECT_NE(mrl_reg_mr(ctx, &device_.pd, at, 4096, kAccess, nullptr, &other), 0);  // nothing is mapped there any more
+  EXPECT_EQ(mrl_close(ctx), 0);
+}
+
 TEST_F(ApiTest, TheErrorIsOfThisThread) {
   mrl_ctx* ctx = nullptr;
   EXPECT_EQ(mrl_open(nullptr, nullptr), EINVAL);

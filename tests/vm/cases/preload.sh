@@ -14,7 +14,7 @@ truncate -s $size "$file"; chown 65534:65500 "$file"; chmod 660 "$file"
 fail() { echo "NOT OK: $*"; tail -n 20 "$work"/*.out "$work/daemon.log"; exit 1; }
 owner() { $RECV_NS setpriv --reuid=65534 --regid=65534 --clear-groups env LD_PRELOAD="$preload" MRLEASE_SOCKET="$work/sock" MRLEASE_PRELOAD_VERBOSE=1 timeout 60 "$@"; }
 peer() { $SEND_NS setpriv --reuid=65532 --regid=65532 --clear-groups timeout 60 "$@"; }
-listens() { for _ in $(seq 400); do $RECV_NS ss -Hltn "sport = :$1" | grep -q . && return; sleep 0.05; done; fail "nobody listens on $1"; }
+listens() { for _ in $(seq 400); do { $RECV_NS ss -Hltn; $RECV_NS rdma resource show cm_id; } | grep -q ":$1 *\($\|[^0-9]\)" && return; sleep 0.05; done; fail "nobody listens on $1"; }
 
 # The server maps the file, its peer knows nothing. NAME COMMAND-OF-SERVER -- COMMAND-OF-PEER; the port they meet at is 18515 or 9077.
 session() {
@@ -23,13 +23,15 @@ session() {
   owner "${server[@]}" > "$work/$name.out" 2>&1 & local owned=$!
   listens "$port"
   peer "$@" > "$work/$name.peer.out" 2>&1 & client=$!
+  # perftest registers after somebody has come
+  for _ in $(seq 400); do grep -q 'libmrlease-preload: \(leased\|no daemon\)' "$work/$name.out" && break; sleep 0.05; done
   mkfifo "$work/$name.in"
   as 65533 65500 python3 -B "$cases/../load/trouble.py" "$file" $size 16384 < "$work/$name.in" > "$work/$name.trouble.out" 2>&1 & local trouble=$!
   exec 8> "$work/$name.in"
   local freezes=0
   if [ -n "$daemon" ]; then
     while kill -0 "$client" 2> /dev/null; do
-      "$ctl" --socket "$work/admin.sock" freeze "$file" -- true > "$work/$name.freeze.out" 2>&1 || fail "$name: a freeze"
+      "$ctl" --address "$work/admin.sock" freeze "$file" -- true > "$work/$name.freeze.out" 2>&1 || fail "$name: a freeze"
       freezes=$((freezes + 1))
     done
   fi
