@@ -29,6 +29,7 @@ constexpr Row kRows[] = {
     {SYS_truncate, {Family::Truncate, "truncate"}},
     {SYS_ftruncate, {Family::Ftruncate, "ftruncate", -1, 0}},
     {SYS_fallocate, {Family::Fallocate, "fallocate", -1, 0, 1}},
+    {SYS_ioctl, {Family::Ioctl, "ioctl", 2, 0}},  // the descriptors of FICLONE; other commands have others
     {SYS_madvise, {Family::Madvise, "madvise"}},
     {SYS_openat, {Family::Open, "openat", -1, -1, 2}},
     {SYS_open_by_handle_at, {Family::Open, "open_by_handle_at", -1, -1, 2}},

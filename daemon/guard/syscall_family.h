@@ -7,7 +7,7 @@
 
 namespace mrlease::guard {
 
-enum class Family { Unknown, Read, Write, Move, CopyRange, Truncate, Ftruncate, Fallocate, Madvise, Open, Exec };
+enum class Family { Unknown, Read, Write, Move, CopyRange, Ioctl, Truncate, Ftruncate, Fallocate, Madvise, Open, Exec };
 
 struct CallShape {
   Family family = Family::Unknown;

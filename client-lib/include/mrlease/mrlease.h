@@ -190,6 +190,23 @@ MRL_API uint32_t mrl_lkey(const struct mrl_region *region);    /* of the current
 MRL_API uint32_t mrl_rkey(const struct mrl_region *region);
 MRL_API struct ibv_mr *mrl_mr(const struct mrl_region *region); /* NULL while recalled or fenced; owned by the region */
 
+/*
+ * One more memory region over the same lease: in another protection domain, of the same device or another, or with another access.
+ * It is the region's, recalled, restored and fenced with it, and ends with mrl_dereg(). *index counts them: 1 for the first
+ * that is added. pd must live as long.
+ *   EINVAL     access is malformed
+ *   EACCES     the access has writes, and the lease is for reading
+ *   EAGAIN     the region is recalled: wait for RESTORED
+ *   EKEYREVOKED  the region is fenced
+ *   ENODEV     the device of pd is closed or gone
+ *   EOPNOTSUPP the region's backing does not work on that device; the message says what was tried
+ *   ENOMEM, EMFILE  limits
+ */
+MRL_API int mrl_add_mr(struct mrl_region *region, struct ibv_pd *pd, int access, unsigned *index);
+/* The memory region of that index; 0 is mrl_mr(). NULL: no such one, or the region is recalled or fenced. After RESTORED of a direct
+ * lease it is another, with other keys. Owned by the region. */
+MRL_API struct ibv_mr *mrl_mr_at(const struct mrl_region *region, unsigned index);
+
 struct mrl_info {
   size_t struct_size;
   enum mrl_backing backing;

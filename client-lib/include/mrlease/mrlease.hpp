@@ -61,6 +61,12 @@ class Region {
   std::uint32_t lkey() const { return mrl_lkey(region_); }
   std::uint32_t rkey() const { return mrl_rkey(region_); }
   ibv_mr* mr() const { return mrl_mr(region_); }
+  ibv_mr* mr(unsigned index) const { return mrl_mr_at(region_, index); }
+  unsigned add_mr(ibv_pd* pd, int access) {
+    unsigned index = 0;
+    check(mrl_add_mr(region_, pd, access, &index));
+    return index;
+  }
   Info info() const {
     Info i{};
     i.struct_size = sizeof i;

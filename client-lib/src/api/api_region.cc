@@ -64,6 +64,7 @@ Outcome register_region(mrl_ctx* ctx, const mrl_reg_options& options, RegionSpec
   spec.share = (options.flags & MRL_REG_SHARE) != 0;
   spec.preserve_orphans = (options.flags & MRL_REG_PRESERVE_ORPHANS) != 0;
   spec.peer_budget_ms = options.peer_budget_ms;
+  spec.accept_quirks = options.accept_quirks;
   std::unique_ptr<mrl_region> made = new_handle(ctx);
   o = Region::create(*ctx->impl, std::move(spec), made.get(), &made->impl);
   std::lock_guard lock(ctx->mutex);
@@ -161,6 +162,25 @@ Outcome register_mapping(mrl_ctx* ctx, ibv_pd* pd, void* address, std::size_t le
   return register_region(ctx, options, std::move(spec), region);
 }
 
+// The backing is the region's: the other device has to be able to do the same.
+Outcome add_mr(mrl_region* region, ibv_pd* pd, int access, unsigned* index) {
+  const RegionSpec& spec = region->impl->spec();
+  int completed = 0;
+  Outcome o = verbs::check_access(access, &completed);
+  if (!o.ok()) return o;
+  if (verbs::writes(access) && !spec.write)
+    return {EACCES, "the access has writes, and the region was registered without; register it for writing first"};
+  mrl_reg_options same{};
+  same.backing = spec.choice.backing;
+  same.accept_quirks = spec.accept_quirks;
+  Choice choice;
+  o = choose(region->context, pd, same, &choice);
+  if (!o.ok()) return o;
+  if (choice.backing != spec.choice.backing || choice.transparent != spec.choice.transparent)
+    return {EOPNOTSUPP, "the region's backing does not work on that device: " + choice.reason};
+  return region->impl->add_mr(pd, completed, index);
+}
+
 }  // namespace
 
 extern "C" {
@@ -193,6 +213,17 @@ int mrl_dereg(mrl_region* region) {
     return region->put() ? end_region(region) : Outcome{};
   });
 }
+
+int mrl_add_mr(mrl_region* region, ibv_pd* pd, int access, unsigned* index) {
+  return guarded([&]() -> Outcome {
+    if (region == nullptr) return missing("region");
+    if (pd == nullptr) return missing("pd");
+    if (index == nullptr) return missing("index");
+    return add_mr(region, pd, access, index);
+  });
+}
+
+ibv_mr* mrl_mr_at(const mrl_region* region, unsigned index) { return region->impl->mr(index); }
 
 void* mrl_addr(const mrl_region* region) { return region->impl->address(); }
 size_t mrl_length(const mrl_region* region) { return region->impl->length(); }

@@ -55,18 +55,18 @@ Outcome FileCopy::create(char* address, std::size_t length, client::FileMapping 
   void* const filled = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
   if (filled == MAP_FAILED) return from_errno("mmap of a copy of the file");
   Outcome o = read_file(file.file.get(), static_cast<char*>(filled), length, file.offset);
-  ::munmap(filled, length);
+  std::unique_ptr<FileCopy> made(new FileCopy(address, static_cast<const char*>(filled), length, std::move(file)));
   if (!o.ok()) return o;
-  std::unique_ptr<FileCopy> made(new FileCopy(address, length, std::move(file)));
   const int protection = PROT_READ | (made->file_.writable ? PROT_WRITE : 0);
   if (::mmap(address, length, protection, MAP_SHARED | MAP_FIXED, memory.get(), 0) == MAP_FAILED) return from_errno("mmap over the file");
   made->exchanged_ = true;
-  if (::madvise(address, length, MADV_DONTFORK) != 0) return from_errno("madvise(MADV_DONTFORK)");
+  if (::madvise(address, length, MADV_DONTFORK) != 0 || ::madvise(filled, length, MADV_DONTFORK) != 0) return from_errno("madvise(MADV_DONTFORK)");
   *out = std::move(made);
   return {};
 }
 
 FileCopy::~FileCopy() {
+  ::munmap(const_cast<char*>(memory_), length_);
   if (!exchanged_) return;
   ::mmap(address_, length_, PROT_READ | (file_.writable ? PROT_WRITE : 0), MAP_SHARED | MAP_FIXED, file_.file.get(), static_cast<off_t>(file_.offset));
 }
@@ -83,8 +83,8 @@ Outcome FileCopy::write_back() {
     Outcome o = read_file(file_.file.get(), block.data(), part, file_.offset + at);
     for (std::size_t page = 0; o.ok() && page < part; page += kPage) {
       const std::size_t bytes = std::min<std::size_t>(kPage, part - page);
-      if (std::memcmp(block.data() + page, address_ + at + page, bytes) != 0) {
-        o = write_file(file_.file.get(), address_ + at + page, bytes, file_.offset + at + page);
+      if (std::memcmp(block.data() + page, memory_ + at + page, bytes) != 0) {
+        o = write_file(file_.file.get(), memory_ + at + page, bytes, file_.offset + at + page);
       }
     }
     if (!o.ok()) return o;

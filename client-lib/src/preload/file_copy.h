@@ -23,8 +23,10 @@ class FileCopy {
   client::Outcome write_back();
 
  private:
-  FileCopy(char* address, std::size_t length, client::FileMapping file) : address_(address), length_(length), file_(std::move(file)) {}
+  FileCopy(char* address, const char* memory, std::size_t length, client::FileMapping file)
+      : address_(address), memory_(memory), length_(length), file_(std::move(file)) {}
   char* const address_;
+  const char* const memory_;  // the same pages: the application may have unmapped its own when the copy is written back
   const std::size_t length_;
   const client::FileMapping file_;
   bool exchanged_ = false;

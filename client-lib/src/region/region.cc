@@ -37,6 +37,9 @@ Region::Region(Context& context, RegionSpec spec, mrl_region* handle)
   layout_.file = spec_.file.get();
   layout_.file_offset = spec_.offset;
   layout_.protection = PROT_READ | (spec_.write ? PROT_WRITE : 0);
+  registrations_.emplace_back();
+  registrations_.front().pd = spec_.pd;
+  registrations_.front().access = spec_.access;
 }
 
 Region::~Region() {
@@ -69,7 +72,7 @@ Outcome Region::create(Context& context, RegionSpec spec, mrl_region* handle, st
 Outcome Region::set_up() {
   std::lock_guard operation(operation_);  // a recall that comes at once waits until all is there
   const bool bounce = spec_.choice.backing == MRL_BACKING_BOUNCE;
-  Outcome o = context_.use_device(verbs::context_of(spec_.pd), &device_, &device_driver_);
+  Outcome o = context_.use_device(verbs::context_of(spec_.pd), &registrations_.front().device, &registrations_.front().driver);
   if (!o.ok()) return o;
   if (!bounce) {
     layout_.base = spec_.adopted;
@@ -149,10 +152,15 @@ Outcome Region::make_backing() {
   }
 }
 
-Outcome Region::make_mr(std::uint64_t bytes) {
+Outcome Region::tell_daemon(const Registration& one) {
+  const auto address = reinterpret_cast<std::uint64_t>(layout_.base);
+  return connection()->call(protocol::add_mr(lease_, {one.device, one.mr.handle, one.mr.lkey, one.mr.rkey, address, one.mr.length}), {},
+                            wire::Frame::kStatus, nullptr);
+}
+
+Outcome Region::register_one(Registration& one, std::uint64_t bytes) {
   const bool odp = spec_.choice.backing == MRL_BACKING_ODP || spec_.choice.backing == MRL_BACKING_ODP_COOPERATIVE;
-  verbs::Mr made;
-  Outcome o = verbs::register_mr(spec_.pd, layout_.base, bytes, spec_.access, odp, &made);
+  Outcome o = verbs::register_mr(one.pd, layout_.base, bytes, one.access, odp, &one.mr);
   if (o.code == EFAULT && spec_.choice.backing == MRL_BACKING_DIRECT) {
     return {EOPNOTSUPP, o.text +
                             ": this kernel refuses to pin a file mapping for writing (6.5 and later); use ODP or "
@@ -160,34 +168,55 @@ Outcome Region::make_mr(std::uint64_t bytes) {
   }
   if (o.code == EOPNOTSUPP || o.code == EFAULT) o.text += "; use MRL_BACKING_BOUNCE";
   if (!o.ok()) return o;
-  const auto address = reinterpret_cast<std::uint64_t>(layout_.base);
-  o = connection()->call(protocol::add_mr(lease_, {device_, made.handle, made.lkey, made.rkey, address, bytes}),
-                                 {}, wire::Frame::kStatus, nullptr);
+  o = tell_daemon(one);
   // Not told, so the daemon cannot have destroyed it: this handle is still ours.
   if (!o.ok() && !(o.code == ENOTCONN && generation_ > 0)) {
-    (void)verbs::deregister_mr(made.mr);
+    (void)verbs::deregister_mr(std::exchange(one.mr, {}).mr);
     if (o.code == EKEYREVOKED) on_fenced(o.text);
     return o;
   }
-  mr_ = made;
-  lkey_ = made.lkey;
-  rkey_ = made.rkey;
+  return {};
+}
+
+Outcome Region::make_mr(std::uint64_t bytes) {
+  for (Registration& one : registrations_) {
+    Outcome o = register_one(one, bytes);
+    if (o.ok()) continue;
+    (void)drop_mr();  // all or none
+    return o;
+  }
+  lkey_ = registrations_.front().mr.lkey;
+  rkey_ = registrations_.front().mr.rkey;
   generation_++;
-  mr_now_ = made.mr;
+  for (Registration& one : registrations_) one.now = one.mr.mr;
   return {};
 }
 
 Outcome Region::drop_mr() {
-  if (mr_.mr == nullptr) return {};
-  const verbs::Mr dropped = mr_;
-  mr_now_ = nullptr;
+  none_now();
+  Outcome first;
+  for (Registration& one : registrations_) {
+    Outcome o = drop_one(one);
+    if (first.ok()) first = o;
+  }
+  return first;
+}
+
+void Region::none_now() {
+  std::lock_guard lock(mutex_);
+  for (Registration& one : registrations_) one.now = nullptr;
+}
+
+Outcome Region::drop_one(Registration& one) {
+  if (one.mr.mr == nullptr) return {};
+  const verbs::Mr dropped = one.mr;
   Outcome o;
   if (!fenced_) {
-    o = connection()->call(protocol::remove_mr(lease_, device_, dropped.handle), {}, wire::Frame::kStatus,
+    o = connection()->call(protocol::remove_mr(lease_, one.device, dropped.handle), {}, wire::Frame::kStatus,
                                    nullptr);
   }
-  mr_ = {};
-  const bool ours = !fenced_ && (o.ok() || (o.code == ENOTCONN && verbs::still_ours(dropped.mr, device_driver_)));
+  one.mr = {};
+  const bool ours = !fenced_ && (o.ok() || (o.code == ENOTCONN && verbs::still_ours(dropped.mr, one.driver)));
   if (!ours) {
     // The daemon destroyed it (or may do so any moment): the handle may be a stranger's by now. The provider's struct
     // is kept for ever; that is the price. ENOENT: the daemon does not know the lease any more.
@@ -200,11 +229,35 @@ Outcome Region::drop_mr() {
   return {};
 }
 
+Outcome Region::add_mr(ibv_pd* pd, int access, unsigned* index) {
+  std::lock_guard operation(operation_);
+  if (fenced_ || gone_) return {EKEYREVOKED, "the region is fenced"};
+  if (!registered()) return {EAGAIN, "the region is recalled; wait for MRL_EVENT_RESTORED"};
+  std::list<Registration> more(1);
+  Registration& one = more.front();
+  one.pd = pd;
+  one.access = access;
+  Outcome o = context_.use_device(verbs::context_of(pd), &one.device, &one.driver);
+  if (o.ok()) o = register_one(one, registrations_.front().mr.length);
+  if (!o.ok()) return o;
+  one.now = one.mr.mr;
+  std::lock_guard lock(mutex_);
+  *index = static_cast<unsigned>(registrations_.size());
+  registrations_.splice(registrations_.end(), more);
+  return {};
+}
+
+ibv_mr* Region::mr(unsigned index) const {
+  std::lock_guard lock(mutex_);
+  if (index >= registrations_.size()) return nullptr;
+  return std::next(registrations_.begin(), index)->now;
+}
+
 void Region::give_up_lease() {
   std::unique_lock operation(operation_);
   gone_ = true;
   closing_ = true;
-  if (mr_.mr != nullptr) (void)drop_mr();
+  (void)drop_mr();
   operation.unlock();
   if (lease_ != 0) {
     (void)connection()->call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr);

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <list>
 #include <memory>
 #include <mutex>
 
@@ -14,12 +15,22 @@
 
 namespace mrlease::client {
 
+// One memory region of a lease. Under the region's operation_, but for `now`.
+struct Registration {
+  ibv_pd* pd = nullptr;
+  int access = 0;
+  std::uint32_t device = 0, driver = 0;  // the daemon's number for it; enum rdma_driver_id
+  verbs::Mr mr;                          // null while recalled
+  std::atomic<ibv_mr*> now{nullptr};     // what the application may use
+};
+
 struct RegionSpec {
   ibv_pd* pd = nullptr;
   wire::Fd file;  // the library's own duplicate
   std::uint64_t offset = 0, length = 0;
   int access = 0;
   bool write = false;
+  std::uint32_t accept_quirks = 0;
   Choice choice;
   bool share = false, preserve_orphans = false;
   std::uint32_t peer_budget_ms = 200;
@@ -45,7 +56,10 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   void info(mrl_info* out);
   PostingGuard& guard() { return guard_; }
   void* address() const { return layout_.base; }
-  ibv_mr* mr() const { return mr_now_.load(); }
+  ibv_mr* mr() const { return registrations_.front().now.load(); }
+  // One more memory region over it; *index counts them, the first is mr(). EAGAIN: it is recalled.
+  Outcome add_mr(ibv_pd* pd, int access, unsigned* index);
+  ibv_mr* mr(unsigned index) const;  // null: no such one, or recalled, or fenced
   std::uint32_t lkey() const { return lkey_.load(); }
   std::uint32_t rkey() const { return rkey_.load(); }
 
@@ -76,6 +90,11 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   Outcome ask_daemon(const std::shared_ptr<Connection>& daemon, bool reclaim, Reply* granted);
   Outcome reclaim_lease(const std::shared_ptr<Connection>& fresh, bool knows_reclaim);
   Outcome reclaim_mr(std::uint64_t file_size);
+  Outcome register_one(Registration& one, std::uint64_t bytes);
+  Outcome drop_one(Registration& one);
+  void none_now();  // the application may use none of them
+  bool registered() const { return registrations_.front().mr.mr != nullptr; }
+  Outcome tell_daemon(const Registration& one);
   Outcome deregister();
   Outcome lose(const Outcome& why);
   RecallOrder own_order(wire::v1::Reason reason) const;
@@ -106,10 +125,7 @@ class Region final : public Services, public std::enable_shared_from_this<Region
 
   std::mutex operation_;
   bool gone_ = false;  // under operation_: deregistered, nothing is reachable
-  verbs::Mr mr_;       // under operation_
-  std::uint32_t device_ = 0, device_driver_ = 0;
-
-  std::atomic<ibv_mr*> mr_now_{nullptr};
+  std::list<Registration> registrations_;  // under operation_, and to grow under mutex_ too; the first is the region's own
   std::atomic<std::uint32_t> lkey_{0}, rkey_{0};
   std::atomic<bool> fenced_{false}, closing_{false};
   bool taken_ = false;     // under operation_: refused to a reclaim, since somebody else has the range

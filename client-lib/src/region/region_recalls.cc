@@ -167,7 +167,7 @@ void Region::push(Event e) {
 
 void Region::on_fenced(const std::string& why) {
   if (fenced_.exchange(true)) return;
-  mr_now_ = nullptr;
+  none_now();
   guard_.revoke();
   {
     std::lock_guard lock(mutex_);

@@ -49,14 +49,16 @@ Outcome Region::reclaim_lease(const std::shared_ptr<Connection>& fresh, bool kno
   if (!knows_reclaim && spec_.choice.backing == MRL_BACKING_BOUNCE) {
     return {EPROTO, "the daemon that runs now is older than the one before and cannot take bounce pages over"};
   }
-  Outcome o = context_.use_device(verbs::context_of(spec_.pd), &device_, &device_driver_);
+  Outcome o;
+  for (Registration& one : registrations_)
+    if (o.ok()) o = context_.use_device(verbs::context_of(one.pd), &one.device, &one.driver);
   Reply granted;
   if (o.ok()) o = ask_daemon(fresh, knows_reclaim, &granted);
   taken_ = o.code == EBUSY;
   // A daemon that has only hung up on us has destroyed what we had.
-  if (o.ok() && mr_.mr != nullptr && !verbs::still_ours(mr_.mr, device_driver_)) {
-    o = {EKEYREVOKED, "the daemon before has destroyed the memory region"};
-  }
+  for (const Registration& one : registrations_)
+    if (o.ok() && one.mr.mr != nullptr && !verbs::still_ours(one.mr.mr, one.driver))
+      o = {EKEYREVOKED, "the daemon before has destroyed the memory region"};
   return o.ok() ? reclaim_mr(granted.frame.granted().file_size()) : o;
 }
 
@@ -64,34 +66,35 @@ Outcome Region::reclaim_mr(std::uint64_t file_size) {
   const bool direct = spec_.choice.backing == MRL_BACKING_DIRECT;
   Outcome o;
   // Pages that the file has lost stay pinned, and nobody would see what is written to them.
-  if (direct && mr_.mr != nullptr && bytes_on_file(*this, file_size) < size_) {
+  if (direct && registered() && bytes_on_file(*this, file_size) < size_) {
     o = quiesce(own_order(wire::v1::REASON_TRUNCATE));
     if (o.ok()) o = deregister();
   }
-  if (o.ok() && mr_.mr == nullptr && direct) return backing_->extend(file_size);
-  if (o.ok() && mr_.mr != nullptr) {
-    const auto address = reinterpret_cast<std::uint64_t>(layout_.base);
-    o = connection()->call(
-        protocol::add_mr(lease_, {device_, mr_.handle, mr_.lkey, mr_.rkey, address, mr_.length}), {},
-        wire::Frame::kStatus, nullptr);
-  }
+  if (o.ok() && !registered() && direct) return backing_->extend(file_size);
+  for (const Registration& one : registrations_)
+    if (o.ok() && one.mr.mr != nullptr) o = tell_daemon(one);
   if (!o.ok()) return o;
   set_file_size(file_size);
   if (quiesced_) restored(spec_.choice.backing);  // the daemon that would have ended that is gone
   return {};
 }
 
-// No daemon knows the memory region.
+// No daemon knows the memory regions. Those that are not ours any more are left alone.
 Outcome Region::deregister() {
-  mr_now_ = nullptr;
-  const verbs::Mr dropped = std::exchange(mr_, {});
-  const int code = verbs::deregister_mr(dropped.mr);
+  none_now();
+  int code = 0;
+  for (Registration& one : registrations_) {
+    const verbs::Mr dropped = std::exchange(one.mr, {});
+    if (dropped.mr == nullptr || !verbs::still_ours(dropped.mr, one.driver)) continue;
+    const int of_one = verbs::deregister_mr(dropped.mr);
+    if (code == 0) code = of_one;
+  }
   return code == 0 ? Outcome{} : Outcome{ENOTRECOVERABLE, "ibv_dereg_mr: " + std::string(std::strerror(code))};
 }
 
 // EAGAIN: its data is not in the file yet; call again.
 Outcome Region::lose(const Outcome& why) {
-  if (mr_.mr != nullptr && verbs::still_ours(mr_.mr, device_driver_)) (void)deregister();
+  (void)deregister();
   // Somebody else has the range by now, and what that one was promised counts more.
   const Outcome merged = taken_ ? Outcome{EBUSY, "the range is somebody else's"} : backing_->merge_locally();
   if (may_pass(merged)) {

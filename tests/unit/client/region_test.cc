@@ -241,6 +241,53 @@ TEST_F(RegionTest, DirectQuiesceAndReregister) {
   region_->guard().leave();
 }
 
+TEST_F(RegionTest, SeveralMemoryRegionsAreOfOneLease) {
+  connect();
+  ASSERT_TRUE(reg(MRL_BACKING_DIRECT).ok());
+  unsigned index = 0;
+  ibv_pd other{};
+  other.context = &device_.context;
+  ASSERT_TRUE(region_->add_mr(&other, IBV_ACCESS_REMOTE_READ, &index).ok());
+  EXPECT_EQ(index, 1u);
+  ASSERT_NE(region_->mr(1), nullptr);
+  EXPECT_EQ(region_->mr(1)->pd, &other);
+  EXPECT_EQ(region_->mr(0), region_->mr());
+  EXPECT_EQ(region_->mr(2), nullptr);
+  EXPECT_EQ(daemon_->count(Frame::kAddMr), 2);
+
+  FakeDevice::fail_with = ENOMEM;
+  EXPECT_EQ(region_->add_mr(&other, IBV_ACCESS_REMOTE_READ, &index).code, ENOMEM);
+  EXPECT_NE(region_->mr(1), nullptr);
+  EXPECT_EQ(FakeDevice::live, 2);
+
+  // Both go for a recall, and both come again.
+  ASSERT_EQ(daemon_->recall(recall(wire::v1::ACTION_QUIESCE)), 0);
+  EXPECT_EQ(FakeDevice::live, 0);
+  EXPECT_EQ(region_->mr(0), nullptr);
+  EXPECT_EQ(region_->mr(1), nullptr);
+  EXPECT_EQ(region_->add_mr(&other, IBV_ACCESS_REMOTE_READ, &index).code, EAGAIN);
+  ASSERT_EQ(daemon_->recall(recall(wire::v1::ACTION_REREGISTER)), 0);
+  EXPECT_EQ(FakeDevice::live, 2);
+  EXPECT_NE(region_->mr(1), nullptr);
+  EXPECT_EQ(info().generation, 2u);
+  EXPECT_EQ(daemon_->count(Frame::kAddMr), 4);
+
+  // One that cannot be had again: none is.
+  ASSERT_EQ(daemon_->recall(recall(wire::v1::ACTION_QUIESCE)), 0);
+  int adds = 0;
+  daemon_->script([&](ScriptedDaemon& d, const Frame& f) {
+    if (!f.has_add_mr() || ++adds != 2) return false;
+    d.reply_status(f, ENOMEM, "no");
+    return true;
+  });
+  EXPECT_EQ(daemon_->recall(recall(wire::v1::ACTION_REREGISTER)), ENOMEM);
+  EXPECT_EQ(FakeDevice::live, 0);
+  EXPECT_EQ(region_->mr(0), nullptr);
+  EXPECT_TRUE(region_->dereg().ok());
+  EXPECT_EQ(FakeDevice::live, 0);
+  region_.reset();
+}
+
 TEST_F(RegionTest, ARecallCanBeAnsweredLater) {
   connect();
   act([](const mrl_event& e) { return e.type == MRL_EVENT_RECALL ? EINPROGRESS : 0; });

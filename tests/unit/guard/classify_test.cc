@@ -80,6 +80,7 @@ const Case kReads[] = {
     {"mmap", kTwoPages, SYS_mmap, {0, 8192, PROT_READ, MAP_SHARED, 3, 8192}, kFile, kNoFd, R, kRange},
     {"sendfile_source", kTwoPages, SYS_sendfile, {4, 3}, kFile, kOther, R, kRange},
     {"splice_source", kTwoPages, SYS_splice, {3, 0, 4}, kFile, kOther, R, kRange},
+    {"ficlone_source", kNothing, SYS_ioctl, {4, FICLONE, 3}, kFile, kOther, R, kWhole},
     {"copy_source", kTwoPages, SYS_copy_file_range, {3, 0, 4}, kFile, kOther, R, kRange},
 };
 const Case kWrites[] = {
@@ -112,7 +113,11 @@ const Case kDestroys[] = {
     {"fallocate_unknown_mode", kTwoPages, SYS_fallocate, {3, 0x80}, kNoFd, kFile, D, kRange},
     {"madvise", kTwoPages, SYS_madvise, {0, 8192, MADV_REMOVE}, kNoFd, kNoFd, D, kRange},
     {"process_madvise", kTwoPages, SYS_process_madvise, {}, kNoFd, kNoFd, D, kWhole, true},
-    {"ioctl_ficlone", kTwoPages, SYS_ioctl, {3, FICLONE, 4}, kNoFd, kNoFd, D, kWhole, true},
+    {"ficlone_destination", kNothing, SYS_ioctl, {3, FICLONE, 4}, kOther, kFile, D, kWhole},
+    {"ficlone_within", kTwoPages, SYS_ioctl, {3, FICLONE, 3}, kFile, kFile, D, kWhole, true},
+    {"ficlone_unreadable", kTwoPages, SYS_ioctl, {4, FICLONE, 3}, kFile, kNoFd, D, kWhole, true},
+    {"ficlonerange", kTwoPages, SYS_ioctl, {4, FICLONERANGE, 3}, kFile, kOther, D, kWhole, true},
+    {"fideduperange", kTwoPages, SYS_ioctl, {4, FIDEDUPERANGE, 3}, kFile, kOther, D, kWhole, true},
     {"io_uring_enter", kTwoPages, SYS_io_uring_enter, {3}, kNoFd, kNoFd, D, kWhole, true},
     {"io_submit", kTwoPages, SYS_io_submit, {3}, kNoFd, kNoFd, D, kWhole, true},
     {"unknown_number", kTwoPages, 100000, {3}, kFile, kFile, D, kWhole, true},
@@ -205,6 +210,11 @@ TEST(CallFds, PicksTheDescriptorArguments) {
   EXPECT_EQ(call_fds(call).to, -1);
   call.number = SYS_truncate;
   EXPECT_EQ(call_fds(call).to, -1);
+  call.number = SYS_ioctl;
+  EXPECT_EQ(call_fds(call).to, -1);
+  call.args[1] = FICLONE;
+  EXPECT_EQ(call_fds(call).from, 12);
+  EXPECT_EQ(call_fds(call).to, 10);
 }
 
 }  // namespace

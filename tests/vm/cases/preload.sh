@@ -11,7 +11,7 @@ grep -q 'leased .* backing bounce' /run/load/preload/mrl_receiver.log || { echo 
 work=/run/load/preloaded file=/mnt/e/preloaded size=4194304
 rm -rf "$work"; mkdir -p "$work"; chmod 1777 "$work"
 truncate -s $size "$file"; chown 65534:65500 "$file"; chmod 660 "$file"
-fail() { echo "NOT OK: $*"; tail -n 20 "$work"/*.out "$work/daemon.log"; exit 1; }
+fail() { echo "NOT OK: $*"; grep -h -i "fail|error|problem|could|libmrlease" "$work/$name"*.out; tail -n 20 "$work"/*.out "$work/daemon.log"; exit 1; }
 owner() { $RECV_NS setpriv --reuid=65534 --regid=65534 --clear-groups env LD_PRELOAD="$preload" MRLEASE_SOCKET="$work/sock" MRLEASE_PRELOAD_VERBOSE=1 timeout 60 "$@"; }
 peer() { $SEND_NS setpriv --reuid=65532 --regid=65532 --clear-groups timeout 60 "$@"; }
 listens() { for _ in $(seq 400); do { $RECV_NS ss -Hltn; $RECV_NS rdma resource show cm_id; } | grep -q ":$1 *\($\|[^0-9]\)" && return; sleep 0.05; done; fail "nobody listens on $1"; }
@@ -45,11 +45,11 @@ BANDWIDTH="^ 65536"
 everything() {
   local tool
   for tool in ib_write_bw ib_read_bw ib_send_bw; do
-    session "$1$tool" 18515 $tool -s 65536 -D 4 --mmap="$file" -- $tool -s 65536 -D 4 10.99.0.1
+    session "$1$tool" 18515 $tool -s 65536 -D 4 -f 1 --mmap="$file" -- $tool -s 65536 -D 4 -f 1 10.99.0.1
   done
   # fio's server makes the file as long as it wants it
-  BANDWIDTH='WRITE:' session "$1fio" 9077 fio --thread --name=server --ioengine=rdma --port=9077 --rw=read --bs=64k --size=8m --iodepth=4 --mem=mmapshared:"$file" -- \
-    fio --thread --name=peer --ioengine=rdma --hostname=10.99.0.1 --port=9077 --verb=write --rw=write --bs=64k --size=8m --iodepth=4 --iodepth_batch_complete=1
+  BANDWIDTH='WRITE:' session "$1fio" 9077 fio --thread --name=server --ioengine=rdma --port=9077 --rw=read --bs=64k --size=24m --iodepth=4 --mem=mmapshared:"$file" -- \
+    fio --thread --name=peer --ioengine=rdma --hostname=10.99.0.1 --port=9077 --verb=write --rw=write --bs=64k --size=24m --iodepth=4 --iodepth_batch_complete=1
 }
 
 ctl=$MRLEASE_BUILD/daemon/ctl/mrleasectl
