@@ -11,7 +11,7 @@ grep -q 'leased .* backing bounce' /run/load/preload/mrl_receiver.log || { echo 
 work=/run/load/preloaded file=/mnt/e/preloaded size=4194304
 rm -rf "$work"; mkdir -p "$work"; chmod 1777 "$work"
 truncate -s $size "$file"; chown 65534:65500 "$file"; chmod 660 "$file"
-fail() { echo "NOT OK: $*"; grep -h -i "fail|error|problem|could|libmrlease" "$work/$name"*.out; tail -n 20 "$work"/*.out "$work/daemon.log"; exit 1; }
+fail() { echo "NOT OK: $*"; grep -hiE "fail|error|problem|could|libmrlease" "$work/$name"*.out; tail -n 20 "$work"/*.out "$work/daemon.log"; exit 1; }
 owner() { $RECV_NS setpriv --reuid=65534 --regid=65534 --clear-groups env LD_PRELOAD="$preload" MRLEASE_SOCKET="$work/sock" MRLEASE_PRELOAD_VERBOSE=1 timeout 60 "$@"; }
 peer() { $SEND_NS setpriv --reuid=65532 --regid=65532 --clear-groups timeout 60 "$@"; }
 listens() { for _ in $(seq 400); do { $RECV_NS ss -Hltn; $RECV_NS rdma resource show cm_id; } | grep -q ":$1 *\($\|[^0-9]\)" && return; sleep 0.05; done; fail "nobody listens on $1"; }

@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""several.py FILE SOCKET BACKING DAEMON-LOG COMMAND...: drives vm_several, which COMMAND runs, through a truncate by somebody else, a sync, and,
+hung, through a fence. Exit 0: every memory region of the lease took part."""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+PAGE, PAGES = 4096, 64
+
+
+class Client:
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def expect(self, word):
+        """Lines up to the one that begins with it; the case's limit is the deadline."""
+        for line in self.process.stdout:
+            print("  " + line.rstrip())
+            if line.startswith(word):
+                return line.split()
+            if line.startswith("failed"):
+                break
+        raise SystemExit(f"NOT OK: {word} did not come")
+
+    def tell(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def end(self):
+        self.process.stdin.close()
+        self.expect("deregistered")
+        if self.process.wait():
+            raise SystemExit(f"NOT OK: it ended with {self.process.returncode}")
+
+
+def by_others(function):
+    """As another user, in a process of its own."""
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setresgid(65500, 65500, 65500)
+        os.setresuid(65533, 65533, 65533)
+        function()
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        raise SystemExit("NOT OK: the operation of somebody else failed")
+
+
+def written(path, pages):
+    with open(path, "rb") as f:
+        data = f.read()
+    return [p for p in range(pages) if any(data[p * PAGE:(p + 1) * PAGE])]
+
+
+def make(path):
+    with open(path, "wb") as f:
+        f.write(bytes(PAGES * PAGE))
+        os.fsync(f.fileno())
+    os.chown(path, 65534, 65500)
+    os.chmod(path, 0o660)
+
+
+def main():
+    path, socket, backing, log, command = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:]
+    make(path)
+    client = Client(command + [path, socket, backing])
+    about = client.expect("devices")
+    regions = int(about[3])
+    client.expect("written")
+    by_others(lambda: os.truncate(path, PAGES * PAGE // 2))
+    client.expect("event")  # TRIMMED, or RECALL and RESTORED
+    if backing == "direct":
+        client.expect("event 2")
+    client.tell("again")
+    client.expect("written")
+    client.tell("sync")
+    client.expect("durable")
+    if written(path, PAGES // 2) != list(range(2 * regions)):
+        raise SystemExit(f"NOT OK: in the file are the pages {written(path, PAGES // 2)} of {2 * regions}")
+    client.end()
+    print(f"{backing}: {regions} memory regions on {about[1]} devices, before and after a truncate")
+    if backing != "direct":  # none of the others has to be asked for a truncate
+        return
+    make(path)
+    client = Client(command + [path, socket, backing])
+    client.expect("written")
+    os.kill(client.process.pid, signal.SIGSTOP)  # nsenter and setpriv become it
+    began = time.monotonic()
+    by_others(lambda: os.truncate(path, PAGE))
+    print(f"{backing}: a hung client is fenced, the truncate waited {time.monotonic() - began:.1f} s")
+    client.process.kill()
+    with open(log, encoding="utf-8", errors="replace") as f:
+        if f"fence: {regions} memory regions destroyed" not in f.read():
+            raise SystemExit(f"NOT OK: the fence has not destroyed {regions} memory regions")
+
+
+if __name__ == "__main__":
+    main()
