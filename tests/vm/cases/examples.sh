@@ -1,22 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# The examples, as their own users, while somebody else truncates their file: 01 says what it leased and is told; 02 receives a
+# The examples 01, 02 and 04, as their own users, while somebody else truncates their file: 01 says what it leased and is told; 02 receives a
 # file that arrives whole; 04 does it all in one loop.
 # kernels: 6.1 6.12 7.3
 # limit: 120
-. "$(dirname "$0")/case.inc"
-work=/run/load/examples bin=$MRLEASE_BUILD/examples
-rm -rf "$work"; mkdir -p "$work"; chmod 1777 "$work"
-fail() { echo "NOT OK: $*"; tail -n 20 "$work"/*.out "$work/daemon.log"; exit 1; }
-own_file() { truncate -s "$2" "$1"; chown 65534:65500 "$1"; chmod 660 "$1"; }
-# not truncate(1): it opens with O_NONBLOCK, which is EAGAIN while a lease is being broken
-cut() { as 65533 65500 python3 -c "import os; os.truncate('$1', $2)"; }
-wait_for() {  # NAME WORDS: until the example has said that
-  for _ in $(seq 400); do grep -q "$2" "$work/$1.out" 2> /dev/null && return; sleep 0.05; done
-  fail "$1 never said: $2"
-}
-
-"$MRLEASE_BUILD/daemon/loop/mrleased" --foreground --socket "$work/sock" --root /mnt/e > "$work/daemon.log" 2>&1 & daemon=$!
-for _ in $(seq 200); do [ ! -S "$work/sock" ] || break; sleep 0.05; done
+work=/run/load/examples
+. "$(dirname "$0")/examples.inc"
+start_daemon /mnt/e
 
 own_file /mnt/e/one 1M
 mkfifo "$work/in"
@@ -56,6 +45,6 @@ cut /mnt/e/four 65536
 wait_for four 'TRIMMED\|RESTORED'
 kill -TERM "$example"; wait "$example" || fail "04 ended with $?"
 
-kill "$daemon"; wait "$daemon"
+stop_daemon
 cat "$work"/*.out
 echo "$cuts truncates while 02 received"
