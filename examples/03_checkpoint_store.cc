@@ -3,7 +3,7 @@
 // A store that takes checkpoints from many senders at once, each into a slot of its own of one leased file. The sender's RDMA
 // write ends with an immediate: the checkpoint is complete; the store's answer says: it is durable. While they write, anybody
 // takes a snapshot, which has every checkpoint that was durable before and no word that is half written:
-//   mrleasectl freeze FILE -- cp --reflink=always FILE SNAPSHOT               Linux 6.14 and later: see README.md
+//   mrleasectl freeze FILE -- cp --reflink=always FILE SNAPSHOT
 //   03_checkpoint_store store FILE ADDRESS PORT SENDERS SLOT_BYTES [SOCKET]   slots: whole pages; ends with its last sender
 //   03_checkpoint_store send ADDRESS PORT ROUNDS
 #include <arpa/inet.h>

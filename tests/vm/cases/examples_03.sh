@@ -8,23 +8,9 @@ work=/run/load/examples_03
 slot=262144 want=5
 [ -z "${MRLEASE_FULL:-}" ] || want=$((want * 10))
 
-# cp --reflink=always is ioctl(FICLONE): a daemon that cannot tell what that is holds it until the freeze is over. Another clone
-# of the same extents is copy_file_range(2).
-snapshot_by=cp
-freeze() {  # FILE SNAPSHOT HOLD COMMAND...; while it holds, the snapshot shares all with the file
-  "$MRLEASE_BUILD/daemon/ctl/mrleasectl" --address "$work/admin.sock" freeze --hold "$3" "$1" -- \
-    bash -c '"${@:2}" && filefrag -v "$1"' - "$2" "${@:4}" > "$work/freeze.out" 2>&1
-}
-snapshot() {  # FILE SNAPSHOT
-  if [ $snapshot_by = cp ]; then
-    freeze "$1" "$2" 5s cp --reflink=always "$1" "$2" && return
-    grep -q 'its hold has passed' "$work/freeze.out" && kernel_at_least 6.14 || return 1
-    echo "SKIP cp_reflink: cp --reflink=always of a frozen file waits for the end of the freeze; copy_file_range instead"
-    snapshot_by=copy_file_range
-  fi
-  freeze "$1" "$2" 30s python3 -c "import os
-source, clone = os.open('$1', os.O_RDONLY), os.open('$2', os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-exit(os.copy_file_range(source, clone, $((4 * slot))) != $((4 * slot)))"
+snapshot() {  # FILE SNAPSHOT; while the freeze holds, the snapshot shares all with the file
+  "$MRLEASE_BUILD/daemon/ctl/mrleasectl" --address "$work/admin.sock" freeze "$1" -- \
+    bash -c 'cp --reflink=always "$1" "$2" && filefrag -v "$2"' - "$1" "$2" > "$work/freeze.out" 2>&1
 }
 told() { sed -n 's/^durable //p' "$1" | tail -n 1; }
 
