@@ -71,9 +71,20 @@ class Outside(unittest.TestCase):
 
     def test_nothing_else_is_installed(self):
         names = sorted(name for _, _, files in os.walk(self.prefix) for name in files)
-        self.assertEqual([n for n in names if not n.startswith(("libmrlease.", "mrlease"))], [])
-        for wanted in ("libmrlease.a", "libmrlease.so.0", "mrlease.h", "mrlease.hpp", "mrlease.pc", "mrleaseConfig.cmake", "mrlease.7"):
+        self.assertEqual([n for n in names if not n.startswith(("libmrlease.", "libmrlease-preload.", "mrlease"))], [])
+        for wanted in ("libmrlease.a", "libmrlease.so.0", "mrlease.h", "mrlease.hpp", "mrlease.pc", "mrleaseConfig.cmake", "mrlease.7", "mrlease-preload.7"):
             self.assertIn(wanted, names)
+
+    def test_the_preload_library_stands_in_front_of_these_only(self):
+        preload = self.library + "/libmrlease-preload.so"
+        listing = run("nm", "-D", "--defined-only", "--with-symbol-versions", preload)
+        names = sorted(line.split()[2] for line in listing.splitlines() if line.split()[1] not in "Aa")
+        self.assertEqual(names, ["fdatasync", "fsync", "ibv_dereg_mr@@IBVERBS_1.1", "ibv_reg_mr@@IBVERBS_1.1", "ibv_reg_mr_iova2@@IBVERBS_1.8",
+                                 "ibv_reg_mr_iova@@IBVERBS_1.7", "ibv_rereg_mr@@IBVERBS_1.1", "msync"])
+        # A program without any RDMA goes on as it did, and its own fsync(2) too.
+        said = run(sys.executable, "-c", "import os; f = os.open('" + self.work + "/f', os.O_RDWR | os.O_CREAT); os.fsync(f); os.fdatasync(f); print('done')",
+                   env=dict(os.environ, LD_PRELOAD=preload))
+        self.assertEqual(said, "done\n")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ enum mrl_event_type {
    * mrl_complied() later. After it the keys may be dead: wait for RESTORED. */
   MRL_EVENT_RECALL = 1,
   /* The region is usable again, with these keys (unchanged for odp and bounce). size: bytes of the region that are on
-   * the file. */
+   * the file; of a direct region the memory region ends there, and an operation beyond it fails. */
   MRL_EVENT_RESTORED = 2,
   /* The file ends inside the region now: what lies beyond size bytes of the region is off the file, until mrl_extend(). */
   MRL_EVENT_TRIMMED = 3,
