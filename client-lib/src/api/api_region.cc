@@ -150,8 +150,10 @@ Outcome register_mapping(mrl_ctx* ctx, ibv_pd* pd, void* address, std::size_t le
   spec.adopted = reinterpret_cast<char*>(page_down(at));
   spec.length = at + length - page_down(at);
   std::lock_guard lock(ctx->adopting);
-  o = find_region(ctx, pd, at, length, spec.access, given, region);
-  if (!o.ok() || *region != nullptr) return o;
+  mrl_region* there = nullptr;
+  o = find_region(ctx, pd, at, length, spec.access, given, &there);
+  if (there != nullptr) *region = there;
+  if (!o.ok() || there != nullptr) return o;
   o = find_file_mapping(spec.adopted, spec.length, verbs::writes(access), &mapping);
   if (o.ok()) o = check_file(mapping.file.get(), mapping.offset, spec.length, mapping.writable, &file);
   if (!o.ok()) return o;
