@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""trouble.py FILE SIZE CUT: until standard input has something, or ends, truncates the file to CUT bytes and lets it grow to
+"""trouble.py FILE SIZE CUT: once, and until standard input has something or ends, truncates the file to CUT bytes and lets it grow to
 SIZE again, punches holes into it and makes it durable, as somebody who may write it and knows nothing of leases. Says how
 often; exit 1: one of them failed."""
 import ctypes
@@ -32,14 +32,15 @@ def durable(file):
 def main():
     file, size, cut = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     rounds = 0
-    while not select.select([sys.stdin], [], [], 0)[0]:
+    while True:
         os.truncate(file, cut)
         os.truncate(file, size)
         punch(file, 4096, 8192)
         durable(file)
         rounds += 1
+        if select.select([sys.stdin], [], [], 0)[0]:
+            break
     print(f"{rounds} rounds of two truncates, a punch and an fsync")
-    return 0 if rounds else 1
 
 
 if __name__ == "__main__":
