@@ -79,16 +79,13 @@ Verdict write(const EventFacts& event, const sys::SyscallState& call, const Call
   return verdict(tame ? BreakKind::Write : BreakKind::Destructive, extent, shape.name);
 }
 
-// FICLONE has both descriptors in registers; FICLONERANGE and FIDEDUPERANGE have one in memory (include/uapi/linux/fs.h).
-bool clones(const sys::SyscallState& call) { return static_cast<std::uint32_t>(call.args[1]) == FICLONE; }
-
 // Source or destination is told by which descriptor is the file.
 Verdict move(const EventFacts& event, const sys::SyscallState& call, const CallShape& shape,
              const std::optional<FdFacts>& from, const std::optional<FdFacts>& to) {
   if (!from || !to || from->same_file == to->same_file) return doubtful(event, shape.name);
   if (from->same_file) return verdict(BreakKind::Read, range_of(event), std::string(shape.name) + " from it");
   // copy_file_range may share blocks instead of copying, which removes the destination's pages.
-  if (shape.family == Family::CopyRange || shape.family == Family::Ioctl)
+  if (shape.family == Family::CopyRange)
     return verdict(BreakKind::Destructive, range_of(event), std::string(shape.name) + " to it");
   return write(event, call, shape, *to);
 }
@@ -129,8 +126,7 @@ bool trusted(const TaskFacts& task) {
 }
 
 CallFds call_fds(const sys::SyscallState& call) {
-  CallShape shape = call_shape(call.number);
-  if (shape.family == Family::Ioctl && !clones(call)) return {};
+  CallShape shape = call_shape(call);
   auto fd = [&](int argument) { return argument < 0 ? -1 : static_cast<int>(call.args[argument]); };
   return {fd(shape.from), fd(shape.to)};
 }
@@ -139,7 +135,7 @@ Verdict classify(const EventFacts& event, const TaskFacts& task, const std::opti
                  const std::optional<FdFacts>& to) {
   if (!trusted(task)) return doubtful(event, "a task whose operation cannot be told");
   const sys::SyscallState& call = *task.call;
-  CallShape shape = call_shape(call.number);
+  CallShape shape = call_shape(call);
   if (event.open) return classify_open(event, call, shape);
   switch (shape.family) {
     case Family::Read:
@@ -150,10 +146,6 @@ Verdict classify(const EventFacts& event, const TaskFacts& task, const std::opti
       return write(event, call, shape, *to);
     case Family::Move:
     case Family::CopyRange: return move(event, call, shape, from, to);
-    case Family::Ioctl:  // cp --reflink: a copy that shares blocks
-      if (!clones(call)) break;
-      shape.name = "ioctl(FICLONE)";
-      return move(event, call, shape, from, to);
     case Family::Ftruncate:
       if (!is_file(to)) break;
       return truncate(event, call, shape.name);

@@ -62,7 +62,7 @@ core::FileKey file_of(const sys::FanEvent& event) {
 bool likely_held(const TaskView& view, const core::Needs& needs) {
   if (needs.read) return true;
   if (!view.call || view.call->running) return false;
-  const Family family = call_shape(view.call->number).family;
+  const Family family = call_shape(*view.call).family;
   return family != Family::Read && (needs.write || family != Family::Write);
 }
 

@@ -86,7 +86,7 @@ void Ledger::opened(const core::FileKey& file, int tid) {
     }
     // FAN_OPEN may come before O_TRUNC is carried out: then the end of the call is what counts.
     TaskView view = look(tid);
-    bool inside = view.call && !view.call->running && call_shape(view.call->number).family == Family::Open;
+    bool inside = view.call && !view.call->running && call_shape(*view.call).family == Family::Open;
     if (entry.op.kind == core::BreakKind::Read || !view.stat || (view.call && !view.call->running && !inside)) {
       at = leave(at, true);
       continue;

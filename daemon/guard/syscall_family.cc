@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/guard/syscall_family.h"
 
+#include <linux/fs.h>
 #include <sys/syscall.h>
 
 namespace mrlease::guard {
@@ -29,7 +30,6 @@ constexpr Row kRows[] = {
     {SYS_truncate, {Family::Truncate, "truncate"}},
     {SYS_ftruncate, {Family::Ftruncate, "ftruncate", -1, 0}},
     {SYS_fallocate, {Family::Fallocate, "fallocate", -1, 0, 1}},
-    {SYS_ioctl, {Family::Ioctl, "ioctl", 2, 0}},  // the descriptors of FICLONE; other commands have others
     {SYS_madvise, {Family::Madvise, "madvise"}},
     {SYS_openat, {Family::Open, "openat", -1, -1, 2}},
     {SYS_open_by_handle_at, {Family::Open, "open_by_handle_at", -1, -1, 2}},
@@ -46,9 +46,13 @@ constexpr Row kRows[] = {
 
 }  // namespace
 
-CallShape call_shape(long number) {
+CallShape call_shape(const sys::SyscallState& call) {
+  // cp --reflink: a copy that shares blocks. It has both descriptors in registers; FICLONERANGE and FIDEDUPERANGE have one in memory
+  // (include/uapi/linux/fs.h).
+  const bool clone = static_cast<std::uint32_t>(call.args[1]) == FICLONE;
+  if (call.number == SYS_ioctl) return clone ? CallShape{Family::CopyRange, "ioctl(FICLONE)", 2, 0} : CallShape{Family::Unknown, "ioctl"};
   for (const Row& row : kRows)
-    if (row.number == number) return row.shape;
+    if (row.number == call.number) return row.shape;
   return {};
 }
 

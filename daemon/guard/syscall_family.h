@@ -5,9 +5,11 @@
 // stands for an i386 call that touches a file's content (tests/unit/guard/classify_i386_test.cc).
 #pragma once
 
+#include "daemon/sys/proc_task.h"
+
 namespace mrlease::guard {
 
-enum class Family { Unknown, Read, Write, Move, CopyRange, Ioctl, Truncate, Ftruncate, Fallocate, Madvise, Open, Exec };
+enum class Family { Unknown, Read, Write, Move, CopyRange, Truncate, Ftruncate, Fallocate, Madvise, Open, Exec };
 
 struct CallShape {
   Family family = Family::Unknown;
@@ -16,6 +18,6 @@ struct CallShape {
   int flags = -1;          // argument index of the flags that matter: RWF_*, O_*, FALLOC_FL_*
 };
 
-CallShape call_shape(long number);
+CallShape call_shape(const sys::SyscallState& call);
 
 }  // namespace mrlease::guard
