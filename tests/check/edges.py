@@ -25,7 +25,7 @@ MAY_INCLUDE = {
     "client-lib/include": [],
     "client-lib/src/protocol": ["client-lib/src/util", "client-lib/include", "proto"],
     "client-lib/src/verbs": ["client-lib/src/util", "client-lib/include"],
-    "client-lib/src/preload": ["client-lib/src/region", "client-lib/include", "proto"],
+    "client-lib/src/preload": ["client-lib/src/region", "client-lib/src/verbs", "client-lib/include", "proto"],
     "client-lib": ["client-lib", "proto"],
     "tests/vm/load": ["client-lib/include"],
 }

@@ -2,6 +2,8 @@
 // mrl_reg_file and what is done with a region.
 #include <fcntl.h>
 
+#include <optional>
+
 #include "client-lib/src/api/handles.h"
 #include "client-lib/src/api/registration_check.h"
 #include "client-lib/src/region/file_mapping.h"
@@ -94,18 +96,17 @@ Outcome end_region(mrl_region* region) {
   return o;
 }
 
-// A reference to what is registered there already; *region stays NULL where nothing is.
-Outcome find_region(mrl_ctx* ctx, const ibv_pd* pd, std::uint64_t address, std::size_t length, int access, const mrl_reg_options* options,
-                    mrl_region** region) {
-  *region = nullptr;
+// A reference to what is registered there already, or why it cannot be had. Nothing: nothing is registered there.
+std::optional<Outcome> find_region(mrl_ctx* ctx, const ibv_pd* pd, std::uint64_t address, std::size_t length, int access,
+                                   const mrl_reg_options* options, mrl_region** region) {
   auto* const found = static_cast<mrl_region*>(ctx->cache.find(address, length));
-  if (found == nullptr) return {};
+  if (found == nullptr) return std::nullopt;
   if (Outcome o = check_fits(*found->impl, pd, address + length, access, options); !o.ok()) [[unlikely]] {
     if (found->put()) (void)end_region(found);
     return o;
   }
   *region = found;
-  return {};
+  return Outcome{};
 }
 
 Outcome check_pointers(mrl_ctx* ctx, ibv_pd* pd, mrl_region** region) {
@@ -150,10 +151,7 @@ Outcome register_mapping(mrl_ctx* ctx, ibv_pd* pd, void* address, std::size_t le
   spec.adopted = reinterpret_cast<char*>(page_down(at));
   spec.length = at + length - page_down(at);
   std::lock_guard lock(ctx->adopting);
-  mrl_region* there = nullptr;
-  o = find_region(ctx, pd, at, length, spec.access, given, &there);
-  if (there != nullptr) *region = there;
-  if (!o.ok() || there != nullptr) return o;
+  if (auto there = find_region(ctx, pd, at, length, spec.access, given, region)) return *there;
   o = find_file_mapping(spec.adopted, spec.length, verbs::writes(access), &mapping);
   if (o.ok()) o = check_file(mapping.file.get(), mapping.offset, spec.length, mapping.writable, &file);
   if (!o.ok()) return o;
@@ -198,11 +196,8 @@ int mrl_reg_mr(mrl_ctx* ctx, ibv_pd* pd, void* addr, size_t length, int access, 
     // What is registered already, without a lock.
     if (ctx != nullptr && pd != nullptr && addr != nullptr && length != 0 && region != nullptr) [[likely]] {
       const auto at = reinterpret_cast<std::uint64_t>(addr);
-      mrl_region* found = nullptr;
-      Outcome o = find_region(ctx, pd, at, length, access, options, &found);
-      if (found != nullptr) [[likely]]
-        *region = found;
-      if (!o.ok() || found != nullptr) return o;
+      if (auto there = find_region(ctx, pd, at, length, access, options, region)) [[likely]]
+        return *std::move(there);
     }
     return register_mapping(ctx, pd, addr, length, access, options, region);
   });

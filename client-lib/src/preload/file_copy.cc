@@ -2,23 +2,19 @@
 #include "client-lib/src/preload/file_copy.h"
 
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <vector>
+
+#include "client-lib/src/region/store.h"
 
 namespace mrlease::preload {
 
 using client::from_errno;
-using client::kPage;
 using client::Outcome;
 
 namespace {
-
-constexpr std::size_t kBlock = 1 << 20;
 
 // [offset, offset + length) of the file, zeros beyond its end.
 Outcome read_file(int fd, char* to, std::size_t length, std::uint64_t offset) {
@@ -32,18 +28,6 @@ Outcome read_file(int fd, char* to, std::size_t length, std::uint64_t offset) {
     length -= static_cast<std::size_t>(got);
   }
   std::memset(to, 0, length);
-  return {};
-}
-
-Outcome write_file(int fd, const char* from, std::size_t length, std::uint64_t offset) {
-  while (length > 0) {
-    const ssize_t put = ::pwrite(fd, from, length, static_cast<off_t>(offset));
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return from_errno("write to the mapped file");
-    from += put;
-    offset += static_cast<std::uint64_t>(put);
-    length -= static_cast<std::size_t>(put);
-  }
   return {};
 }
 
@@ -72,24 +56,7 @@ FileCopy::~FileCopy() {
 }
 
 Outcome FileCopy::write_back() {
-  struct stat now {};
-  if (!file_.writable) return {};
-  if (::fstat(file_.file.get(), &now) != 0) return from_errno("fstat of the mapped file");
-  const auto size = static_cast<std::uint64_t>(now.st_size);
-  const std::size_t whole = size <= file_.offset ? 0 : static_cast<std::size_t>(std::min<std::uint64_t>(length_, size - file_.offset));
-  std::vector<char> block(std::min(whole, kBlock));
-  for (std::size_t at = 0; at < whole; at += kBlock) {
-    const std::size_t part = std::min(kBlock, whole - at);
-    Outcome o = read_file(file_.file.get(), block.data(), part, file_.offset + at);
-    for (std::size_t page = 0; o.ok() && page < part; page += kPage) {
-      const std::size_t bytes = std::min<std::size_t>(kPage, part - page);
-      if (std::memcmp(block.data() + page, memory_ + at + page, bytes) != 0) {
-        o = write_file(file_.file.get(), memory_ + at + page, bytes, file_.offset + at + page);
-      }
-    }
-    if (!o.ok()) return o;
-  }
-  return {};
+  return file_.writable ? client::write_back(file_.file.get(), file_.offset, memory_, length_) : Outcome{};
 }
 
 }  // namespace mrlease::preload

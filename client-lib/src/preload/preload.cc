@@ -5,13 +5,14 @@
 #include <pthread.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <exception>
 #include <new>
 
 #include "client-lib/src/preload/registrations.h"
+#include "client-lib/src/preload/say.h"
 
 using mrlease::preload::Registrations;
+using mrlease::preload::say;
 
 namespace {
 
@@ -21,7 +22,7 @@ ibv_mr* add(ibv_pd* pd, void* address, std::size_t length, std::uint64_t iova, u
   } catch (const std::bad_alloc&) {
     errno = ENOMEM;
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "libmrlease-preload: %s\n", e.what());
+    say("%s", e.what());
     errno = EIO;
   }
   return nullptr;
@@ -57,14 +58,14 @@ EXPORT int ibv_dereg_mr(ibv_mr* mr) {
   try {
     return Registrations::of_process().remove(mr);
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "libmrlease-preload: %s\n", e.what());
+    say("%s", e.what());
     return EIO;
   }
 }
 
 EXPORT int ibv_rereg_mr(ibv_mr* mr, int flags, ibv_pd* pd, void* addr, size_t length, int access) {
   if (!Registrations::of_process().owns(mr)) return mrlease::preload::next_reregister(mr, flags, pd, addr, length, access);
-  std::fprintf(stderr, "libmrlease-preload: a lease cannot be registered another way; deregister it, and register again\n");
+  say("a lease cannot be registered another way; deregister it, and register again");
   errno = ENOTSUP;
   return IBV_REREG_MR_ERR_INPUT;  // ibv_rereg_mr(3): the registration is as it was
 }

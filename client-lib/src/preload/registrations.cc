@@ -6,10 +6,10 @@
 #include <sys/vfs.h>
 
 #include <cerrno>
-#include <cstdarg>
-#include <cstdio>
 #include <cstdlib>
-#include <vector>
+
+#include "client-lib/src/preload/say.h"
+#include "client-lib/src/verbs/verbs.h"
 
 namespace mrlease::preload {
 namespace {
@@ -22,15 +22,6 @@ using client::page_up;
 bool verbose() {
   static const bool on = ::secure_getenv("MRLEASE_PRELOAD_VERBOSE") != nullptr;
   return on;
-}
-
-[[gnu::format(printf, 1, 2)]] void say(const char* format, ...) {
-  char line[1200];
-  va_list arguments;
-  va_start(arguments, format);
-  std::vsnprintf(line, sizeof line, format, arguments);
-  va_end(arguments);
-  std::fprintf(stderr, "libmrlease-preload: %s\n", line);
 }
 
 // Of memory: there is nothing to write back, no block to be lost by a truncate, and other processes share these very pages, as
@@ -79,7 +70,7 @@ ibv_mr* Registrations::add(ibv_pd* pd, void* address, std::size_t length, std::u
   const std::size_t bytes = at + length - page_down(at);
   const unsigned wanted = access & ~static_cast<unsigned>(IBV_ACCESS_ON_DEMAND);  // a lease decides that itself
   FileMapping file;
-  const Outcome found = client::find_file_mapping(first, bytes, (access & (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)) != 0, &file);
+  const Outcome found = client::find_file_mapping(first, bytes, client::verbs::writes(static_cast<int>(access)), &file);
   if (!found.ok() || in_memory(file.file.get())) {
     if (!found.ok() && found.code != ENOTSUP && verbose()) say("no lease: %s", found.text.c_str());
     return plain();
