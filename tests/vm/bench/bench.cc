@@ -10,7 +10,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -18,10 +17,10 @@
 #include <memory>
 #include <random>
 #include <stdexcept>
-#include <thread>
 #include <vector>
 
 #include "client-lib/src/verbs/loopback.h"
+#include "tests/bench/samples.h"
 
 namespace {
 
@@ -58,8 +57,8 @@ Interval bootstrap(const std::vector<double>& logs) {
     for (std::size_t n = 0; n < logs.size(); n++) sample.push_back(logs[one(random)]);
     means.push_back(mean(sample));
   }
-  std::sort(means.begin(), means.end());
-  return {std::exp(means[50]), std::exp(mean(logs)), std::exp(means[1949])};
+  using mrlease::bench::percentile;
+  return {std::exp(percentile(means, 0.025)), std::exp(mean(logs)), std::exp(percentile(means, 0.975))};
 }
 
 // Ratios of a to b; which of the two comes first changes with each pair.
@@ -75,10 +74,8 @@ Interval pairs(const std::function<void()>& a, const std::function<void()>& b, d
     of_a.push_back(mine);
     of_b.push_back(other);
   }
-  std::sort(of_a.begin(), of_a.end());
-  std::sort(of_b.begin(), of_b.end());
-  *a_us = of_a[kPairs / 2];
-  *b_us = of_b[kPairs / 2];
+  *a_us = mrlease::bench::percentile(of_a, 0.5);
+  *b_us = mrlease::bench::percentile(of_b, 0.5);
   return bootstrap(logs);
 }
 

@@ -13,6 +13,7 @@
 #include <system_error>
 #include <vector>
 
+#include "tests/vm/load/backing_named.h"
 #include "tests/vm/load/json.h"
 #include "tests/vm/load/layout.h"
 #include "tests/vm/load/memory.h"
@@ -25,17 +26,6 @@ constexpr int kAccess =
 
 [[noreturn]] void fail(int code, const std::string& what) {
   throw std::system_error(code, std::generic_category(), what + ": " + mrl_last_error());
-}
-
-mrl_backing backing_named(const std::string& name) {
-  for (const auto& [text, backing] :
-       std::map<std::string, mrl_backing>{{"auto", MRL_BACKING_AUTO},
-                                          {"direct", MRL_BACKING_DIRECT},
-                                          {"odp", MRL_BACKING_ODP},
-                                          {"odp-cooperative", MRL_BACKING_ODP_COOPERATIVE},
-                                          {"bounce", MRL_BACKING_BOUNCE}})
-    if (text == name) return backing;
-  throw std::system_error(EINVAL, std::generic_category(), "no backing is called " + name);
 }
 
 const char* event_name(mrl_event_type type) {

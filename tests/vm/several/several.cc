@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "client-lib/src/verbs/loopback.h"
+#include "tests/vm/load/backing_named.h"
 
 namespace {
 
@@ -28,12 +29,6 @@ std::unique_ptr<Loopback> loopback(ibv_context* device) {
   const auto o = Loopback::create(device, &made);
   if (!o.ok()) throw std::runtime_error(o.text);
   return made;
-}
-
-mrl_backing backing_named(const std::string& name) {
-  for (int b = MRL_BACKING_AUTO; b <= MRL_BACKING_BOUNCE; b++)
-    if (name == mrl_backing_name(static_cast<mrl_backing>(b))) return static_cast<mrl_backing>(b);
-  throw std::runtime_error("no backing is called " + name);
 }
 
 // Page `first` + n by the n-th memory region; which of them are there.
@@ -70,7 +65,7 @@ int main(int argc, char** argv) try {
     return 0;
   }, argv[2]);
   mrlease::RegOptions options;
-  options.backing = backing_named(argv[3]);
+  options.backing = mrlease::load::backing_named(argv[3]);
   options.accept_quirks = MRL_QUIRK_ODP_PAGE_ALIGNED;
   auto region = context.reg_file(connections[0]->pd(), fd, 0, static_cast<std::size_t>(about.st_size), kAccess, options);
   for (std::size_t i = 1; i < connections.size(); i++)
