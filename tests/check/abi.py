@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""abi.py LIBRARY HEADER RECORD: what programs were compiled against stays as it was: the size of every public struct, where
+"""abi.py LIBRARY HEADER... RECORD: what programs were compiled against stays as it was: the size of every public struct, where
 its members are, every enumerator, every prototype, every symbol with its version. RECORD is the ABI of the last release, or of
 now before the first.
 --write: make it so, for a new symbol or a member at the end. --self-test: changes of the header are found.
@@ -52,7 +52,7 @@ def facts_of_header(path):
         source, program = folder + "/abi.c", folder + "/abi"
         with open(source, "w", encoding="utf-8") as f:
             f.write(f'#include "{os.path.abspath(path)}"\n#include <stdio.h>\nint main(void) {{\n' + "\n".join(questions(header)) + "\nreturn 0; }\n")
-        subprocess.run(["cc", "-std=c11", source, "-o", program], check=True, timeout=50)
+        subprocess.run(["cc", "-std=c11", "-I", os.path.dirname(os.path.dirname(os.path.abspath(path))), source, "-o", program], check=True, timeout=50)
         printed = subprocess.run([program], check=True, text=True, stdout=subprocess.PIPE, timeout=50).stdout.splitlines()
     return printed + prototypes(header)
 
@@ -89,8 +89,8 @@ def self_test(header):
 def main():
     if sys.argv[1] == "--self-test":
         return self_test(sys.argv[2])
-    library, header, path = sys.argv[1:4]
-    now = facts_of_header(header) + ["symbol " + name for name in exported_by(library)]
+    library, *headers, path = [argument for argument in sys.argv[1:] if argument != "--write"]
+    now = [fact for header in headers for fact in facts_of_header(header)] + ["symbol " + name for name in exported_by(library)]
     if "--write" in sys.argv:
         with open(path, "w", encoding="utf-8") as f:
             f.write("\n".join(now) + "\n")

@@ -26,6 +26,7 @@ MAY_INCLUDE = {
     "client-lib/src/protocol": ["client-lib/src/util", "client-lib/include", "proto"],
     "client-lib/src/verbs": ["client-lib/src/util", "client-lib/include"],
     "client-lib/src/preload": ["client-lib/src/region", "client-lib/src/verbs", "client-lib/include", "proto"],
+    "client-lib/src/peers": ["client-lib/src/util", "client-lib/src/verbs", "proto"],
     "client-lib": ["client-lib", "proto"],
     "tests/vm/load": ["client-lib/include"],
 }
@@ -131,6 +132,7 @@ PLANTED = {
     "daemon/session/planted5.cc": "void f(ibv_mr* m) { ibv_dereg_mr(m); }",
     "client-lib/src/region/planted3.cc": "auto f = &ibv_dereg_mr;",
     "daemon/loop/planted2.cc": "long f() { return syscall(1); }",
+    "client-lib/src/peers/planted.cc": '#include "client-lib/src/region/region.h"',
     "client-lib/src/region/planted.cc": '#include "daemon/core/types.h"',
     "client-lib/src/region/planted2.cc": "void f(ibv_mr* m) { ibv_dereg_mr(m); }",
     "client-lib/include/mrlease/planted.h": "#include <asio/io_context.hpp>",

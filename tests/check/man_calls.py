@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""man_calls.py ROOT: each call of mrlease.h has a man page, or an alias of one; its prototype there is the header's; what pages name
+"""man_calls.py ROOT: each call of the public headers has a man page, or an alias of one; its prototype there is the header's; what pages name
 of the library is there; the errors that the header lists for a call are in its page. --self-test ROOT: a mistake of each kind,
 planted, is found."""
 import os
 import re
 import sys
 
-HEADER, PAGES = "client-lib/include/mrlease/mrlease.h", "client-lib/man"
+HEADERS, PAGES = ["client-lib/include/mrlease/mrlease.h", "client-lib/include/mrlease/peers.h"], "client-lib/man"
 
 
 def read(path):
@@ -52,12 +52,12 @@ def wrong_in(header, pages):
     for name, page in pages.items():
         for word in sorted(set(re.findall(r"\b(?:mrl|MRL)_[A-Za-z_]+\b", page)) - known):
             if word.lower() not in known and not word.endswith("_"):
-                yield f"{name}.3 names {word}, which mrlease.h does not have"
+                yield f"{name}.3 names {word}, which no header has"
 
 
 def main():
     root = sys.argv[-1]
-    header = read(os.path.join(root, HEADER))
+    header = "\n".join(read(os.path.join(root, name)) for name in HEADERS)
     folder = os.path.join(root, PAGES)
     pages = {name[:-2]: read(os.path.join(folder, name)) for name in sorted(os.listdir(folder)) if name.endswith(".3")}
     wrong = list(wrong_in(header, pages))

@@ -168,6 +168,7 @@ Outcome Region::register_one(Registration& one, std::uint64_t bytes) {
   }
   if (o.code == EOPNOTSUPP || o.code == EFAULT) o.text += "; use MRL_BACKING_BOUNCE";
   if (!o.ok()) return o;
+  one.rkey = one.mr.rkey;
   o = tell_daemon(one);
   // Not told, so the daemon cannot have destroyed it: this handle is still ours.
   if (!o.ok() && !(o.code == ENOTCONN && generation_ > 0)) {
@@ -251,6 +252,13 @@ ibv_mr* Region::mr(unsigned index) const {
   std::lock_guard lock(mutex_);
   if (index >= registrations_.size()) return nullptr;
   return std::next(registrations_.begin(), index)->now;
+}
+
+std::vector<std::pair<const ibv_pd*, std::uint32_t>> Region::rkeys() const {
+  std::lock_guard lock(mutex_);
+  std::vector<std::pair<const ibv_pd*, std::uint32_t>> keys;
+  for (const Registration& one : registrations_) keys.emplace_back(one.pd, one.rkey.load());
+  return keys;
 }
 
 void Region::give_up_lease() {

@@ -7,6 +7,8 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "client-lib/src/backing/backing.h"
 #include "client-lib/src/region/context.h"
@@ -15,13 +17,14 @@
 
 namespace mrlease::client {
 
-// One memory region of a lease. Under the region's operation_, but for `now`.
+// One memory region of a lease. Under the region's operation_, but for the last two.
 struct Registration {
   ibv_pd* pd = nullptr;
   int access = 0;
   std::uint32_t device = 0, driver = 0;  // the daemon's number for it; enum rdma_driver_id
   verbs::Mr mr;                          // null while recalled
   std::atomic<ibv_mr*> now{nullptr};     // what the application may use
+  std::atomic<std::uint32_t> rkey{0};    // the last one
 };
 
 struct RegionSpec {
@@ -62,6 +65,7 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   ibv_mr* mr(unsigned index) const;  // null: no such one, or recalled, or fenced
   std::uint32_t lkey() const { return lkey_.load(); }
   std::uint32_t rkey() const { return rkey_.load(); }
+  std::vector<std::pair<const ibv_pd*, std::uint32_t>> rkeys() const;  // of each memory region, in their order
 
   // From the I/O thread; none of these blocks.
   void on_recall(wire::v1::Recall recall, wire::Fd store);

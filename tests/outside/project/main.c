@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Without a daemon at the socket that it is given: says what mrl_open says. */
 #include <errno.h>
-#include <mrlease/mrlease.h>
+#include <mrlease/peers.h>
 #include <stdio.h>
 
 int main(int argc, char **argv) {

@@ -2,7 +2,7 @@
 // The same by the C++ wrapper.
 #include <cerrno>
 #include <iostream>
-#include <mrlease/mrlease.hpp>
+#include <mrlease/peers.hpp>
 
 int main(int argc, char** argv) {
   if (argc != 2) return 2;
