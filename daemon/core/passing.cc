@@ -37,7 +37,8 @@ void Arbiter::State::cut_leases(Break& b) {
   } else if (b.ask.kind == BreakKind::Destructive) {  // a collapse shrinks the file; what registers again must fit
     for (const Part& part : b.parts) {
       LeaseEntry* entry = leases.find(part.lease);
-      if (entry && part.row.after.action == Action::Reregister) cut(entry->lease);
+      const Action after = part.row.after.action;
+      if (entry && (after == Action::Reregister || after == Action::Settle)) cut(entry->lease);
     }
   }
 }

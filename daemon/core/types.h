@@ -47,7 +47,7 @@ inline constexpr int kBackings = 4;
 // What somebody else needs.
 enum class BreakKind : std::uint8_t {
   Truncate,     // the file ends at new_size afterwards
-  Destructive,  // pages of the extent go away, the size stays: punch, collapse, O_DIRECT write, or unknown
+  Destructive,  // pages of the extent go away: punch, O_DIRECT write, or unknown; a collapse: the file ends at new_size as well
   Write,        // foreign write(2)
   Read,         // foreign read(2)
   Sync,         // durable afterwards

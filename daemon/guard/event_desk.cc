@@ -37,6 +37,8 @@ Verdict judge(const sys::FanEvent& event, const TaskView& view) {
   facts.offset = event.offset;
   facts.count = event.count;
   facts.page = ::sysconf(_SC_PAGESIZE);
+  struct stat st {};
+  if (!facts.open && ::fstat(event.fd.get(), &st) == 0) facts.file_size = static_cast<std::uint64_t>(st.st_size);
   TaskFacts task{view.stat, view.call};
   CallFds fds;
   if (!facts.open && trusted(task)) fds = call_fds(*task.call);

@@ -99,6 +99,31 @@ TEST_F(Passing, LeavingIsHeardOnce) {
   EXPECT_TRUE(last.empty());
 }
 
+TEST_F(Passing, ACollapseTakesTheEndAwayFromOnDemandPages) {
+  grant(1, Backing::OdpCooperative);
+  step(event::RequestBreak{7, kFile, BreakKind::Destructive, {kPg, kToEnd}, kSize - 2 * kPg});
+  const auto trim = only<effect::Recall>();
+  EXPECT_EQ(trim.action, Action::Trim);
+  EXPECT_EQ(trim.extent, (Extent{kSize - 2 * kPg, kSize})) << "what moves stays on the file";
+  EXPECT_FALSE(answered(7));
+  answer(trim);
+  EXPECT_TRUE(answered(7));
+  left(7, kSize - 2 * kPg);
+  const auto settle = only<effect::Recall>();
+  EXPECT_EQ(settle.action, Action::Settle);
+  EXPECT_EQ(settle.size, kSize - 2 * kPg);
+  EXPECT_EQ(arbiter.find(1)->on_file_end, kSize - 2 * kPg);
+  answer(settle);
+  EXPECT_TRUE(over(7));
+}
+
+TEST_F(Passing, ACollapseBehindALeaseAsksNothingOfOnDemandPages) {
+  grant(1, Backing::OdpTransparent);
+  step(event::RequestBreak{7, kFile, BreakKind::Destructive, {kPg, kToEnd}, kSize});  // the file was longer than the lease
+  EXPECT_TRUE(none<effect::Recall>());
+  EXPECT_TRUE(answered(7));
+}
+
 TEST_F(Passing, WorkThatFailsIsReportedAndTheBreakGoesOn) {
   grant(1, Backing::Bounce);
   ask(7, BreakKind::Write, {0, kPg});

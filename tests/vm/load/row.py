@@ -70,10 +70,10 @@ class Row:
         if "failed" in self.ready:
             raise Refused(self.ready["failed"])
         pages = a.size // PAGE
-        self.floor = pages // 4
+        self.floor = 0 if a.all_pages else pages // 4
         self.sender = self.start("mrl_sender", [a.bin + "/mrl_sender", "--table", self.table,
                                  "--floor", str(self.floor), "--spare", str(a.stores), "--seed", str(a.seed)] +
-                                 (["--unaligned"] if a.unaligned else []),
+                                 ["--unaligned"] * a.unaligned + ["--no-atomics"] * a.all_pages,
                                  SENDER, SENDER, os.environ.get("SEND_NS", ""))
         if a.fork_child:
             self.child = self.receiver.line(20)["child"]
