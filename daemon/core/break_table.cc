@@ -74,9 +74,9 @@ Row row_for(BreakKind kind, const Lease& lease, bool frozen) {
   return frozen ? for_frozen(kind, r) : r;
 }
 
-BreakKind kind_for(BreakKind kind, std::uint64_t new_size, const Lease& lease) {
+BreakKind kind_for(BreakKind kind, bool shortens, const Lease& lease) {
   const bool on_demand = lease.backing == Backing::OdpTransparent || lease.backing == Backing::OdpCooperative;
-  return kind == BreakKind::Destructive && new_size > 0 && on_demand ? BreakKind::Truncate : kind;
+  return kind == BreakKind::Destructive && shortens && on_demand ? BreakKind::Truncate : kind;
 }
 
 bool has_operation(BreakKind kind) {

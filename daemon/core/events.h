@@ -21,11 +21,11 @@ struct SessionGone { SessionId session; };
 // Somebody needs something of the file. owner != 0: a break asked for by that session through the API (Sync, Freeze,
 // Revoke): it ends by effect::BreakAnswered like any other, and a Freeze of a session that goes is thawed. A session has
 // at most kApiBreaksMax of them unanswered (EDQUOT); one that concerns a lease which an overdue operation has: EBUSY.
-// new_size: Truncate; Destructive: a collapse's, 0 where the file does not get shorter for all that is known.
 struct RequestBreak {
   BreakId id; FileKey file; BreakKind kind; Extent extent; std::uint64_t new_size = 0; Time hold = 0; SessionId owner = 0;
   bool deniable = true;  // false: the guard cannot refuse the operation, so where policy would deny, the lease is fenced
   LeaseId only = 0;      // Revoke: this lease and no other; 0: all that the extent touches
+  bool shortens = false; // Destructive: the file may end at new_size afterwards
 };
 struct Thaw { BreakId freeze; RequestId request; };           // answered by effect::Thawed
 struct RecallAnswered { RecallId recall; SessionId session; int code; };  // code: 0 or errno; an errno is a refusal: fence

@@ -106,7 +106,8 @@ Verdict fallocate(const EventFacts& event, const sys::SyscallState& call) {
   Verdict out = verdict(BreakKind::Destructive, extent, name);
   // Where it waits behind a truncate this is too much; a lease's own end bounds it.
   const std::uint64_t length = call.args[3];
-  if ((mode & FALLOC_FL_COLLAPSE_RANGE) && length < event.file_size) out.new_size = event.file_size - length;
+  out.shortens = (mode & FALLOC_FL_COLLAPSE_RANGE) && length < event.file_size;
+  if (out.shortens) out.new_size = event.file_size - length;
   return out;
 }
 
@@ -176,7 +177,7 @@ std::optional<Verdict> wanted(const Verdict& verdict, const core::Needs& needs) 
       if (!verdict.doubtful) return {};
       [[fallthrough]];
     case BreakKind::Destructive:
-      if (needs.destructive || (needs.truncate && verdict.new_size > 0 && verdict.kind == BreakKind::Destructive))
+      if (needs.destructive || (needs.truncate && verdict.shortens))
         return as(BreakKind::Destructive);
       [[fallthrough]];
     case BreakKind::Write:

@@ -49,7 +49,8 @@ struct Verdict {
   bool doubtful = false;
   core::BreakKind kind = core::BreakKind::Destructive;
   core::Extent extent{};
-  std::uint64_t new_size = 0;  // Truncate; a collapse's; 0: the file does not get shorter
+  std::uint64_t new_size = 0;  // Truncate, or where it shortens
+  bool shortens = false;       // Destructive: the file may get shorter
   std::string name = "unknown operation";
 };
 

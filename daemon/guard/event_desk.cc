@@ -164,6 +164,7 @@ void EventDesk::decide(const sys::FanGroup* group, sys::FanEvent event, WatchedF
   op.kind = verdict->kind;
   op.extent = verdict->extent;
   op.new_size = verdict->new_size;
+  op.shortens = verdict->shortens;
   op.tid = event.tid;
   op.what = describe(*verdict, view);
   auto held = std::make_shared<sys::Fd>(std::move(event.fd));

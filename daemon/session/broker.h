@@ -179,6 +179,8 @@ class Broker {
   void adopt_breaks(const std::vector<core::FileKey>& changing);
   void adopt_file_breaks(const core::FileKey& file);
   bool all_frozen(const core::FileKey& file) const;
+  void changed_unheld(const core::FileKey& file, const std::string& what);
+  void took_over(core::BreakId id);
   void thaw_file(const core::FileKey& file);
   void lost(keep::Slot slot, const keep::LeaseRecord& r, const std::string& why);
 
@@ -226,6 +228,8 @@ class Broker {
   std::map<core::FileKey, FileEntry> files_;
   std::unordered_map<core::BreakId, ApiBreak> api_breaks_;
   std::unordered_map<core::BreakId, core::FileKey> guard_breaks_;
+  struct TakingOver { core::BreakId id; bool again; };
+  std::map<core::FileKey, TakingOver> taking_over_;  // changes that nobody held, into bounce pages
   std::unordered_map<core::RequestId, PendingRequest> requests_;  // every request that the arbiter will answer
   std::unordered_map<core::RecallId, OutRecall> recalls_;
   std::deque<core::Event> events_;    // events that effects have caused, while stepping_

@@ -8,7 +8,8 @@ import os
 import shutil
 import sys
 
-from cell import BACKINGS, BREAKS, Cell
+from cell import Cell
+from names import BACKINGS, BREAKS
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "load"))
 from drive import parse  # noqa: E402
