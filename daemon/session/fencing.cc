@@ -35,6 +35,8 @@ fence::Order order_for(const Session* session, const std::vector<std::shared_ptr
 void Broker::fence_lease(const std::shared_ptr<LeaseHold>& lease, bool kill, std::function<void(bool)> done) {
   if (lease->destroyed) return done(true);
   if (lease->fencing) return lease->after_fence.push_back([done = std::move(done)] { done(true); });
+  // Removed here, and perhaps not yet there: the handle may be a stranger's by now, so that nothing can be destroyed by it.
+  kill = kill || (lease->mr_leaving && lease->backing != core::Backing::Bounce);
   // It has come back with memory regions of which it has not said a word: there are no handles to destroy them by.
   kill = kill || (lease->reclaimed && !lease->mrs_told && lease->backing != core::Backing::Bounce);
   fence_session(lease->session, {lease}, kill, [this, lease, done = std::move(done)](fence::Outcome outcome) {

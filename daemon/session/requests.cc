@@ -221,6 +221,7 @@ void Broker::on_remove_mr(Session& s, const Frame& f) {
     if (it->device != r.device() || it->mr.handle != r.handle()) continue;
     if (keeps()) kept_.state->mrs.clear(it->slot);
     lease->mrs.erase(it);
+    lease->mr_leaving = true;
     return reply_status(s.id, f.id(), 0, {});
   }
   if (s.adopted) return reply_status(s.id, f.id(), 0, {});  // asked again: the predecessor had removed it
@@ -290,6 +291,7 @@ void Broker::on_recall_done(Session& s, const Frame& f) {
   if (it != recalls_.end()) {
     const auto lease = find_lease(it->second.lease);
     if (!lease || lease->session != s.id) return;  // not this client's to answer
+    lease->mr_leaving = false;
     const bool ends_store = it->second.action == core::Action::Thaw || it->second.action == core::Action::Settle;
     // A fenced lease's stores are in the hands of rescue_stores().
     if (ends_store && r.code() == 0 && !lease->fencing) {

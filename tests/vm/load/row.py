@@ -63,6 +63,8 @@ class Row:
         flags += ["--fork-init"] * a.fork_init + ["--fork-child"] * a.fork_child
         stores = ["--store-pages", str(a.stores), "--store-table", self.work + "/stores"] if a.stores else []
         in_front = ["env", "LD_PRELOAD=" + a.preload, "MRLEASE_PRELOAD_VERBOSE=1", "MRLEASE_SOCKET=" + self.socket] if a.preload else []
+        if a.stop_in_dereg:
+            in_front = ["env", f"LD_PRELOAD={a.bin}/libstop_in_dereg.so", f"STOP_IN_DEREG={a.size}"]
         self.receiver = self.start("mrl_receiver", in_front + [a.bin + "/mrl_receiver", "--file", self.file,
                                    "--backing", a.backing, "--budget", str(a.budget), "--table", self.table] + socket + flags + stores,
                                    RECEIVER, RECEIVER, os.environ.get("RECV_NS", ""))
