@@ -114,7 +114,7 @@ def main():
                 expected[place(cell)] = SIGNS[cell["result"]] if sure else "?"
         write_expected(a.expected, expected)
     wrong = list(differences(cells, expected))
-    print("\n".join(wrong) or "as expected")
+    print("\n".join("NOT OK: " + each for each in wrong) or "as expected")
     return 1 if wrong or counts["failed"] or not cells else 0
 
 
