@@ -219,6 +219,7 @@ void Broker::on_remove_mr(Session& s, const Frame& f) {
   if (lease->fencing) return reply_status(s.id, f.id(), EKEYREVOKED, "the lease is fenced: the daemon has destroyed the MR");
   for (auto it = lease->mrs.begin(); it != lease->mrs.end(); ++it) {
     if (it->device != r.device() || it->mr.handle != r.handle()) continue;
+    hand_back(*lease, true);  // first: a successor must not miss both
     if (keeps()) kept_.state->mrs.clear(it->slot);
     lease->mrs.erase(it);
     return reply_status(s.id, f.id(), 0, {});
@@ -304,6 +305,7 @@ void Broker::on_recall_done(Session& s, const Frame& f) {
       log_(2, s.program + " says that it has complied, but its memory regions are there: it is fenced");
       answer = EBUSY;
     }
+    if (ends_mrs && answer == 0) hand_back(*lease, false);
     for (Store& store : lease->stores)
       if (store.id == it->second.store && answer == 0) {
         store.live = true;
