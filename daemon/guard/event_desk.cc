@@ -169,6 +169,7 @@ void EventDesk::decide(const sys::FanGroup* group, sys::FanEvent event, WatchedF
   op.what = describe(*verdict, view);
   auto held = std::make_shared<sys::Fd>(std::move(event.fd));
   ledger_->hold(std::move(op), std::move(view), [group, held, journal = journal_](int deny) {
+    if (deny == 0) journal->allows(held->get());
     int error = respond(*group, held->get(), deny);
     journal->answered(held->get());
     held->reset();  // only now: the answer is matched by the number

@@ -208,10 +208,7 @@ std::shared_ptr<LeaseHold> Broker::find_lease(core::LeaseId id) {
 
 std::shared_ptr<LeaseHold> Broker::own_lease(Session& s, core::LeaseId id, core::RequestId request) {
   auto lease = find_lease(id);
-  if (lease && lease->session == s.id) {
-    lease->mr_leaving = false;  // the library's next word on a lease comes after its ibv_dereg_mr()
-    return lease;
-  }
+  if (lease && lease->session == s.id) return lease;
   reply_status(s.id, request, ENOENT, "no lease " + std::to_string(id) + " of this session");
   return nullptr;
 }

@@ -157,6 +157,7 @@ class Broker {
   void forget_lease(LeaseHold& lease);
   bool keep_mr(const LeaseHold& lease, LeaseMr& mr);  // false: full
   void forget_mrs(LeaseHold& lease);
+  void hand_back(LeaseHold& lease, bool under_way);
   bool keep_store(const LeaseHold& lease, Store& store);  // false: full
   void forget_stores(std::vector<Store> stores);
   void keep_freeze(core::BreakId id, ApiBreak& b);

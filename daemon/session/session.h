@@ -76,10 +76,10 @@ struct LeaseHold {
   store::Truncates truncates = store::Truncates::Possible;  // Held: the guard holds them all
   std::shared_ptr<store::Bounce> bounce;
   std::vector<LeaseMr> mrs;
+  bool handed_back = false;             // an MR was given back to the client, which may not have deregistered it yet
   std::vector<Store> stores;
   bool reclaimed = false;               // from a daemon that is gone
   std::uint64_t end_reclaimed = 0;      // a reclaimed one's: its end on the file, as the client said
-  bool mr_leaving = false;               // one was removed, and the client has not been heard of since: is it gone?
   bool mrs_told = false;                // a reclaimed one has memory regions before the daemon hears of them
   fence::SharedFd clients_memory;       // reclaimed bounce pages, until they are taken
   std::uint64_t size_told = 0;  // the end on the file, as the client knows it
