@@ -227,6 +227,10 @@ Outcome Region::drop_one(Registration& one) {
   }
   const int code = verbs::deregister_mr(dropped.mr);
   if (code == 0) return {};
+  if (!verbs::still_ours(dropped.mr, one.driver)) {  // its device was removed
+    context_.leaked_mrs++;
+    return {};
+  }
   // It is there, and reaches the file: the daemon has to know it again, and nothing may end before it.
   one.mr = dropped;
   const Outcome told = tell_daemon(one);

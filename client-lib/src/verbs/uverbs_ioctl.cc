@@ -60,8 +60,9 @@ bool still_ours(const ibv_mr* mr, std::uint32_t driver_id) {
   call.attribute[3] = {UVERBS_ATTR_QUERY_MR_RESP_LENGTH, sizeof length, mandatory, 0,
                        reinterpret_cast<std::uint64_t>(&length)};
   if (::ioctl(mr->context->cmd_fd, RDMA_VERBS_IOCTL, &call) != 0) {
-    // ENOENT, EINVAL: not a memory region any more. Anything else: this kernel cannot say; take the usual case.
-    return errno != ENOENT && errno != EINVAL;
+    // ENOENT, EINVAL: not a memory region any more. EIO: the device was removed, and all that was registered with it
+    // (ib_uverbs_remove_one(), drivers/infiniband/core/uverbs_main.c). Anything else: this kernel cannot say; take the usual case.
+    return errno != ENOENT && errno != EINVAL && errno != EIO;
   }
   return lkey == mr->lkey && rkey == mr->rkey && length == mr->length;
 }

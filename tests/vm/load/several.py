@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""several.py FILE SOCKET BACKING DAEMON-LOG COMMAND...: drives vm_several, which COMMAND runs, through a truncate by somebody else, a sync, and,
-hung, through a fence. Exit 0: every memory region of the lease took part."""
+"""several.py [--remove] FILE SOCKET BACKING DAEMON-LOG COMMAND...: drives vm_several, which COMMAND runs, through a truncate by somebody else, a sync, and,
+hung, through a fence. --remove: through the removal of device rxe9 instead. Exit 0: every memory region of the lease took part."""
 import os
 import signal
 import subprocess
@@ -63,7 +63,31 @@ def make(path):
     os.chmod(path, 0o660)
 
 
+def removed(path, command, namespace):
+    """One of the devices goes while the lease is active: the others go on, and so does whoever truncates."""
+    make(path)
+    client = Client(command)
+    regions = int(client.expect("devices")[3])
+    client.expect("written")
+    subprocess.run(namespace + ["rdma", "link", "delete", "rxe9"], check=True)
+    by_others(lambda: os.truncate(path, PAGES * PAGE // 2))
+    client.tell("again")
+    client.expect("gone")
+    client.expect("written")
+    client.tell("sync")
+    client.expect("durable")
+    if written(path, PAGES // 2) != list(range(2 * regions - 1)):
+        raise SystemExit(f"NOT OK: in the file are the pages {written(path, PAGES // 2)} of {2 * regions - 1}")
+    client.end()
+    print(f"{regions} memory regions, one of which has lost its device: the others go on, and all is deregistered")
+
+
 def main():
+    if sys.argv[1] == "--remove":
+        del sys.argv[1]
+        command = sys.argv[5:]
+        removed(sys.argv[1], command + sys.argv[1:4], command[:command.index("setpriv")])
+        return
     path, socket, backing, log, command = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:]
     make(path)
     client = Client(command + [path, socket, backing])
