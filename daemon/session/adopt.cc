@@ -181,28 +181,22 @@ void Broker::adopt_breaks(const std::vector<core::FileKey>& changing) {
   note_numbers();
 }
 
-// What it had got out of the way comes back; what happened to the file meanwhile is taken over. The file's size tells.
-void Broker::adopt_file_breaks(const core::FileKey& file) {
-  const std::uint64_t size = file_size(file);
-  core::event::AdoptBreak cut{0, file, core::BreakKind::Truncate, {size, core::kToEnd}, size, 0, 0, {}};
-  core::event::AdoptBreak written{0, file, core::BreakKind::Write, {}, size, 0, 0, {}};
-  core::event::AdoptBreak thaw{0, file, core::BreakKind::Freeze, {}, size, 0, 0, {}};
+std::vector<LeftLease> Broker::left_leases(const core::FileKey& file) {
+  std::vector<LeftLease> left;
   for (const auto& [id, lease] : leases_) {
     if (lease->file != file || lease->destroyed) continue;
     const auto* kept = record(*lease);
-    if (kept != nullptr && kept->quiesced != 0) cut.parts.push_back({id, lease->extent});
-    if (lease->bounce) cut.parts.push_back({id, lease->extent});
-    if (lease->bounce && lease->write) written.parts.push_back({id, lease->extent});
-    const bool held = kept_frozen(*lease);
-    for (const Store& store : lease->stores) {
-      if (store.trim) cut.parts.push_back({id, store.extent});
-      else if (!held) thaw.parts.push_back({id, store.extent});
-    }
+    left.push_back({id, lease->extent, lease->bounce != nullptr, lease->write, kept != nullptr && kept->quiesced != 0,
+                    kept_frozen(*lease), {}});
+    for (const Store& store : lease->stores) left.back().stores.push_back({store.extent, store.trim});
   }
-  for (core::event::AdoptBreak* b : {&cut, &written, &thaw}) {
-    if (b->parts.empty()) continue;
-    b->id = next_api_break_++;
-    step(*b);
+  return left;
+}
+
+void Broker::adopt_file_breaks(const core::FileKey& file) {
+  for (core::event::AdoptBreak& b : second_halves(file, file_size(file), left_leases(file))) {
+    b.id = next_api_break_++;
+    step(b);
   }
 }
 
@@ -212,12 +206,7 @@ void Broker::adopt_freeze(keep::Slot slot, const keep::FreezeRecord& r) {
   const core::Time at = now();
   if ((s == nullptr && r.admin == 0) || r.until <= at) return kept_.state->freezes.clear(slot);  // its stores are thawed with the rest
   core::event::AdoptBreak freeze{r.id, file, core::BreakKind::Freeze, {r.begin, r.end}, file_size(file), r.until - at, r.session, {}};
-  for (const auto& [id, lease] : leases_) {
-    if (lease->file != file || lease->destroyed || !freeze.extent.overlaps(lease->extent)) continue;
-    if (lease->bounce) freeze.parts.push_back({id, lease->extent});
-    for (const Store& store : lease->stores)
-      if (!store.trim) freeze.parts.push_back({id, store.extent});
-  }
+  freeze.parts = frozen_parts(freeze.extent, left_leases(file));
   ApiBreak& b = api_breaks_[r.id];
   b.session = r.session;
   b.request = r.request;

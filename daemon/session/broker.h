@@ -16,6 +16,7 @@
 #include "daemon/session/holders.h"
 #include "daemon/session/options.h"
 #include "daemon/session/session.h"
+#include "daemon/session/takeover.h"
 #include "daemon/session/worker_pool.h"
 
 namespace mrlease::session {
@@ -178,6 +179,7 @@ class Broker {
   void adopt_freeze(keep::Slot slot, const keep::FreezeRecord& r);
   void adopt_breaks(const std::vector<core::FileKey>& changing);
   void adopt_file_breaks(const core::FileKey& file);
+  std::vector<LeftLease> left_leases(const core::FileKey& file);
   bool all_frozen(const core::FileKey& file) const;
   void thaw_file(const core::FileKey& file);
   void lost(keep::Slot slot, const keep::LeaseRecord& r, const std::string& why);

@@ -299,11 +299,8 @@ void Broker::on_recall_done(Session& s, const Frame& f) {
       lease->stores.erase(ended, lease->stores.end());
     }
     if (auto* kept = record(*lease); kept != nullptr && it->second.action == core::Action::Reregister && answer == 0) kept->quiesced = 0;
-    const bool ends_mrs = it->second.action == core::Action::Quiesce || it->second.action == core::Action::Release;
-    if (ends_mrs && answer == 0 && !lease->mrs.empty()) {
-      log_(2, s.program + " says that it has complied, but its memory regions are there: it is fenced");
-      answer = EBUSY;
-    }
+    answer = credited(it->second.action, answer, !lease->mrs.empty());
+    if (answer != r.code()) log_(2, s.program + " says that it has complied, but its memory regions are there: it is fenced");
     for (Store& store : lease->stores)
       if (store.id == it->second.store && answer == 0) {
         store.live = true;

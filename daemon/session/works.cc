@@ -140,20 +140,10 @@ void Broker::prepare_store() {
 void Broker::send_recall(const effect::Recall& e, LeaseHold& lease, const Store* store) {
   Session* s = find_session(lease.session);
   if (s == nullptr || s->gone) return;
-  Frame frame;
-  v1::Recall& r = *frame.mutable_recall();
-  r.set_lease(e.lease);
-  r.set_recall(e.recall);
-  r.set_action(to_wire(e.action));
-  r.set_reason(to_wire(e.reason));
-  r.set_offset(e.extent.begin);
-  r.set_length(e.extent.end - e.extent.begin);
-  r.set_size(e.size);
-  const core::Time at = now();
-  r.set_deadline_ms(static_cast<std::uint32_t>(e.deadline > at ? e.deadline - at : 0));
+  Frame frame = to_wire(e, now());
   std::vector<fence::SharedFd> fds;
   if (store != nullptr) {
-    r.set_store(store->id);
+    frame.mutable_recall()->set_store(store->id);
     recalls_[e.recall].store = store->id;
     if (e.action == core::Action::Freeze || e.action == core::Action::Trim)
       fds.push_back(store->memfd);
