@@ -120,6 +120,22 @@ TEST_F(Overdue, WhatTheApiAsksOfItsLeasesIsRefused) {
   EXPECT_TRUE(none<effect::StartWork>());
 }
 
+// A foreign write holds nothing back from the file, but it may have inherited a flush that is held.
+TEST_F(Overdue, ASyncIsNotSaidToBeDurableWhileAnInheritedFlushIsHeld) {
+  grant(1, Backing::Bounce);
+  ask(7, BreakKind::Write, {0, kPg});
+  work_done(only<effect::StartWork>());
+  wait(Policy{}.passing_bound);
+  truncate(8, kPg);
+  work_done(only<effect::StartWork>());
+  EXPECT_TRUE(answered(8));
+  left(8, kSize);  // it failed: its ResumeFlush is 7's to give now
+  ASSERT_TRUE(over(8));
+  ask(9, BreakKind::Sync, {}, 0, 5);
+  EXPECT_TRUE(answered(9, EBUSY));
+  EXPECT_TRUE(none<effect::StartWork>());
+}
+
 TEST_F(Overdue, AThawWaitsForItAndTheOthersDoNot) {
   Policy p;
   p.freeze_conflict = FreezeConflict::Allow;
