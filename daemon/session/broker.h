@@ -173,6 +173,8 @@ class Broker {
   // --- adopt.cc ---
   void adopt_session(keep::Slot slot, const keep::SessionRecord& r);
   void adopt_lease(keep::Slot slot, const keep::LeaseRecord& r);
+  void adopt_into_arbiter();
+  void end_sessions_of_before();
   void adopt_bounce(LeaseHold& lease);
   void adopt_mr(keep::Slot slot, const keep::MrRecord& r);
   void adopt_store(keep::Slot slot, const keep::StoreRecord& r);

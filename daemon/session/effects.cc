@@ -162,11 +162,8 @@ void Broker::apply(const effect::Recall& e) {
   recalls_[e.recall] = {e.lease, e.action, 0};
   if (auto* kept = record(*lease); kept != nullptr && e.action == core::Action::Quiesce) kept->quiesced = 1;
   if (e.action == core::Action::Freeze || e.action == core::Action::Trim) return make_store(e, lease);
-  const Store* store = nullptr;
-  for (const Store& candidate : lease->stores) {
-    const bool wanted = (e.action == core::Action::Thaw && !candidate.trim) || (e.action == core::Action::Settle && candidate.trim);
-    if (wanted && candidate.extent.begin == e.extent.begin) store = &candidate;
-  }
+  Store* store = store_to_end(lease->stores, e.action, e.extent.begin);
+  if (store != nullptr) store->ending = true;
   send_recall(e, *lease, store);
 }
 

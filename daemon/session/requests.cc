@@ -287,6 +287,7 @@ void Broker::on_recall_done(Session& s, const Frame& f) {
   if (r.code() != 0) log_(2, s.program + " refuses a recall: " + r.message().substr(0, 200));
   const auto it = recalls_.find(r.recall());
   int answer = r.code();
+  std::shared_ptr<LeaseHold> gives_up;
   if (it != recalls_.end()) {
     const auto lease = find_lease(it->second.lease);
     if (!lease || lease->session != s.id) return;  // not this client's to answer
@@ -303,12 +304,16 @@ void Broker::on_recall_done(Session& s, const Frame& f) {
     if (answer != r.code()) log_(2, s.program + " says that it has complied, but its memory regions are there: it is fenced");
     for (Store& store : lease->stores)
       if (store.id == it->second.store && answer == 0) {
-        store.live = true;
+        store.live = store.complied = true;
         if (store.slot != keep::kNoSlot) kept_.state->stores.at(store.slot).live = 1;
       }
+    if (it->second.action == core::Action::Release) gives_up = lease;
     recalls_.erase(it);
   }
-  step(core::event::RecallAnswered{r.recall(), s.id, answer});
+  const auto answered = [this, recall = r.recall(), session = s.id, answer] { step(core::event::RecallAnswered{recall, session, answer}); };
+  // A lease that is revoked between a Trim and its Settle (by a successor) owes what it has in the trim's store.
+  if (gives_up && answer == 0) return rescue_trimmed({gives_up}, answered);
+  answered();
 }
 
 // Sync and Freeze: whoever has the descriptor may ask; a freeze holds others up, so it needs the right to write.
