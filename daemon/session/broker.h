@@ -132,7 +132,8 @@ class Broker {
   void make_store(const core::effect::Recall& e, const std::shared_ptr<LeaseHold>& lease);
   void prepare_store();
   void work_done(const core::effect::StartWork& e, const store::Bounce::Result& result);
-  void tell_trimmed(LeaseHold& lease);
+  void tell_trimmed(LeaseHold& lease, std::uint64_t size);
+  std::uint64_t size_left(const LeaseHold& lease);
   using Leases = std::vector<std::shared_ptr<LeaseHold>>;
   // Leases of one session. Whoever asks while a fence runs waits for that one. done(false): the client was killed.
   void fence_lease(const std::shared_ptr<LeaseHold>& lease, bool kill, std::function<void(bool)> done);

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "daemon/core/extents.h"
 #include "daemon/session/broker.h"
 #include "daemon/session/kept_names.h"
 #include "daemon/session/translate.h"
@@ -187,12 +188,12 @@ void Broker::apply(const effect::StartWork& e) {
     for (const auto& [id, b] : api_breaks_)
       if (b.kind == core::BreakKind::Sync && b.file == e.file) fd = b.fd;
   auto result = std::make_shared<store::Bounce::Result>();
-  const std::uint64_t file_end = lease ? std::max(file_size(lease->file), lease->extent.begin) : 0;
+  const std::uint64_t file_end = lease ? std::max(size_left(*lease), lease->extent.begin) : 0;
   in_worker([e, lease, bounce = lease ? lease->bounce : nullptr, fd, file_end, options = options_, result] {
               do_work(e, bounce.get(), lease.get(), fd.get(), file_end, options, result.get());
             },
-            [this, e, lease, result] {
-              if (e.kind == core::Work::ResumeFlush && lease) tell_trimmed(*lease);
+            [this, e, lease, result, file_end] {
+              if (e.kind == core::Work::ResumeFlush && lease) tell_trimmed(*lease, file_end);
               work_done(e, *result);
             });
 }
@@ -213,9 +214,14 @@ void Broker::work_done(const effect::StartWork& e, const store::Bounce::Result& 
   step(core::event::WorkDone{e.work, result.code});
 }
 
+// As recalls tell it: what was cut off is off the file until it is extended, though somebody has made it longer since.
+std::uint64_t Broker::size_left(const LeaseHold& lease) {
+  const core::Lease* known = arbiter_.find(lease.id);
+  return known != nullptr ? core::size_left(*known, file_size(lease.file)) : file_size(lease.file);
+}
+
 // The break is over: what lies beyond the file's end now is cut off, and the client is told when that is new.
-void Broker::tell_trimmed(LeaseHold& lease) {
-  const std::uint64_t size = std::max(file_size(lease.file), lease.extent.begin);
+void Broker::tell_trimmed(LeaseHold& lease, std::uint64_t size) {
   if (!lease.bounce || size >= lease.size_told) return;
   tell_size(lease, size);
   notice(lease, v1::Notice::TRIMMED, size, "the file was truncated");
