@@ -12,8 +12,6 @@
 
 namespace mrlease::admin {
 
-namespace v1 = mrlease::admin::v1;
-
 grpc::Status invalid(const std::string& field, const std::string& what);
 
 // Which file is meant: by path, by key, or (may_be_empty) none.

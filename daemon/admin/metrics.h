@@ -18,8 +18,6 @@
 
 namespace mrlease::admin {
 
-namespace v1 = mrlease::admin::v1;
-
 // Fed by one thread (the office); read by any.
 class Metrics {
  public:

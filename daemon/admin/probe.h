@@ -9,8 +9,6 @@
 
 namespace mrlease::admin {
 
-namespace v1 = mrlease::admin::v1;
-
 // Blocking: paths may hang.
 void probe_host(const std::string& guard_text, v1::ProbeResponse* to);
 void probe_filesystem(const std::string& path, bool root, v1::ProbeResponse* to);

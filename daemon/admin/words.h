@@ -7,8 +7,6 @@
 
 namespace mrlease::admin {
 
-namespace v1 = mrlease::admin::v1;
-
 v1::Backing to_proto(core::Backing backing);
 std::optional<core::Backing> to_core(v1::Backing backing);
 v1::LeaseState to_proto(session::LeaseState state);

@@ -25,7 +25,7 @@ void Arbiter::State::adopt_break(const event::AdoptBreak& e) {
   for (const auto& [id, extent] : e.parts) {
     LeaseEntry* entry = leases.find(id);
     if (!entry) continue;
-    const Row wanted = row_for(e.kind, entry->lease, false);
+    const Row wanted = row_for(kind_for(e.kind, true, entry->lease), entry->lease, false);
     if (wanted.after.nothing()) continue;
     add_part(b, *entry, wanted, extent);
     b.parts.back().step = Step::Complied;

@@ -74,6 +74,11 @@ Row row_for(BreakKind kind, const Lease& lease, bool frozen) {
   return frozen ? for_frozen(kind, r) : r;
 }
 
+BreakKind kind_for(BreakKind kind, bool shortens, const Lease& lease) {
+  const bool on_demand = lease.backing == Backing::OdpTransparent || lease.backing == Backing::OdpCooperative;
+  return kind == BreakKind::Destructive && shortens && on_demand ? BreakKind::Truncate : kind;
+}
+
 bool has_operation(BreakKind kind) {
   return kind == BreakKind::Truncate || kind == BreakKind::Destructive || kind == BreakKind::Write ||
          kind == BreakKind::Read;

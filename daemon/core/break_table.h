@@ -28,6 +28,10 @@ const Row& row(BreakKind kind, Backing backing);
 // a freeze holds (`frozen`) must not bring anything into the file before its thaw.
 Row row_for(BreakKind kind, const Lease& lease, bool frozen);
 
+// As what the break comes to this lease. On-demand pages need nothing for most that is Destructive, but what shortens the file
+// takes the pages at its end away as a truncate does.
+BreakKind kind_for(BreakKind kind, bool shortens, const Lease& lease);
+
 // Truncate, Destructive and Write (and Read) are operations of somebody that pass through a guard and have an end that
 // can be watched; Sync, Freeze and Revoke are over when they are answered.
 bool has_operation(BreakKind kind);

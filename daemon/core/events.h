@@ -25,6 +25,7 @@ struct RequestBreak {
   BreakId id; FileKey file; BreakKind kind; Extent extent; std::uint64_t new_size = 0; Time hold = 0; SessionId owner = 0;
   bool deniable = true;  // false: the guard cannot refuse the operation, so where policy would deny, the lease is fenced
   LeaseId only = 0;      // Revoke: this lease and no other; 0: all that the extent touches
+  bool shortens = false; // Destructive: the file may end at new_size afterwards
 };
 struct Thaw { BreakId freeze; RequestId request; };           // answered by effect::Thawed
 struct RecallAnswered { RecallId recall; SessionId session; int code; };  // code: 0 or errno; an errno is a refusal: fence

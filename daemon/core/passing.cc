@@ -34,10 +34,12 @@ void Arbiter::State::cut_leases(Break& b) {
       if (entry.lease.on_file_end > b.ask.new_size) cut(entry.lease);
       return true;
     });
-  } else if (b.ask.kind == BreakKind::Destructive) {  // a collapse shrinks the file; what registers again must fit
+  } else if (b.ask.kind == BreakKind::Destructive) {  // it may have shrunk the file; what comes back must fit
     for (const Part& part : b.parts) {
       LeaseEntry* entry = leases.find(part.lease);
-      if (entry && part.row.after.action == Action::Reregister) cut(entry->lease);
+      const Duty& after = part.row.after;
+      const bool back = after.action == Action::Reregister || after.action == Action::Settle || after.work == Work::Merge;
+      if (entry && back) cut(entry->lease);
     }
   }
 }

@@ -12,7 +12,7 @@ namespace {
 Extent asked_extent(const event::RequestBreak& ask, const Lease& lease) {
   const bool direct = lease.backing == Backing::Direct;
   if (ask.kind == BreakKind::Revoke) return lease.extent;
-  if (ask.kind == BreakKind::Truncate) {
+  if (kind_for(ask.kind, ask.shortens, lease) == BreakKind::Truncate) {
     const Extent cut{std::max(page_down(ask.new_size), lease.extent.begin), lease.on_file_end};
     if (cut.empty() || ask.new_size >= lease.on_file_end) return {0, 0};
     if (direct) return lease.extent;  // an MR cannot lose a part
@@ -39,7 +39,7 @@ void Arbiter::State::plan(Break& b) {
     if (b.ask.only != 0 && b.ask.only != entry.lease.id) return true;
     // Even where nothing is asked of it: the size has to be learned, and an extension must wait until it is known.
     if (b.ask.kind == BreakKind::Truncate) b.has_after = true;
-    Row row = row_for(b.ask.kind, entry.lease, entry.frozen_by != 0);
+    Row row = row_for(kind_for(b.ask.kind, b.ask.shortens, entry.lease), entry.lease, entry.frozen_by != 0);
     Extent extent = asked_extent(b.ask, entry.lease);
     if (extent.empty()) return true;
     if (entry.overdue > 0) already_out(b, entry, &row, &extent);

@@ -47,7 +47,7 @@ inline constexpr int kBackings = 4;
 // What somebody else needs.
 enum class BreakKind : std::uint8_t {
   Truncate,     // the file ends at new_size afterwards
-  Destructive,  // pages of the extent go away, the size stays: punch, collapse, O_DIRECT write, or unknown
+  Destructive,  // pages of the extent go away: punch, O_DIRECT write, or unknown; it may shorten the file, too (a collapse)
   Write,        // foreign write(2)
   Read,         // foreign read(2)
   Sync,         // durable afterwards
@@ -66,7 +66,7 @@ enum class Work : std::uint8_t {
   HoldFlush,   // bounce: let a running flush finish, start none until ResumeFlush
   ResumeFlush, // bounce: forget what lies beyond the file's end, tell the client what is cut off, flush again
   FreezeFlush, // bounce: flush, settle torn pages, then hold
-  Merge,       // bounce: take over what a foreign write changed
+  Merge,       // bounce: take over what somebody else changed, and as ResumeFlush forget what lies beyond the file's end
   Fsync        // fsync the file
 };
 

@@ -103,7 +103,12 @@ Verdict fallocate(const EventFacts& event, const sys::SyscallState& call) {
   bool shifts = mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE);
   Extent extent = shifts ? Extent{event.offset, core::kToEnd} : range_of(event);
   const char* name = mode & FALLOC_FL_PUNCH_HOLE ? "fallocate (punch hole)" : "fallocate (collapse, insert or zero)";
-  return verdict(BreakKind::Destructive, extent, name);
+  Verdict out = verdict(BreakKind::Destructive, extent, name);
+  // Where it waits behind a truncate this is too much; a lease's own end bounds it.
+  const std::uint64_t length = call.args[3];
+  out.shortens = (mode & FALLOC_FL_COLLAPSE_RANGE) && length < event.file_size;
+  if (out.shortens) out.new_size = event.file_size - length;
+  return out;
 }
 
 Verdict classify_open(const EventFacts& event, const sys::SyscallState& call, const CallShape& shape) {
@@ -172,7 +177,8 @@ std::optional<Verdict> wanted(const Verdict& verdict, const core::Needs& needs) 
       if (!verdict.doubtful) return {};
       [[fallthrough]];
     case BreakKind::Destructive:
-      if (needs.destructive) return as(BreakKind::Destructive);
+      if (needs.destructive || (needs.truncate && verdict.shortens))
+        return as(BreakKind::Destructive);
       [[fallthrough]];
     case BreakKind::Write:
       if (needs.write) return as(BreakKind::Write);

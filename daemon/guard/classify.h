@@ -26,6 +26,7 @@ struct EventFacts {
   bool has_range = false;
   std::uint64_t offset = 0, count = 0;
   std::uint64_t page = 4096;
+  std::uint64_t file_size = 0;  // of now
 };
 
 struct TaskFacts {
@@ -48,7 +49,8 @@ struct Verdict {
   bool doubtful = false;
   core::BreakKind kind = core::BreakKind::Destructive;
   core::Extent extent{};
-  std::uint64_t new_size = 0;  // Truncate
+  std::uint64_t new_size = 0;  // Truncate, or where it shortens
+  bool shortens = false;       // Destructive: the file may get shorter
   std::string name = "unknown operation";
 };
 

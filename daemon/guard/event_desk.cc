@@ -37,6 +37,8 @@ Verdict judge(const sys::FanEvent& event, const TaskView& view) {
   facts.offset = event.offset;
   facts.count = event.count;
   facts.page = ::sysconf(_SC_PAGESIZE);
+  struct stat st {};
+  if (!facts.open && ::fstat(event.fd.get(), &st) == 0) facts.file_size = static_cast<std::uint64_t>(st.st_size);
   TaskFacts task{view.stat, view.call};
   CallFds fds;
   if (!facts.open && trusted(task)) fds = call_fds(*task.call);
@@ -162,10 +164,12 @@ void EventDesk::decide(const sys::FanGroup* group, sys::FanEvent event, WatchedF
   op.kind = verdict->kind;
   op.extent = verdict->extent;
   op.new_size = verdict->new_size;
+  op.shortens = verdict->shortens;
   op.tid = event.tid;
   op.what = describe(*verdict, view);
   auto held = std::make_shared<sys::Fd>(std::move(event.fd));
   ledger_->hold(std::move(op), std::move(view), [group, held, journal = journal_](int deny) {
+    if (deny == 0) journal->allows(held->get());
     int error = respond(*group, held->get(), deny);
     journal->answered(held->get());
     held->reset();  // only now: the answer is matched by the number

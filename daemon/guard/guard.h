@@ -25,10 +25,11 @@ struct ForeignOp {
   core::FileKey file;
   core::BreakKind kind = core::BreakKind::Destructive;
   core::Extent extent;         // what it touches; Truncate: [new_size, end)
-  std::uint64_t new_size = 0;  // Truncate: as asked for; 0 when it cannot be told
+  std::uint64_t new_size = 0;  // Truncate, or where it shortens: as asked for; 0 when it cannot be told
   int tid = 0;                 // 0: not known (lease guard)
   bool unknown = false;        // nothing is known of it but that it may be there: a predecessor was killed at a bad moment
   std::string what;            // for people: "ftruncate by 1234 (cp)"
+  bool shortens = false;       // Destructive: the file may end at new_size afterwards
 };
 
 // Called from the guard's own thread, never with a lock of the guard held; must not block.

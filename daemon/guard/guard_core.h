@@ -40,6 +40,7 @@ class GuardCore : public Guard {
 
   void start_precontent(Heritage* heritage);
   const sys::FanGroup* group_of(Group group) const;
+  void finish_answers();
   void take_over(const Orphan& orphan);
   void begin_unknown(std::vector<Orphan> known);
   int sweep(const std::vector<Orphan>& known) const;

@@ -33,7 +33,19 @@ std::vector<std::pair<std::string, int>> GuardCore::groups() const {
   return out;
 }
 
+// The predecessor was killed while it let an operation go: whether the kernel was told, nobody can see. The leases are out of
+// its way, so it is told again, and what was held until now passes like the others.
+void GuardCore::finish_answers() {
+  for (const Orphan& orphan : journal_.orphans()) {
+    if (!orphan.allowed) continue;
+    const sys::Fd reserved(orphan.number);
+    if (const sys::FanGroup* group = group_of(orphan.group)) group->respond(orphan.number, FAN_ALLOW);
+    journal_.answered(orphan.number);
+  }
+}
+
 std::vector<core::FileKey> GuardCore::await_passing(std::chrono::milliseconds bound) {
+  finish_answers();
   auto passing = journal_.passing();
   for (const auto until = Clock::now() + bound;;) {
     std::erase_if(passing, [](const Passing& p) { return has_left(p.view, look(p.view.tid)); });
@@ -41,8 +53,7 @@ std::vector<core::FileKey> GuardCore::await_passing(std::chrono::milliseconds bo
     std::this_thread::sleep_for(kLook);
   }
   journal_.forget_passing();
-  // The predecessor was killed between its answer and its note of it, or before the answer: those are held, or will have
-  // left by the time that somebody asks.
+  // The predecessor was killed after its note that they pass, and before it let them go: those are held.
   const auto orphans = journal_.orphans();
   std::vector<core::FileKey> files;
   for (const Passing& p : passing) {

@@ -9,9 +9,11 @@ namespace mrlease::guard {
 
 namespace {
 
+constexpr std::uint32_t kHeld = 1, kAllowed = 2;
+
 // As in keep/records.h: fields are only added, a zero means what a daemon without the field meant.
 struct HeldRecord {
-  std::atomic<std::uint32_t> used;
+  std::atomic<std::uint32_t> used;  // kHeld, kAllowed
   std::uint32_t group;
   std::uint64_t mask, offset, count;
   std::int32_t tid;
@@ -112,7 +114,7 @@ void Journal::was_read(const sys::FanEvent& event, const core::FileKey& file, Gr
   r.count = event.count;
   r.device = file.device;
   r.inode = file.inode;
-  r.used = 1;
+  r.used = kHeld;
 }
 
 void Journal::begin_read() {
@@ -124,6 +126,10 @@ void Journal::end_read() {
 }
 
 bool Journal::was_reading() const { return memory_ != nullptr && memory_->reading != 0; }
+
+void Journal::allows(int number) {
+  if (memory_ != nullptr && number >= 0 && number < kNumbersMax) memory_->held[number].used = kAllowed;
+}
 
 void Journal::answered(int number) {
   if (memory_ != nullptr && number >= 0 && number < kNumbersMax) memory_->held[number].used = 0;
@@ -160,7 +166,7 @@ std::vector<Orphan> Journal::orphans() const {
   for (int i = 0; i <= last; i++) {
     const HeldRecord& r = memory_->held[i];
     if (r.used == 0) continue;
-    Orphan o{i, static_cast<Group>(r.group), r.mask, r.tid, r.has_range != 0, r.offset, r.count, {r.device, r.inode}};
+    Orphan o{i, static_cast<Group>(r.group), r.mask, r.tid, r.has_range != 0, r.offset, r.count, {r.device, r.inode}, r.used == kAllowed};
     out.push_back(o);
   }
   return out;

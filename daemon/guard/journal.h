@@ -24,6 +24,7 @@ struct Orphan {
   bool has_range = false;
   std::uint64_t offset = 0, count = 0;
   core::FileKey file;
+  bool allowed = false;  // its answer was being given: it goes on, or does so already
 };
 
 // An operation that was allowed and had not left.
@@ -49,6 +50,7 @@ class Journal {
   void begin_read();
   void end_read();
   void was_read(const sys::FanEvent& event, const core::FileKey& file, Group group);
+  void allows(int number);    // before the kernel is told
   void answered(int number);  // before the number can be used again
   Slot passes(const core::FileKey& file, const TaskView& view);
   void left(Slot slot);

@@ -125,7 +125,7 @@ void LeaseEngine::on_break(WatchedFile* file) {
     lease.unanswered = 0;
   } else if (type == F_UNLCK && file->needs.truncate && !lease.truncate_reported) {
     lease.truncate_reported = true;
-    hold(file, BreakKind::Truncate, "truncate(2) or an open for writing");
+    hold(file, BreakKind::Destructive, "truncate(2) or an open for writing");
   } else if (type == F_RDLCK && file->needs.read && !lease.read_reported) {
     lease.read_reported = true;
     hold(file, BreakKind::Read, "an open for reading");
@@ -137,7 +137,9 @@ void LeaseEngine::hold(WatchedFile* file, BreakKind kind, const char* what) {
   ++file->lease.unanswered;
   ForeignOp op;
   op.file = file->key;
-  op.kind = kind;  // Truncate: to which size, and whether at all, is not told: [0, end)
+  op.kind = kind;
+  // Whether it is a truncate, and to which size, is not told: all of the file may go, or be written by who opens it.
+  op.shortens = kind == BreakKind::Destructive;
   op.what = what;
   ledger_->hold(std::move(op), TaskView{}, [this, key = file->key](int deny) {
     let_go(key);

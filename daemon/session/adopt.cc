@@ -110,6 +110,7 @@ void Broker::adopt_lease(keep::Slot slot, const keep::LeaseRecord& r) {
   lease->share = r.share != 0;
   lease->size_told = r.size_told;
   lease->fencing = lease->destroyed = s == nullptr || r.fenced != 0;
+  lease->handed_back = r.handed_back != 0;
   auto& kept = adopted_files_[r.file];
   if (!kept) {
     sys::Fd fd = kept_.keeper->take(named('f', r.file));

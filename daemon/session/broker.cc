@@ -42,7 +42,7 @@ guard::Listener Broker::listener(std::function<void(std::string)> failed) {
       if (op.unknown) thaw_file(op.file);
       guard_breaks_[op.id] = op.file;
       chronicle_.foreign(op.id, op.tid, op.what);
-      step(core::event::RequestBreak{op.id, op.file, op.kind, op.extent, op.new_size, 0, 0, op.tid != 0});
+      step(core::event::RequestBreak{op.id, op.file, op.kind, op.extent, op.new_size, 0, 0, op.tid != 0, 0, op.shortens});
     });
   };
   listener.left = [this](core::BreakId id, bool sure) {
@@ -55,18 +55,40 @@ guard::Listener Broker::listener(std::function<void(std::string)> failed) {
   };
   listener.observed = [this](core::FileKey file, std::string what) {
     mailbox_.post([this, file, what = std::move(what)] {
-      // Nothing was held: all that is left is to tell, and to take the file's new end over.
       log_(2, "late: " + what);
       if (options_.break_something || files_.count(file) == 0) return;
-      const core::BreakId id = next_api_break_++;
-      guard_breaks_[id] = file;
-      chronicle_.late(id, what);
-      const std::uint64_t size = file_size(file);
-      step(core::event::RequestBreak{id, file, core::BreakKind::Truncate, {size, core::kToEnd}, size, 0, 0});
+      changed_unheld(file, what);
     });
   };
   listener.failed = std::move(failed);
   return listener;
+}
+
+// Nothing was held: all that is left is to tell, and to take over the file's new end and, into bounce pages, its bytes.
+void Broker::changed_unheld(const core::FileKey& file, const std::string& what) {
+  const auto ask = [&](core::event::RequestBreak b) {
+    guard_breaks_[b.id] = file;
+    chronicle_.late(b.id, what);
+    step(b);
+  };
+  const std::uint64_t size = file_size(file);
+  ask({next_api_break_++, file, core::BreakKind::Truncate, {size, core::kToEnd}, size});
+  // Who writes all the time is taken over once and again, and not once for each of his writes.
+  if (const auto taking = taking_over_.find(file); taking != taking_over_.end()) {
+    taking->second.again = true;
+    return;
+  }
+  const core::BreakId id = next_api_break_++;
+  taking_over_[file] = {id, false};
+  ask({id, file, core::BreakKind::Write, {}});
+}
+
+void Broker::took_over(core::BreakId id) {
+  const auto taken = std::find_if(taking_over_.begin(), taking_over_.end(), [&](const auto& each) { return each.second.id == id; });
+  if (taken == taking_over_.end()) return;
+  const auto [file, taking] = *taken;
+  taking_over_.erase(taken);
+  if (taking.again && files_.count(file) != 0) changed_unheld(file, "changed while a change was taken over");
 }
 
 void Broker::reconfigure(const Options& options) {

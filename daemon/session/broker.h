@@ -159,6 +159,7 @@ class Broker {
   void forget_lease(LeaseHold& lease);
   bool keep_mr(const LeaseHold& lease, LeaseMr& mr);  // false: full
   void forget_mrs(LeaseHold& lease);
+  void hand_back(LeaseHold& lease, bool under_way);
   bool keep_store(const LeaseHold& lease, Store& store);  // false: full
   void forget_stores(std::vector<Store> stores);
   void keep_freeze(core::BreakId id, ApiBreak& b);
@@ -184,6 +185,8 @@ class Broker {
   void adopt_file_breaks(const core::FileKey& file);
   std::vector<LeftLease> left_leases(const core::FileKey& file);
   bool all_frozen(const core::FileKey& file) const;
+  void changed_unheld(const core::FileKey& file, const std::string& what);
+  void took_over(core::BreakId id);
   void thaw_file(const core::FileKey& file);
   void lost(keep::Slot slot, const keep::LeaseRecord& r, const std::string& why);
 
@@ -231,6 +234,8 @@ class Broker {
   std::map<core::FileKey, FileEntry> files_;
   std::unordered_map<core::BreakId, ApiBreak> api_breaks_;
   std::unordered_map<core::BreakId, core::FileKey> guard_breaks_;
+  struct TakingOver { core::BreakId id; bool again; };
+  std::map<core::FileKey, TakingOver> taking_over_;  // changes that nobody held, into bounce pages
   std::unordered_map<core::RequestId, PendingRequest> requests_;  // every request that the arbiter will answer
   std::unordered_map<core::RecallId, OutRecall> recalls_;
   std::deque<core::Event> events_;    // events that effects have caused, while stepping_

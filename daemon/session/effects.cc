@@ -216,6 +216,7 @@ void Broker::apply(const effect::WatchPassing& e) {
 
 void Broker::apply(const effect::BreakDone& e) {
   guard_breaks_.erase(e.id);
+  took_over(e.id);
   if (const auto it = api_breaks_.find(e.id); it != api_breaks_.end()) {
     if (keeps()) kept_.state->freezes.clear(it->second.slot);
     api_breaks_.erase(it);

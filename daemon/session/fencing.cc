@@ -30,13 +30,19 @@ fence::Order order_for(const Session* session, const std::vector<std::shared_ptr
   return order;
 }
 
+// There may be memory regions that the daemon has no handles to destroy by: the client has come back with them and not said a
+// word of them yet; or it has asked whether it may deregister one, was told yes, and has not said since that it is done.
+bool has_unknown_mrs(const LeaseHold& lease) {
+  if (lease.backing == core::Backing::Bounce) return false;  // none of them reaches the file
+  return lease.handed_back || (lease.reclaimed && !lease.mrs_told);
+}
+
 }  // namespace
 
 void Broker::fence_lease(const std::shared_ptr<LeaseHold>& lease, bool kill, std::function<void(bool)> done) {
   if (lease->destroyed) return done(true);
   if (lease->fencing) return lease->after_fence.push_back([done = std::move(done)] { done(true); });
-  // It has come back with memory regions of which it has not said a word: there are no handles to destroy them by.
-  kill = kill || (lease->reclaimed && !lease->mrs_told && lease->backing != core::Backing::Bounce);
+  kill = kill || has_unknown_mrs(*lease);
   fence_session(lease->session, {lease}, kill, [this, lease, done = std::move(done)](fence::Outcome outcome) {
     // Not fenced and not killed: nobody may be told otherwise. The arbiter's own bound goes on from here.
     if (outcome == fence::Outcome::Failed) return;

@@ -158,6 +158,11 @@ bool Broker::keep_mr(const LeaseHold& lease, LeaseMr& mr) {
   return mr.slot != keep::kNoSlot;
 }
 
+void Broker::hand_back(LeaseHold& lease, bool under_way) {
+  lease.handed_back = under_way;
+  if (auto* kept = record(lease)) kept->handed_back = under_way ? 1 : 0;
+}
+
 void Broker::forget_mrs(LeaseHold& lease) {
   if (keeps())
     for (const LeaseMr& mr : lease.mrs) kept_.state->mrs.clear(mr.slot);

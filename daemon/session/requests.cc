@@ -115,7 +115,10 @@ void Broker::on_add_device(Session& s, const Frame& f, wire::Fd& fd) {
   for (const core::LeaseId id : s.leases)
     if (const auto lease = find_lease(id))
       for (LeaseMr& mr : lease->mrs)
-        if (mr.device == number && !mr.mr.uverbs) mr.mr.uverbs = device.uverbs;
+        if (mr.device == number && !mr.mr.uverbs) {
+          mr.mr.uverbs = device.uverbs;
+          mr.mr.driver_id = device.driver_id;
+        }
   if (s.slot != keep::kNoSlot) kept_.state->sessions.at(s.slot).next_device = s.next_device;
   in_worker([before = std::exchange(s.devices[number], {})] {}, [] {});  // its last close destroys what is registered there
   s.devices[number] = std::move(device);
@@ -195,14 +198,16 @@ void Broker::on_add_mr(Session& s, const Frame& f) {
   const auto lease = own_lease(s, a.lease(), f.id());
   if (!lease) return;
   const auto device = s.devices.find(a.device());
-  if (device == s.devices.end()) return reply_status(s.id, f.id(), ENODEV, "add_mr: device: not one of this session");
+  // After a restart its descriptor may still be on its way: until then, a fence of this MR can only kill.
+  const bool comes_again = s.adopted && a.device() != 0 && a.device() < s.next_device;
+  if (device == s.devices.end() && !comes_again) return reply_status(s.id, f.id(), ENODEV, "add_mr: device: not one of this session");
   if (lease->fencing) return reply_status(s.id, f.id(), EKEYREVOKED, "the lease was fenced meanwhile");
   // Asked again after a restart: the predecessor had noted it and could not say so any more.
   const auto same = [&](const LeaseMr& mr) { return mr.device == a.device() && mr.mr.handle == a.handle(); };
   if (s.adopted && std::any_of(lease->mrs.begin(), lease->mrs.end(), same)) return reply_status(s.id, f.id(), 0, {});
   if (lease->mrs.size() >= 256) return reply_status(s.id, f.id(), EMFILE, "256 MRs of one lease are the limit");
-  lease->mrs.push_back({a.device(), fence::Mr{device->second.uverbs, device->second.driver_id, a.handle(), a.lkey(),
-                                               a.rkey(), a.address(), a.length()}});
+  const Device known = device != s.devices.end() ? device->second : Device{};
+  lease->mrs.push_back({a.device(), fence::Mr{known.uverbs, known.driver_id, a.handle(), a.lkey(), a.rkey(), a.address(), a.length()}});
   lease->mrs_told = true;
   if (!keep_mr(*lease, lease->mrs.back())) {
     lease->mrs.pop_back();
@@ -219,6 +224,7 @@ void Broker::on_remove_mr(Session& s, const Frame& f) {
   if (lease->fencing) return reply_status(s.id, f.id(), EKEYREVOKED, "the lease is fenced: the daemon has destroyed the MR");
   for (auto it = lease->mrs.begin(); it != lease->mrs.end(); ++it) {
     if (it->device != r.device() || it->mr.handle != r.handle()) continue;
+    hand_back(*lease, true);  // first: a successor must not miss both
     if (keeps()) kept_.state->mrs.clear(it->slot);
     lease->mrs.erase(it);
     return reply_status(s.id, f.id(), 0, {});
@@ -302,6 +308,7 @@ void Broker::on_recall_done(Session& s, const Frame& f) {
     if (auto* kept = record(*lease); kept != nullptr && it->second.action == core::Action::Reregister && answer == 0) kept->quiesced = 0;
     answer = credited(it->second.action, answer, !lease->mrs.empty());
     if (answer != r.code()) log_(2, s.program + " says that it has complied, but its memory regions are there: it is fenced");
+    if (ends_mrs(it->second.action) && answer == 0) hand_back(*lease, false);
     for (Store& store : lease->stores)
       if (store.id == it->second.store && answer == 0) {
         store.live = store.complied = true;

@@ -90,6 +90,7 @@ struct LeaseHold {
   store::Truncates truncates = store::Truncates::Possible;  // Held: the guard holds them all
   std::shared_ptr<store::Bounce> bounce;
   std::vector<LeaseMr> mrs;
+  bool handed_back = false;             // an MR was given back to the client, which may not have deregistered it yet
   std::vector<Store> stores;
   bool reclaimed = false;               // from a daemon that is gone
   std::uint64_t end_reclaimed = 0;      // a reclaimed one's: its end on the file, as the client said

@@ -36,9 +36,8 @@ std::vector<core::event::AdoptBreak::Part> frozen_parts(const core::Extent& froz
   return parts;
 }
 
-int credited(core::Action asked, int code, bool has_mrs) {
-  const bool ends_mrs = asked == core::Action::Quiesce || asked == core::Action::Release;
-  return code == 0 && ends_mrs && has_mrs ? EBUSY : code;
-}
+bool ends_mrs(core::Action asked) { return asked == core::Action::Quiesce || asked == core::Action::Release; }
+
+int credited(core::Action asked, int code, bool has_mrs) { return code == 0 && ends_mrs(asked) && has_mrs ? EBUSY : code; }
 
 }  // namespace mrlease::session

@@ -28,6 +28,8 @@ std::vector<core::event::AdoptBreak> second_halves(const core::FileKey& file, st
 // What of the leases of its file a freeze that goes on has out of the file's way.
 std::vector<core::event::AdoptBreak::Part> frozen_parts(const core::Extent& frozen, const std::vector<LeftLease>& leases);
 
+// Whoever has complied with such a recall has no memory region on the lease any more.
+bool ends_mrs(core::Action asked);
 // What the answer to a recall counts for: whoever says that its memory regions are gone is believed when they are.
 int credited(core::Action asked, int code, bool has_mrs);
 

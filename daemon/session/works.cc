@@ -160,7 +160,11 @@ void Broker::do_work(const effect::StartWork& e, store::Bounce* bounce, const Le
   switch (e.kind) {
     case core::Work::Flush: if (writes) *result = bounce->flush(); break;
     case core::Work::FreezeFlush: if (writes) *result = bounce->flush_settled(options.settle_patience(), options.settle_pause()); break;
-    case core::Work::Merge: if (bounce != nullptr) *result = bounce->merge_from_file(); break;
+    case core::Work::Merge:
+      if (bounce == nullptr) break;
+      bounce->trim(file_end);
+      *result = bounce->merge_from_file();
+      break;
     case core::Work::HoldFlush: if (bounce != nullptr) bounce->trim(core::kToEnd); break;  // waits for what runs, cuts nothing
     case core::Work::ResumeFlush: if (bounce != nullptr) bounce->trim(file_end); break;
     case core::Work::Fsync:
@@ -193,7 +197,7 @@ void Broker::apply(const effect::StartWork& e) {
               do_work(e, bounce.get(), lease.get(), fd.get(), file_end, options, result.get());
             },
             [this, e, lease, result, file_end] {
-              if (e.kind == core::Work::ResumeFlush && lease) tell_trimmed(*lease, file_end);
+              if ((e.kind == core::Work::ResumeFlush || e.kind == core::Work::Merge) && lease) tell_trimmed(*lease, file_end);
               work_done(e, *result);
             });
 }

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <system_error>
 
+#include "daemon/store/exchange_page.h"
 #include "daemon/store/file_work.h"
 #include "daemon/store/inside_writer.h"
 #include "daemon/store/page_hash.h"
@@ -78,7 +79,6 @@ struct Bounce::Impl {
 
   // ---- what else happens to the file ----
   void merge_batch(const Batch& batch, Result* result);
-  int take_over(const char* theirs_page, const char* ours_page, std::uint64_t page) const;
   int move_end(std::uint64_t file_end, Pages* taken);
   int take_stretch(std::uint64_t begin, std::uint64_t end, bool begin_clean, Pages* taken);
   int take_bytes(std::uint64_t begin, std::uint64_t stop, const char* bytes, Pages* taken);
@@ -180,7 +180,7 @@ void Bounce::Impl::reclaim(const Reclaimed& from) {
       const PageHash here = hash_ours(batch, page + i);
       const PageHash in_file = hash_page(theirs + i * kPage);
       // Nobody has written to what is for reading: what differs was written to the file.
-      if (here != in_file && !from.write) code = take_over(theirs + i * kPage, ours + i * kPage, page + i);
+      if (here != in_file && !from.write) code = exchange_page(memfd, (page + i) * kPage, ours + i * kPage, theirs + i * kPage);
       if (code != 0) throw failure(code, "cannot take over a page of the file");
       if (here == in_file || !from.write) base()[page + i] = in_file;
     }
@@ -310,21 +310,6 @@ Pages Bounce::Impl::flush_pages(const Pages* only, Result* result, Copies copies
   return written;
 }
 
-// Our page becomes theirs where the two differ; a byte that the device writes meanwhile elsewhere in the page stays.
-int Bounce::Impl::take_over(const char* theirs_page, const char* ours_page, std::uint64_t page) const {
-  for (std::uint64_t at = 0; at < kPage;) {
-    std::uint64_t to = at;
-    while (to < kPage && theirs_page[to] != ours_page[to]) to++;
-    if (to > at) {
-      std::size_t done = 0;
-      const int code = write_all(memfd, theirs_page + at, to - at, page * kPage + at, &done);
-      if (code != 0) return code;
-    }
-    at = to + 1;
-  }
-  return 0;
-}
-
 void Bounce::Impl::merge_batch(const Batch& batch, Result* result) {
   const std::uint64_t begin = batch.first * kPage;
   const std::uint64_t bytes = std::min(batch.count * kPage, batch.end_on_file - begin);
@@ -340,7 +325,7 @@ void Bounce::Impl::merge_batch(const Batch& batch, Result* result) {
       base()[page] = here;
     } else if (here != base()[page]) {
       result->conflicts++;
-    } else if (const int code = take_over(theirs + i * kPage, ours + i * kPage, page); code != 0) {
+    } else if (const int code = exchange_page(memfd, page * kPage, ours + i * kPage, theirs + i * kPage); code != 0) {
       return fail(result, code, page, "take over a page of");
     } else {
       base()[page] = in_file;

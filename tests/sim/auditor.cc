@@ -107,6 +107,7 @@ void Auditor::adopted(const event::AdoptBreak& e, Time now) {
   BreakView& b = breaks_[e.id];
   const Time firm = b.firm_until;
   b.ask = {e.id, e.file, e.kind, e.extent, e.file_size, e.hold, e.owner};
+  b.ask.shortens = e.kind == BreakKind::Destructive;  // it may have
   b.asked_at = now;
   b.answers = 1;
   b.left = b.adopted = true;
@@ -124,7 +125,7 @@ void Auditor::gone(core::SessionId session, Time now) {
     v.ending = true;
     const auto it = w_.regions.find(id);
     const bool overrun = v.fence_began != core::kNever && now >= v.fence_began + 2 * w_.shape.policy.fence_deadline;
-    if (it != w_.regions.end() && it->second->mr && it->second->mr->alive && !it->second->mr->removed && !overrun)
+    if (it != w_.regions.end() && it->second->mr && it->second->mr->alive && !overrun)
       complain("P7: a session has gone, and its device still reaches " + lease_name(id));
   }
   for (auto& [id, b] : breaks_) {
@@ -171,8 +172,9 @@ void Auditor::on(const effect::Recall& e, Time now) {
   if (v == nullptr) return complain("a recall of a lease that nobody has");
   if (e.session != v->lease.session) complain("P8: a recall to a stranger");
   if (v->fenced) complain("a recall of a fenced lease");
-  const bool in_table = coverage_.recalled(e.reason, v->lease.backing, e.action);
   const auto it = breaks_.find(e.break_id);
+  const bool shortens = it != breaks_.end() && it->second.ask.shortens;
+  const bool in_table = coverage_.recalled({e.reason, shortens}, v->lease.backing, e.action);
   if (it == breaks_.end()) return;
   BreakView& b = it->second;
   if (!in_table && b.alone) complain("break table: this recall is in no row of it");
@@ -184,7 +186,8 @@ void Auditor::on(const effect::Recall& e, Time now) {
   if (e.action != Action::Reregister && e.action != Action::Settle) return;
   for (const core::BreakId id : line_[b.ask.file]) {
     const BreakView& o = breaks_[id];
-    const bool removes = o.ask.kind == BreakKind::Truncate || (o.ask.kind == BreakKind::Destructive && v->lease.backing == Backing::Direct);
+    const bool destroys = o.ask.kind == BreakKind::Destructive && (o.ask.shortens || v->lease.backing == Backing::Direct);
+    const bool removes = o.ask.kind == BreakKind::Truncate || destroys;
     const bool inside = removes && o.passing && !o.left && o.recalled.count(e.lease) != 0;
     if (inside) complain("P1: " + lease_name(e.lease) + " comes back while break " + std::to_string(id) + " is inside");
   }
@@ -207,9 +210,9 @@ void Auditor::on(const effect::StartWork& e, Time) {
     b.worked.insert(e.lease);
   }
   const bool last = v->ending || v->fence_began != core::kNever;
-  if (candidates == 1 && !last && !only->adopted && only->alone && !coverage_.worked(only->ask.kind, v->lease.backing, e.kind))
+  if (candidates == 1 && !last && !only->adopted && only->alone && !coverage_.worked({only->ask.kind, only->ask.shortens}, v->lease.backing, e.kind))
     complain("break table: this work is in no row of it");
-  if (candidates == 1 && v->ending && only->ask.kind == BreakKind::Revoke) coverage_.worked(BreakKind::Revoke, v->lease.backing, e.kind);
+  if (candidates == 1 && v->ending && only->ask.kind == BreakKind::Revoke) coverage_.worked({BreakKind::Revoke}, v->lease.backing, e.kind);
 }
 
 void Auditor::on(const effect::StartFence& e, Time now) {
@@ -239,7 +242,7 @@ void Auditor::on(const effect::BreakAnswered& e, Time now) {
   for (const core::LeaseId id : of_file_[b.ask.file]) {
     const LeaseView& v = leases_[id];
     const bool overlaps = pages(span(b.ask)).overlaps(v.lease.extent);
-    if (overlaps && b.recalled.count(id) == 0 && b.worked.count(id) == 0) coverage_.nothing_asked(b.ask.kind, v.lease.backing);
+    if (overlaps && b.recalled.count(id) == 0 && b.worked.count(id) == 0) coverage_.nothing_asked({b.ask.kind, b.ask.shortens}, v.lease.backing);
   }
   if (b.ask.kind == BreakKind::Freeze) {
     coverage_.happened("a freeze that held");

@@ -31,7 +31,9 @@ class Auditor {
   void wrote(const File& file, u64 page, core::LeaseId lease);  // what RDMA had written came into the file
   // outlived: a daemon that is gone had allowed it, and the successor has waited for it as long as it does.
   void removes(const File& file, u64 first, u64 last, bool truncates, bool outlived);
-  void passed(const core::FileKey& file, core::BreakKind kind, core::Extent extent);  // the guard answered by itself
+  // What is behind [first, last) moves there: a collapse.
+  void collapses(const File& file, u64 first, u64 last, bool told, bool outlived);
+  void passed(const core::FileKey& file, core::BreakKind kind, bool shortens, core::Extent extent);  // the guard answered by itself
   void forgive(core::LeaseId lease) { lost_leases_.insert(lease); }  // its own client, or the kernel, broke it
   void forgive(const core::FileKey& file) { lost_files_.insert(file); }  // the disk did
   void reloaded(const core::Policy& policy);

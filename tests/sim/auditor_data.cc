@@ -40,6 +40,25 @@ void Auditor::removes(const File& file, u64 first, u64 last, bool truncates, boo
   written.erase(written.lower_bound(first), written.lower_bound(last));
 }
 
+// What is in the file moves with it; what is still to be brought there comes where it was written.
+void Auditor::collapses(const File& file, u64 first, u64 last, bool told, bool outlived) {
+  const u64 end = (file.size + kPage - 1) / kPage, new_end = end - (last - first);
+  if (!outlived) {
+    check_reach(file, first, new_end, false);
+    check_reach(file, new_end, end, told);
+  }
+  std::map<u64, Written> after;
+  for (const auto& [page, w] : written_[file.key]) {
+    const bool moves = page >= first && file.pages[page].stamp >= w.stamp;
+    if (moves && page < last) continue;
+    const u64 to = moves ? page - (last - first) : page;
+    if (to >= new_end) continue;
+    const auto [at, fresh] = after.emplace(to, w);
+    if (!fresh) at->second.several = true;
+  }
+  written_[file.key] = std::move(after);
+}
+
 // An odp device follows a punch: the kernel takes the page away from it. A truncate is an error to its peer.
 void Auditor::check_reach(const File& file, u64 first, u64 last, bool truncates) {
   const Time now = w_.clock.now();
@@ -64,9 +83,9 @@ void Auditor::check_reach(const File& file, u64 first, u64 last, bool truncates)
   }
 }
 
-void Auditor::passed(const core::FileKey& file, BreakKind kind, core::Extent extent) {
+void Auditor::passed(const core::FileKey& file, BreakKind kind, bool shortens, core::Extent extent) {
   for (const core::LeaseId id : of_file_[file])
-    if (leases_[id].lease.extent.overlaps(extent)) coverage_.nothing_asked(kind, leases_[id].lease.backing);
+    if (leases_[id].lease.extent.overlaps(extent)) coverage_.nothing_asked({kind, shortens}, leases_[id].lease.backing);
 }
 
 void Auditor::check_durable(const BreakView& sync) {

@@ -22,7 +22,7 @@ Nature nature_of(u64 seed, unsigned number) {
 }  // namespace
 
 bool Region::reaches(u64 page) const {
-  return mr && mr->alive && !mr->removed && usable && mr->reach.overlaps({page * kPage, (page + 1) * kPage});
+  return mr && mr->alive && usable && mr->reach.overlaps({page * kPage, (page + 1) * kPage});
 }
 
 bool Region::reaches_file(u64 page) const {

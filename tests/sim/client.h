@@ -25,7 +25,6 @@ enum class Nature { Honest, Slow, Hung, Liar, Refuser, Crasher };
 struct Mr {
   std::uint32_t handle = 0;
   bool alive = true;
-  bool removed = false;  // the daemon was told that it goes, and knows it no more
   core::Extent reach;  // of the file
 };
 

@@ -19,24 +19,27 @@ constexpr std::array kActions = {"none", "quiesce", "reregister", "trim", "settl
 constexpr std::array kWorks = {"none", "flush", "hold flush", "resume flush", "flush and settle", "merge", "fsync"};
 constexpr const char* kNothing = "nothing";
 
-std::string row(BreakKind kind, Backing backing, const std::string& what) {
-  return std::string(kKinds[static_cast<std::size_t>(kind)]) + " x " + kBackings[static_cast<std::size_t>(backing)] + ": " + what;
+std::string row(Coverage::Cause cause, Backing backing, const std::string& what) {
+  const bool collapse = cause.kind == BreakKind::Destructive && cause.shortens;
+  const std::string name = collapse ? "collapse" : kKinds[static_cast<std::size_t>(cause.kind)];
+  return name + " x " + kBackings[static_cast<std::size_t>(backing)] + ": " + what;
 }
 
 struct Line {
-  BreakKind kind;
+  Coverage::Cause cause;
   std::array<std::vector<const char*>, 4> of;  // direct, transparent, cooperative, bounce
 };
 
 // Design, section 4.
 const std::array kTable = {
-    Line{BreakKind::Truncate, {{{"quiesce", "reregister"}, {"trim", "settle"}, {"trim", "settle"}, {"hold flush", "resume flush"}}}},
-    Line{BreakKind::Destructive, {{{"quiesce", "reregister"}, {kNothing}, {kNothing}, {"flush", "merge"}}}},
-    Line{BreakKind::Write, {{{kNothing}, {kNothing}, {kNothing}, {"flush", "merge"}}}},
-    Line{BreakKind::Read, {{{kNothing}, {kNothing}, {kNothing}, {"flush"}}}},
-    Line{BreakKind::Sync, {{{"dirty", "fsync"}, {"fsync"}, {"fsync"}, {"fsync"}}}},
-    Line{BreakKind::Freeze, {{{"freeze", "thaw"}, {"freeze", "thaw"}, {"freeze", "thaw"}, {"flush and settle", "resume flush"}}}},
-    Line{BreakKind::Revoke, {{{"release"}, {"release"}, {"release"}, {"release", "flush"}}}},
+    Line{{BreakKind::Truncate}, {{{"quiesce", "reregister"}, {"trim", "settle"}, {"trim", "settle"}, {"hold flush", "resume flush"}}}},
+    Line{{BreakKind::Destructive}, {{{"quiesce", "reregister"}, {kNothing}, {kNothing}, {"flush", "merge"}}}},
+    Line{{BreakKind::Destructive, true}, {{{"quiesce", "reregister"}, {"trim", "settle"}, {"trim", "settle"}, {"flush", "merge"}}}},
+    Line{{BreakKind::Write}, {{{kNothing}, {kNothing}, {kNothing}, {"flush", "merge"}}}},
+    Line{{BreakKind::Read}, {{{kNothing}, {kNothing}, {kNothing}, {"flush"}}}},
+    Line{{BreakKind::Sync}, {{{"dirty", "fsync"}, {"fsync"}, {"fsync"}, {"fsync"}}}},
+    Line{{BreakKind::Freeze}, {{{"freeze", "thaw"}, {"freeze", "thaw"}, {"freeze", "thaw"}, {"flush and settle", "resume flush"}}}},
+    Line{{BreakKind::Revoke}, {{{"release"}, {"release"}, {"release"}, {"release", "flush"}}}},
 };
 
 constexpr std::array kSituations = {
@@ -50,22 +53,22 @@ constexpr std::array kSituations = {
 Coverage::Coverage() {
   for (const Line& line : kTable)
     for (std::size_t b = 0; b < 4; ++b)
-      for (const char* what : line.of[b]) rows_[row(line.kind, static_cast<Backing>(b), what)] = 0;
+      for (const char* what : line.of[b]) rows_[row(line.cause, static_cast<Backing>(b), what)] = 0;
   for (const char* what : kSituations) situations_[what] = 0;
 }
 
-bool Coverage::recalled(BreakKind kind, Backing backing, Action action) {
-  const auto it = rows_.find(row(kind, backing, kActions[static_cast<std::size_t>(action)]));
+bool Coverage::recalled(Cause cause, Backing backing, Action action) {
+  const auto it = rows_.find(row(cause, backing, kActions[static_cast<std::size_t>(action)]));
   return it != rows_.end() && ++it->second > 0;
 }
 
-bool Coverage::worked(BreakKind kind, Backing backing, Work work) {
-  const auto it = rows_.find(row(kind, backing, kWorks[static_cast<std::size_t>(work)]));
+bool Coverage::worked(Cause cause, Backing backing, Work work) {
+  const auto it = rows_.find(row(cause, backing, kWorks[static_cast<std::size_t>(work)]));
   return it != rows_.end() && ++it->second > 0;
 }
 
-void Coverage::nothing_asked(BreakKind kind, Backing backing) {
-  const auto it = rows_.find(row(kind, backing, kNothing));
+void Coverage::nothing_asked(Cause cause, Backing backing) {
+  const auto it = rows_.find(row(cause, backing, kNothing));
   if (it != rows_.end()) ++it->second;
 }
 

@@ -14,11 +14,13 @@ namespace mrlease::sim {
 
 class Coverage {
  public:
+  // A collapse is a row of its own: it ends as a truncate does.
+  struct Cause { core::BreakKind kind; bool shortens = false; };
   Coverage();
   // false: the table has no such thing for this break and backing.
-  bool recalled(core::BreakKind kind, core::Backing backing, core::Action action);
-  bool worked(core::BreakKind kind, core::Backing backing, core::Work work);
-  void nothing_asked(core::BreakKind kind, core::Backing backing);
+  bool recalled(Cause cause, core::Backing backing, core::Action action);
+  bool worked(Cause cause, core::Backing backing, core::Work work);
+  void nothing_asked(Cause cause, core::Backing backing);
   void happened(const std::string& what) { ++situations_[what]; }
   void add(const Coverage& other);
   // Every row with its count; how many were not reached.

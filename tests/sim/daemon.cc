@@ -151,13 +151,14 @@ void Daemon::on_mr(Session& s, const Frame& f) {
   const auto same = [&](const auto& mr) { return mr->handle == handle; };
   const auto it = std::find_if(hold->mrs.begin(), hold->mrs.end(), same);
   if (!add && it != hold->mrs.end()) {
-    (*it)->removed = true;
+    hold->handed_back = true;
     hold->mrs.erase(it);
   }
   if (add && it == hold->mrs.end()) {
     const auto mr = coming_.find({hold->id, handle});
     if (mr == coming_.end()) return status(s.id, f.id(), ENOENT);
     hold->mrs.push_back(mr->second);
+    hold->handed_back = false;
     coming_.erase(mr);
   }
   status(s.id, f.id(), 0);
@@ -213,6 +214,7 @@ void Daemon::on_recall_done(Session& s, const Frame& f) {
       std::erase_if(hold->stores, [&](const Store& x) { return x.id == it->second.store; });
     if (action == core::Action::Reregister && answer == 0) hold->quiesced = false;
     if (!w_.plant.is("believe a liar")) answer = session::credited(action, answer, !hold->mrs.empty());
+    if (session::ends_mrs(action) && answer == 0) hold->handed_back = false;
     for (Store& x : hold->stores)
       if (x.id == it->second.store && answer == 0) x.live = x.complied = true;
     const bool gives_up = action == core::Action::Release && answer == 0;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "daemon/core/arbiter.h"
+#include "daemon/guard/guard.h"
 #include "daemon/session/takeover.h"
 #include "tests/sim/client.h"
 #include "tests/sim/message.h"
@@ -28,7 +29,7 @@ class Daemon {
 
   // --- the guard ---
   const core::Needs& published(const core::FileKey& file) { return published_[file]; }
-  void held(core::BreakId id, const core::FileKey& file, core::BreakKind kind, core::Extent extent, u64 new_size, bool deniable);
+  void held(const guard::ForeignOp& op);
   void left(core::BreakId id);
 
   // --- the administrator ---
@@ -63,6 +64,7 @@ class Daemon {
     bool write = false, share = false;
     u64 size_told = 0;
     bool kept = false, quiesced = false, fencing = false, destroyed = false, merging = false, rescuing = false;
+    bool handed_back = false;  // the client was told that it may deregister, and has not said since that it has
     std::vector<std::shared_ptr<Mr>> mrs;
     std::vector<Store> stores;
     std::shared_ptr<Pages> bounce;

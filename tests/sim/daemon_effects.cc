@@ -197,9 +197,9 @@ void Daemon::apply(const effect::Fenced& e) {
   reply(hold->session, 0, std::move(frame));
 }
 
-void Daemon::held(core::BreakId id, const core::FileKey& key, BreakKind kind, core::Extent extent, u64 new_size, bool deniable) {
-  guard_breaks_[id] = key;
-  step(core::event::RequestBreak{id, key, kind, extent, new_size, 0, 0, deniable});
+void Daemon::held(const guard::ForeignOp& op) {
+  guard_breaks_[op.id] = op.file;
+  step(core::event::RequestBreak{op.id, op.file, op.kind, op.extent, op.new_size, 0, 0, op.tid != 0, 0, op.shortens});
 }
 
 void Daemon::left(core::BreakId id) {

@@ -25,9 +25,11 @@ void Daemon::work(const core::effect::StartWork& e, Hold* hold, u64 file_end) {
     case Work::FreezeFlush:
       if (bounce != nullptr) flush(*hold);
       return;
+    case Work::Merge:  // what a foreign write changed is not what is looked at here
     case Work::ResumeFlush:
       if (bounce == nullptr) return;
       bounce->end = std::min(bounce->end, file_end);
+      hold->size_told = std::min(hold->size_told, file_end);
       w_.auditor.cut_off(hold->id, hold->file->key, file_end);
       bounce->written.erase(bounce->written.lower_bound((file_end + kPage - 1) / kPage), bounce->written.end());
       return;
@@ -35,7 +37,6 @@ void Daemon::work(const core::effect::StartWork& e, Hold* hold, u64 file_end) {
       if (bounce != nullptr) flush(*hold);
       return file(e.file).sync();
     case Work::HoldFlush:
-    case Work::Merge:  // what a foreign write changed is not what is looked at here
     case Work::None: return;
   }
 }
@@ -60,6 +61,8 @@ void Daemon::apply(const core::effect::StartWork& e) {
 void Daemon::fence(const HoldPtr& hold, bool kill, std::function<void(bool)> done) {
   if (hold->destroyed) return done(true);
   if (hold->fencing) return hold->after_fence.push_back([done = std::move(done)] { done(true); });
+  // It has been told that it may deregister one, and has not said since that it has: there is nothing to destroy it by.
+  kill = kill || (hold->handed_back && hold->backing != Backing::Bounce && !w_.plant.is("forget what is handed back"));
   fence_session(hold->session, {hold}, kill, [this, hold, done = std::move(done)](bool destroyed) {
     if (destroyed) return done(true);
     std::vector<HoldPtr> all;

@@ -27,7 +27,7 @@ Foreign::Foreign(World& world) : w_(world), ledger_(std::make_unique<guard::Ledg
   here = &world;
   listener_.held = [this](const guard::ForeignOp& op) {
     w_.clock.in(0, [this, op, life = life_] {
-      if (life == life_ && w_.daemon.up()) w_.daemon.held(op.id, op.file, op.kind, op.extent, op.new_size, op.tid != 0);
+      if (life == life_ && w_.daemon.up()) w_.daemon.held(op);
     });
   };
   listener_.left = [this](core::BreakId id, bool) {
@@ -59,7 +59,7 @@ void Foreign::start(int tid, u64 luck) {
   t.luck = luck;
   t.file = &w_.files[d.upto(w_.files.size())];
   const u64 roll = d.upto(100);
-  t.does = roll < 34 ? Does::Ftruncate : roll < 50 ? Does::Punch : roll < 66 ? Does::Write : roll < 82 ? Does::Read
+  t.does = roll < 29 ? Does::Ftruncate : roll < 34 ? Does::Collapse : roll < 50 ? Does::Punch : roll < 66 ? Does::Write : roll < 82 ? Does::Read
            : roll < 90 ? Does::Direct : roll < 96 ? Does::Reflink : Does::OpenTrunc;
   const u64 most = w_.shape.pages * kPage;
   t.begin = d.upto(w_.shape.pages) * kPage;
@@ -67,7 +67,7 @@ void Foreign::start(int tid, u64 luck) {
   sys::SyscallState call;
   call.sp = kStack;
   call.args = {3, 0, t.end - t.begin, t.begin};
-  t.event = {false, true, t.begin, t.end - t.begin, kPage};
+  t.event = {false, true, t.begin, t.end - t.begin, kPage, 0};
   const guard::FdFacts mine{true, O_RDWR}, other{false, O_RDONLY};
   switch (t.does) {
     case Does::Ftruncate:
@@ -82,11 +82,16 @@ void Foreign::start(int tid, u64 luck) {
       t.begin = 0;
       call.number = SYS_openat;
       call.args = {static_cast<u64>(-100), 0, O_WRONLY | O_TRUNC};
-      t.event = {true, false, 0, 0, kPage};
+      t.event = {true, false, 0, 0, kPage, 0};
       break;
     case Does::Punch:
       call.number = SYS_fallocate;
       call.args = {3, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, t.begin, t.end - t.begin};
+      t.to = mine;
+      break;
+    case Does::Collapse:
+      call.number = SYS_fallocate;
+      call.args = {3, FALLOC_FL_COLLAPSE_RANGE, t.begin, t.end - t.begin};
       t.to = mine;
       break;
     case Does::Reflink:
@@ -125,11 +130,12 @@ void Foreign::start(int tid, u64 luck) {
 void Foreign::judge(int tid) {
   Task& t = tasks_.at(tid);
   ledger_->came_again(t.file->key, tid);
+  t.event.file_size = t.file->size;
   const guard::Verdict verdict = guard::classify(t.event, t.facts, t.from, t.to);
   const auto wanted = guard::wanted(verdict, w_.daemon.published(t.file->key));
   if (!wanted) {
     tell();
-    w_.auditor.passed(t.file->key, verdict.kind, verdict.kind == BreakKind::Truncate ? core::Extent{verdict.new_size, core::kToEnd} : verdict.extent);
+    w_.auditor.passed(t.file->key, verdict.kind, verdict.shortens, verdict.kind == BreakKind::Truncate ? core::Extent{verdict.new_size, core::kToEnd} : verdict.extent);
     carry_out(t);
     tasks_.erase(tid);
     return;
@@ -140,6 +146,7 @@ void Foreign::judge(int tid) {
   op.kind = wanted->kind;
   op.extent = wanted->extent;
   op.new_size = wanted->new_size;
+  op.shortens = wanted->shortens;
   op.tid = tid;
   const core::BreakId id = ledger_->hold(op, look(tid), [this, tid](int deny) {
     const auto it = tasks_.find(tid);
@@ -189,6 +196,13 @@ void Foreign::carry_out(const Task& t) {
       w_.auditor.removes(f, first, f.pages.size(), true, t.outlived);
       f.size = t.begin;
       f.remove(first, f.pages.size());
+      return;
+    }
+    case Does::Collapse: {  // what is behind it moves down; to the range's own end the kernel does not allow it
+      if (t.end >= f.size || f.size % kPage != 0) return;
+      const bool told = (t.facts.stat->flags & kIoWorker) == 0;  // else nobody can know where the file will end: DESIGN.md
+      w_.auditor.collapses(f, t.begin / kPage, t.end / kPage, told, t.outlived);
+      f.collapse(t.begin / kPage, t.end / kPage);
       return;
     }
     case Does::Punch:

@@ -31,7 +31,7 @@ class Foreign {
   bool inside(core::BreakId id) const { return inside_.count(id) != 0; }  // allowed, and in truth not over
 
  private:
-  enum class Does { Ftruncate, Punch, Write, Read, Direct, Reflink, OpenTrunc };
+  enum class Does { Ftruncate, Collapse, Punch, Write, Read, Direct, Reflink, OpenTrunc };
   enum class State { Waiting, Held, Running };
   struct Task {
     int tid = 0;

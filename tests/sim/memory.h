@@ -36,6 +36,11 @@ struct File {
   void remove(u64 first, u64 last) {
     for (u64 p = first; p < last && p < pages.size(); ++p) pages[p] = {};
   }
+  // What is behind [first, last) moves there.
+  void collapse(u64 first, u64 last) {
+    for (u64 p = first; p < pages.size(); ++p) pages[p] = p + last - first < pages.size() ? pages[p + last - first] : Page{};
+    size -= (last - first) * kPage;
+  }
 };
 
 // Memory that client and daemon share: page of the FILE -> what was written there and is not in the file.

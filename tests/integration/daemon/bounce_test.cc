@@ -2,7 +2,9 @@
 // Bounce leases end to end: what a device would write into the memfd reaches the file when it must, and no earlier.
 #include <poll.h>
 
+#include <chrono>
 #include <cstring>
+#include <fstream>
 
 #include "tests/integration/daemon/fixture.h"
 
@@ -116,6 +118,38 @@ TEST_F(BounceTest, AForeignWriteIsTakenOverAndSurvivesTheNextFlush) {
   EXPECT_EQ(byte_at(0), 'R');
   EXPECT_EQ(byte_at(3 * 4096), 'F');
   EXPECT_EQ(std::string(pages + 3 * 4096, 7), "FOREIGN");
+}
+
+// The lease guard holds the open, and not the write behind it: what was acknowledged before is in the file by then, and what was
+// written is taken over when it is seen.
+TEST_F(BounceTest, AWriteThatNoGuardHoldsIsTakenOverToo) {
+  start();
+  path = "/dev/shm/mrlease-bounce-" + std::to_string(::getpid());  // tmpfs has no FAN_PRE_ACCESS
+  {
+    std::ofstream(path) << std::string(kSize, 'a');
+    ASSERT_EQ(::chmod(path.c_str(), 0666), 0);
+  }
+  fd = wire::Fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  const Message granted = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
+  auto* const pages = reinterpret_cast<volatile char*>(map(granted));
+  fd = {};  // one more opener, and nothing is held
+  pages[4096] = 'R';
+  pages[3 * 4096] = 'R';
+  Child writer([p = path] {
+    const int f = ::open(p.c_str(), O_RDWR);
+    char seen = 0;
+    if (f < 0 || ::pread(f, &seen, 1, 3 * 4096) != 1 || seen != 'R') return 1;
+    return ::pwrite(f, "FOREIGN", 7, 3 * 4096) == 7 ? 0 : errno;
+  });
+  EXPECT_EQ(writer.wait(), 0) << daemon->log();
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (pages[3 * 4096] != 'F' && std::chrono::steady_clock::now() < until) ::usleep(1000);
+  EXPECT_EQ(pages[3 * 4096 + 6], 'N') << daemon->log();
+  EXPECT_EQ(status(release(granted.frame.granted().lease())).code(), 0);
+  fd = wire::Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  EXPECT_EQ(byte_at(4096), 'R');
+  EXPECT_EQ(byte_at(3 * 4096), 'F');
+  ::unlink(path.c_str());
 }
 
 TEST_F(BounceTest, WhatIsOwedIsWrittenWhenTheDaemonIsStopped) {

@@ -79,6 +79,23 @@ class KeptTest : public DaemonTest {
     const std::uint32_t yes = 1;
     ASSERT_EQ(::pwrite(manager->kept("journal"), &yes, sizeof yes, 8), static_cast<ssize_t>(sizeof yes));
   }
+  // What it held, it was letting go (guard/journal.cc: HeldRecord::used).
+  void pretend_it_was_allowing() {
+    const int journal = manager->kept("journal");
+    std::int32_t last = -1;
+    ASSERT_EQ(::pread(journal, &last, sizeof last, 0), static_cast<ssize_t>(sizeof last));
+    int found = 0;
+    for (std::int32_t number = 0; number <= last; number++) {
+      const off_t at = 4096 + off_t{112} * number;
+      std::uint32_t used = 0;
+      ASSERT_EQ(::pread(journal, &used, sizeof used, at), static_cast<ssize_t>(sizeof used));
+      if (used != 1) continue;
+      const std::uint32_t allowed = 2;
+      ASSERT_EQ(::pwrite(journal, &allowed, sizeof allowed, at), static_cast<ssize_t>(sizeof allowed));
+      found++;
+    }
+    ASSERT_EQ(found, 1);
+  }
   // In a process of its own, as nobody, with nothing of what the manager keeps.
   std::unique_ptr<Child> foreign(std::function<int(const char*)> body) {
     return std::make_unique<Child>([body, p = path] {

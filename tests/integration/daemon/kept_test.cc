@@ -428,6 +428,24 @@ TEST_F(KeptTest, AfterAKillWithinAReadEveryLeaseGetsOutOfTheWayOnce) {
   EXPECT_EQ(next->wait(), 0) << manager->log();
 }
 
+// Nobody can see whether the kernel was told: the leases were out of the way, so it is told again, and asks nobody once more.
+TEST_F(KeptTest, WhatWasBeingLetGoGoes) {
+  start_service();
+  connect();
+  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
+  auto other = truncate_to(4096);
+  ASSERT_EQ(client->recall().frame.recall().action(), v1::ACTION_TRIM);
+  manager->kill(SIGKILL);
+  pretend_it_was_allowing();
+  manager->start();
+  EXPECT_EQ(other->wait(), 0) << manager->log();
+  EXPECT_EQ(size(), 4096u);
+  resume();
+  const auto settle = client->recall().frame.recall();
+  EXPECT_EQ(settle.action(), v1::ACTION_SETTLE);
+  EXPECT_EQ(settle.size(), 4096u);
+}
+
 TEST_F(KeptTest, AfterAKillWithinAReadAFreezeHoldsNobodyUp) {
   start_service();
   connect();

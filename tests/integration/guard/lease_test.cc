@@ -58,7 +58,8 @@ TEST_F(LeaseTest, HoldsTruncateAndGetsTheLeaseBack) {
     child.next();
     auto op = recorder.wait_held();
     ASSERT_TRUE(op);
-    EXPECT_EQ(op->kind, BreakKind::Truncate);
+    EXPECT_EQ(op->kind, BreakKind::Destructive);
+    EXPECT_TRUE(op->shortens);
     EXPECT_EQ(op->new_size, 0u);
     EXPECT_EQ(op->tid, 0);
     EXPECT_FALSE(child.done());
@@ -105,7 +106,7 @@ TEST_F(LeaseTest, SharedStateHoldsTruncatingOpensAndObservesTheRest) {
   holder.next();
   auto op = recorder.wait_held();
   ASSERT_TRUE(op);
-  EXPECT_EQ(op->kind, BreakKind::Truncate);  // a writer that opens cannot be told from truncate(2)
+  EXPECT_EQ(op->kind, BreakKind::Destructive);  // a writer that opens cannot be told from truncate(2)
   allow(*op);
   ASSERT_EQ(holder.result(), 0);
 
@@ -154,7 +155,7 @@ TEST_F(LeaseTest, AWriterBehindAHeldReaderIsHeldToo) {
   cutter.next();
   auto cut = recorder.wait_held();
   ASSERT_TRUE(cut);
-  EXPECT_EQ(cut->kind, BreakKind::Truncate);
+  EXPECT_EQ(cut->kind, BreakKind::Destructive);
   guard->answer(read->id, 0, false);
   EXPECT_FALSE(cutter.done());
   EXPECT_EQ(file.size(), kFileSize);

@@ -41,8 +41,13 @@ class ApiTest : public ::testing::Test {
   }
   void TearDown() override {
     ::shutdown(listener_.get(), SHUT_RDWR);
-    acceptor_.join();
+    if (acceptor_.joinable()) acceptor_.join();
     ::unlink(path_.c_str());
+  }
+  // Once somebody has connected.
+  ScriptedDaemon& daemon() {
+    if (acceptor_.joinable()) acceptor_.join();
+    return *daemon_;
   }
   mrl_open_options options() const {
     mrl_open_options o{};
@@ -83,9 +88,7 @@ TEST_F(ApiTest, OpenRegisterCloseInC) {
   // What is still registered is deregistered.
   EXPECT_EQ(mrl_close(ctx), 0) << mrl_last_error();
   EXPECT_EQ(FakeDevice::live, 0);
-  acceptor_.join();
-  EXPECT_EQ(daemon_->count(Frame::kRelease), 1);
-  acceptor_ = std::thread([] {});
+  EXPECT_EQ(daemon().count(Frame::kRelease), 1);
 }
 
 // What is registered already is returned once more, until everybody has given it back.
@@ -93,7 +96,7 @@ TEST_F(ApiTest, ARegistrationOfTheSameMemoryIsCounted) {
   const mrl_open_options open_options = options();
   mrl_ctx* ctx = nullptr;
   ASSERT_EQ(mrl_open(&open_options, &ctx), 0) << mrl_last_error();
-  daemon_->granted.set_file_size(65536);
+  daemon().granted.set_file_size(65536);
   mrl_reg_options bounce{};
   bounce.struct_size = sizeof bounce;
   bounce.backing = MRL_BACKING_BOUNCE;
@@ -105,7 +108,7 @@ TEST_F(ApiTest, ARegistrationOfTheSameMemoryIsCounted) {
   ASSERT_EQ(mrl_reg_mr(ctx, &device_.pd, at + 5000, 100, IBV_ACCESS_LOCAL_WRITE, &bounce, &part), 0) << mrl_last_error();
   EXPECT_EQ(again, first);
   EXPECT_EQ(part, first);
-  EXPECT_EQ(daemon_->count(Frame::kRegister), 1);
+  EXPECT_EQ(daemon().count(Frame::kRegister), 1);
 
   EXPECT_EQ(mrl_reg_mr(ctx, &device_.pd, at, 4096, kAccess | IBV_ACCESS_REMOTE_WRITE, nullptr, &other), EBUSY);
   EXPECT_NE(std::string(mrl_last_error()).find("less access"), std::string::npos) << mrl_last_error();
@@ -114,7 +117,7 @@ TEST_F(ApiTest, ARegistrationOfTheSameMemoryIsCounted) {
   EXPECT_NE(std::string(mrl_last_error()).find("backing bounce"), std::string::npos) << mrl_last_error();
   EXPECT_EQ(other, nullptr);
 
-  daemon_->notice(mrlease::wire::v1::Notice::TRIMMED, 1, 8192);
+  daemon().notice(mrlease::wire::v1::Notice::TRIMMED, 1, 8192);
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   mrl_info info{};
   info.struct_size = sizeof info;
@@ -125,9 +128,9 @@ TEST_F(ApiTest, ARegistrationOfTheSameMemoryIsCounted) {
   ASSERT_EQ(mrl_reg_mr(ctx, &device_.pd, at, 8192, kAccess, nullptr, &other), 0) << mrl_last_error();
 
   for (int i = 0; i < 3; i++) EXPECT_EQ(mrl_dereg(first), 0);
-  EXPECT_EQ(daemon_->count(Frame::kRelease), 0);
+  EXPECT_EQ(daemon().count(Frame::kRelease), 0);
   EXPECT_EQ(mrl_dereg(first), 0) << mrl_last_error();
-  EXPECT_EQ(daemon_->count(Frame::kRelease), 1);
+  EXPECT_EQ(daemon().count(Frame::kRelease), 1);
   EXPECT_NE(mrl_reg_mr(ctx, &device_.pd, at, 4096, kAccess, nullptr, &other), 0);  // nothing is mapped there any more
   EXPECT_EQ(mrl_close(ctx), 0);
 }
@@ -177,9 +180,7 @@ TEST_F(ApiTest, BadArgumentsNeverReachTheDaemon) {
   EXPECT_EQ(mrl_file_sync(ctx, -1, 0, 0), EBADF);
   EXPECT_EQ(region, nullptr);
   EXPECT_EQ(mrl_close(ctx), 0);
-  acceptor_.join();
-  acceptor_ = std::thread([] {});
-  EXPECT_EQ(daemon_->count(Frame::kRegister) + daemon_->count(Frame::kFreezeFile) + daemon_->count(Frame::kSyncFile),
+  EXPECT_EQ(daemon().count(Frame::kRegister) + daemon().count(Frame::kFreezeFile) + daemon().count(Frame::kSyncFile),
             0);
 }
 
@@ -218,9 +219,7 @@ TEST_F(ApiTest, DeregisteringInACallbackIsRefused) {
   mrlease::RegOptions bounce;
   bounce.backing = MRL_BACKING_BOUNCE;
   region = context.reg_file(&device_.pd, file_.get(), 0, 8192, IBV_ACCESS_REMOTE_WRITE, bounce);
-  acceptor_.join();
-  acceptor_ = std::thread([] {});
-  daemon_->notice(wire::v1::Notice::TRIMMED, 1, 4096);
+  daemon().notice(wire::v1::Notice::TRIMMED, 1, 4096);
   pollfd ready{context.fd(), POLLIN, 0};
   ASSERT_EQ(::poll(&ready, 1, 20000), 1);
   context.dispatch();

@@ -104,7 +104,7 @@ TEST_F(PeerRegion, ARecallCostsThePeerAPauseAndGivesItNewKeys) {
 
 TEST_F(PeerRegion, AHungPeerIsCutAndTheLeaseLives) {
   ASSERT_EQ(enter(), 0) << mrl_last_error();
-  EXPECT_EQ(daemon_->recall(recall(wire::v1::ACTION_QUIESCE, 400)), 0);
+  EXPECT_EQ(daemon_->recall(recall(wire::v1::ACTION_QUIESCE, 1600)), 0);
   EXPECT_EQ(mrl_peers_status(peers_, number_), ETIMEDOUT);
   EXPECT_TRUE(data_.in_error());
   EXPECT_EQ(daemon_->recall(recall(wire::v1::ACTION_REREGISTER)), 0);

@@ -50,6 +50,17 @@ TEST(ConfigFile, MistakesAreToldWithTheirPlace) {
   EXPECT_THAT(only_problem("break-something = true"), HasSubstr("there is no such key"));
 }
 
+// What toml++ takes for impossible; seen by the sanitizers' build and by tests/fuzz.
+TEST(ConfigFile, AnUmlautWithoutQuotesIsAMistake) {
+  EXPECT_THAT(only_problem("on-timeout = \u00e4"), HasSubstr("1:14: not TOML: "));
+  EXPECT_THAT(only_problem("on-timeout = \u02e0x"), HasSubstr("not TOML: "));
+  EXPECT_THAT(only_problem("\u00e4 = 1"), HasSubstr("not TOML: "));
+}
+
+TEST(ConfigFile, WhatTheParserAssertsIsAMistake) {
+  EXPECT_THAT(only_problem("socket = '/a'\n[ = 5"), HasSubstr("not TOML"));
+}
+
 TEST(ConfigFile, EveryMistakeIsTold) {
   EXPECT_EQ(parse_file("a = 1\nb = 2\nleases-max = 0\nsocket = ''\n").problems.size(), 4u);
 }

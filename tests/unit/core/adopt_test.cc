@@ -78,6 +78,14 @@ TEST_F(Adopt, BounceResumesAndMergesByWork) {
   EXPECT_EQ(arbiter.breaks(), 0u);
 }
 
+TEST_F(Adopt, ACollapseSettlesOnDemandPages) {
+  adopt(1, Backing::OdpTransparent);
+  step(event::AdoptBreak{5, kFile, BreakKind::Destructive, {kPg, kToEnd}, 2 * kPg, 0, 0, {{1, {2 * kPg, kSize}}}});
+  EXPECT_EQ(only<effect::Recall>().action, Action::Settle);
+  EXPECT_EQ(only<effect::Recall>().size, 2 * kPg);
+  EXPECT_EQ(arbiter.find(1)->on_file_end, 2 * kPg);
+}
+
 TEST_F(Adopt, AFreezeGoesOnHolding) {
   adopt(1, Backing::OdpTransparent);
   step(event::AdoptBreak{5, kFile, BreakKind::Freeze, {}, kSize, 500, 9, {{1, {0, kSize}}}});

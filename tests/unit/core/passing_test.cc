@@ -99,6 +99,57 @@ TEST_F(Passing, LeavingIsHeardOnce) {
   EXPECT_TRUE(last.empty());
 }
 
+TEST_F(Passing, ACollapseTakesTheEndAwayFromOnDemandPages) {
+  grant(1, Backing::OdpCooperative);
+  step(event::RequestBreak{7, kFile, BreakKind::Destructive, {kPg, kToEnd}, kSize - 2 * kPg, 0, 0, true, 0, true});
+  const auto trim = only<effect::Recall>();
+  EXPECT_EQ(trim.action, Action::Trim);
+  EXPECT_EQ(trim.extent, (Extent{kSize - 2 * kPg, kSize})) << "what moves stays on the file";
+  EXPECT_FALSE(answered(7));
+  answer(trim);
+  EXPECT_TRUE(answered(7));
+  left(7, kSize - 2 * kPg);
+  const auto settle = only<effect::Recall>();
+  EXPECT_EQ(settle.action, Action::Settle);
+  EXPECT_EQ(settle.size, kSize - 2 * kPg);
+  EXPECT_EQ(arbiter.find(1)->on_file_end, kSize - 2 * kPg);
+  answer(settle);
+  EXPECT_TRUE(over(7));
+}
+
+TEST_F(Passing, ACollapseBehindALeaseAsksNothingOfOnDemandPages) {
+  grant(1, Backing::OdpTransparent);
+  step(event::RequestBreak{7, kFile, BreakKind::Destructive, {kPg, kToEnd}, kSize, 0, 0, true, 0, true});  // the file was longer than the lease
+  EXPECT_TRUE(none<effect::Recall>());
+  EXPECT_TRUE(answered(7));
+}
+
+// Bounce pages: all that was acknowledged is in the file before, and what the file has become is taken over afterwards.
+TEST_F(Passing, AnOpenForWritingMayTakeAllOfTheFile) {
+  grant(1, Backing::Bounce);
+  step(event::RequestBreak{7, kFile, BreakKind::Destructive, {}, 0, 0, 0, false, 0, true});
+  EXPECT_EQ(only<effect::StartWork>().kind, Work::Flush);
+  work_done(only<effect::StartWork>());
+  EXPECT_TRUE(answered(7));
+  left(7, 2 * kPg);
+  EXPECT_EQ(only<effect::StartWork>().kind, Work::Merge);
+  EXPECT_EQ(arbiter.find(1)->on_file_end, 2 * kPg);
+  work_done(only<effect::StartWork>());
+  EXPECT_TRUE(over(7));
+}
+
+TEST_F(Passing, AnOpenForWritingTakesAllOnDemandPagesAway) {
+  grant(1, Backing::OdpTransparent);
+  step(event::RequestBreak{7, kFile, BreakKind::Destructive, {}, 0, 0, 0, false, 0, true});
+  const auto trim = only<effect::Recall>();
+  EXPECT_EQ(trim.action, Action::Trim);
+  EXPECT_EQ(trim.extent, (Extent{0, kSize}));
+  answer(trim);
+  left(7, kSize);
+  EXPECT_EQ(only<effect::Recall>().action, Action::Settle);
+  EXPECT_EQ(arbiter.find(1)->on_file_end, kSize);
+}
+
 TEST_F(Passing, WorkThatFailsIsReportedAndTheBreakGoesOn) {
   grant(1, Backing::Bounce);
   ask(7, BreakKind::Write, {0, kPg});

@@ -175,6 +175,25 @@ Verdict made(BreakKind kind, bool doubtful) {
   return v;
 }
 
+TEST(Classify, ACollapseTellsWhereTheFileEndsAfterwards) {
+  TaskFacts task{sys::TaskStat{'S', 0}, sys::SyscallState{}};
+  task.call->number = SYS_fallocate;
+  task.call->args = {3, FALLOC_FL_COLLAPSE_RANGE, 8192, 4096};
+  task.call->sp = 1ull << 40;
+  EventFacts event = kTwoPages;
+  event.file_size = 65536;
+  Verdict v = classify(event, task, kNoFd, kFile);
+  EXPECT_TRUE(v.shortens);
+  EXPECT_EQ(v.new_size, 61440u);
+  EXPECT_EQ(wanted(v, Needs{.truncate = true})->kind, D) << "on-demand pages at the end go as well";
+  task.call->args[3] = 65536;  // the kernel refuses that
+  EXPECT_FALSE(classify(event, task, kNoFd, kFile).shortens);
+  task.call->args = {3, FALLOC_FL_INSERT_RANGE, 8192, 4096};
+  v = classify(event, task, kNoFd, kFile);
+  EXPECT_FALSE(v.shortens);
+  EXPECT_FALSE(wanted(v, Needs{.truncate = true}));
+}
+
 TEST(Wanted, OnlyWhatIsNeeded) {
   EXPECT_FALSE(wanted(made(R, false), Needs{.truncate = true, .destructive = true, .write = true}));
   EXPECT_TRUE(wanted(made(R, false), Needs{.read = true}));

@@ -54,6 +54,20 @@ TEST_F(JournalTest, ASuccessorFindsWhatWasReadAndNotAnswered) {
   EXPECT_GE(second.highest_number(), answered.fd.get());
 }
 
+TEST_F(JournalTest, WhatIsBeingAllowedIsToldFromWhatIsHeld) {
+  const sys::FanEvent held = event(11), going = event(12), gone = event(13);
+  {
+    Journal first(memory);
+    for (const sys::FanEvent* e : {&held, &going, &gone}) first.was_read(*e, {}, Group::Precontent);
+    first.allows(going.fd.get());
+    first.allows(gone.fd.get());
+    first.answered(gone.fd.get());
+  }
+  const auto orphans = Journal(memory).orphans();
+  ASSERT_EQ(orphans.size(), 2u);
+  for (const Orphan& o : orphans) EXPECT_EQ(o.allowed, o.tid == 12);
+}
+
 TEST_F(JournalTest, AKillDuringAReadIsSeen) {
   Journal(memory).begin_read();
   EXPECT_TRUE(Journal(memory).was_reading());
@@ -84,6 +98,7 @@ TEST_F(JournalTest, WithoutMemoryNothingHappens) {
   Journal none;
   none.begin_read();
   none.was_read(event(1), {}, Group::Perm);
+  none.allows(5);
   none.answered(5);
   EXPECT_EQ(none.passes({}, TaskView{}), Journal::kNoSlot);
   EXPECT_TRUE(none.orphans().empty());

@@ -127,6 +127,73 @@ TEST_F(CheckerTest, ASecondCutOfAPageDoesNotBringBackWhatTheFirstTook) {
   EXPECT_EQ(checker.torn(file_.data()).torn, 1u);
 }
 
+TEST_F(CheckerTest, AHoleIsZeroUntilSomethingIsWrittenIntoIt) {
+  Checker checker(*table_, nullptr, 0);
+  write(5, 1, 10);
+  checker.zeroed(4, 6, 100, 200);
+  EXPECT_EQ(checker.verify(file_.data()).risen, 1u);
+  std::fill(file_.begin() + 5 * kPage, file_.begin() + 6 * kPage, 0);
+  EXPECT_EQ(checker.verify(file_.data()).risen, 0u);
+  write(5, 2, 201, false);
+  EXPECT_EQ(checker.verify(file_.data()).lost, 1u);
+}
+
+TEST_F(CheckerTest, WhatOthersWroteIsThereUnlessTheSenderWroteAfterwards) {
+  Checker checker(*table_, nullptr, 0);
+  write(5, 1, 10);
+  checker.written(5, 6, 100, 200);
+  EXPECT_EQ(checker.verify(file_.data()).risen, 1u) << "the others' write is lost";
+  fill(&file_[5 * kPage], kPage, foreign_stamp(5));
+  EXPECT_EQ(checker.verify(file_.data()).lost, 0u);
+  write(5, 2, 150);  // meanwhile: either, word by word
+  EXPECT_EQ(checker.verify(file_.data()).lost, 0u);
+  fill(&file_[5 * kPage], 512, foreign_stamp(5));
+  EXPECT_EQ(checker.verify(file_.data()).lost, 0u);
+  fill(&file_[5 * kPage], 512, make_stamp(1, 5));
+  EXPECT_EQ(checker.verify(file_.data()).lost, 1u);
+  write(5, 3, 201);
+  EXPECT_EQ(checker.verify(file_.data()).lost, 0u);
+  fill(&file_[5 * kPage], kPage, foreign_stamp(5));
+  EXPECT_EQ(checker.verify(file_.data()).lost, 1u);
+}
+
+TEST_F(CheckerTest, WhatWasMovedIsThePageThatItWas) {
+  Checker checker(*table_, nullptr, 0);
+  write(5, 1, 10);
+  write(6, 2, 20);
+  const std::vector<Acked> before = checker.acked_now();
+  checker.moved(5, 6, 6, before, 100, 200);
+  EXPECT_EQ(checker.verify(file_.data()).risen, 1u) << "it is where it was";
+  fill(&file_[5 * kPage], kPage, make_stamp(2, 6));
+  EXPECT_EQ(checker.verify(file_.data()).lost, 0u);
+  fill(&file_[5 * kPage], kPage, make_stamp(1, 6));
+  EXPECT_EQ(checker.verify(file_.data()).lost, 1u) << "older than what was acknowledged";
+  fill(&file_[5 * kPage], kPage, make_stamp(9, 7));
+  EXPECT_EQ(checker.verify(file_.data()).lost, 1u) << "another page";
+}
+
+TEST_F(CheckerTest, AReaderSeesWhatWasAcknowledgedBefore) {
+  Checker checker(*table_, nullptr, 0);
+  write(5, 2, 10);
+  const std::vector<Acked> before = checker.acked_now();
+  EXPECT_EQ(checker.read(file_.data(), before).lost, 0u);
+  fill(&file_[5 * kPage], 800, make_stamp(3, 5));  // under way
+  EXPECT_EQ(checker.read(file_.data(), before).lost, 0u);
+  fill(&file_[5 * kPage], 800, make_stamp(1, 5));
+  EXPECT_EQ(checker.read(file_.data(), before).lost, 1u);
+}
+
+TEST_F(CheckerTest, AnEndedLeaseMayLeaveAWriteThatWasNotAcknowledged) {
+  Checker checker(*table_, nullptr, 0);
+  write(5, 2, 10);
+  fill(&file_[5 * kPage], kPage, make_stamp(3, 5));
+  EXPECT_EQ(checker.verify(file_.data()).lost, 1u);
+  checker.ended();
+  EXPECT_EQ(checker.verify(file_.data()).lost, 0u);
+  fill(&file_[5 * kPage], kPage, make_stamp(1, 5));
+  EXPECT_EQ(checker.verify(file_.data()).lost, 1u);
+}
+
 TEST_F(CheckerTest, AMixedPageIsTornAlsoAtOddOffsets) {
   table_->unaligned = 1;
   Checker checker(*table_, nullptr, 0);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -38,9 +39,21 @@ class Foreign {
   int check(bool direct_io, Json* json);
   void waits(Json* json) const;
 
+  // Pages [first, first + count), which lie in the file (foreign_breaks.cc). Each tells how long it waited, its open included.
+  int punch(std::uint64_t first, std::uint64_t count, Json* json);
+  int collapse(std::uint64_t first, std::uint64_t count, Json* json);
+  int insert(std::uint64_t first, std::uint64_t count, Json* json);  // the file gets longer by them
+  int overwrite(bool direct_io, std::uint64_t first, std::uint64_t count, Json* json);
+  int read_while_written(Json* json);  // nothing that was acknowledged before is missing
+  int open_truncate(Json* json);       // O_TRUNC: to nothing
+  int unlink(Json* json);
+  int rename_over(Json* json);  // another file takes its name
+  void ended();                 // Checker::ended()
+
  private:
-  template <typename F>
-  int timed(const char* what, F call);
+  int timed(const char* what, const std::function<int()>& call);
+  int opened(int flags, const std::function<int(int)>& use);
+  int on_pages(const char* what, int flags, const std::function<int(int)>& call, Json* json);
   int read_file(int flags, std::vector<char>* to);
 
   Checker& checker();

@@ -2,7 +2,7 @@
 // mrl_foreign: the other user of the file, and the judge. Commands on stdin, one a line, each answered by one JSON
 // line:
 //   truncate SIZE | zeros FROM | extended NS | sync | freeze HOLD_MS | copy | thaw | check | check-direct | waits |
-//   quit
+//   quit | (punch | collapse | insert | write | write-direct) FIRST-PAGE PAGES | read | open-truncate | unlink | rename-over | ended
 //   --file F --size BYTES --table FILE [--store-table FILE --spare PAGES] [--socket S] [--plain]
 #include <cerrno>
 #include <cstdio>
@@ -18,7 +18,17 @@ using namespace mrlease::load;
 
 namespace {
 
-int run(Foreign& foreign, const std::string& command, std::uint64_t argument, Json* json) {
+int run(Foreign& foreign, const std::string& command, std::uint64_t argument, std::uint64_t count, Json* json) {
+  if (command == "punch") return foreign.punch(argument, count, json);
+  if (command == "collapse") return foreign.collapse(argument, count, json);
+  if (command == "insert") return foreign.insert(argument, count, json);
+  if (command == "write") return foreign.overwrite(false, argument, count, json);
+  if (command == "write-direct") return foreign.overwrite(true, argument, count, json);
+  if (command == "read") return foreign.read_while_written(json);
+  if (command == "open-truncate") return foreign.open_truncate(json);
+  if (command == "unlink") return foreign.unlink(json);
+  if (command == "rename-over") return foreign.rename_over(json);
+  if (command == "ended") return foreign.ended(), 0;
   if (command == "truncate") return foreign.truncate(argument, json);
   if (command == "zeros") return foreign.zeros(argument, json);
   if (command == "sync") return foreign.sync(json);
@@ -41,10 +51,10 @@ int main(int argc, char** argv) try {
   while (std::getline(std::cin, line)) {
     std::istringstream words(line);
     std::string command;
-    std::uint64_t argument = 0;
-    words >> command >> argument;
+    std::uint64_t argument = 0, count = 0;
+    words >> command >> argument >> count;
     Json json;
-    const int code = run(foreign, command, argument, &json);
+    const int code = run(foreign, command, argument, count, &json);
     json.add("code", static_cast<std::uint64_t>(code)).print();
     if (command == "quit") break;
   }

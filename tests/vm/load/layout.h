@@ -17,6 +17,8 @@ inline constexpr std::uint64_t kPage = 4096;
 inline constexpr std::uint64_t kPageBits = 20;  // of a stamp
 
 inline std::uint64_t make_stamp(std::uint64_t sequence, std::uint64_t page) { return sequence << kPageBits | page; }
+// What somebody else writes into a page: no sender ever gets that far.
+inline std::uint64_t foreign_stamp(std::uint64_t page) { return make_stamp(1ull << 43, page); }
 inline std::uint64_t stamp_page(std::uint64_t stamp) { return stamp & ((1u << kPageBits) - 1); }
 
 struct Part {

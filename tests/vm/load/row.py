@@ -63,6 +63,8 @@ class Row:
         flags += ["--fork-init"] * a.fork_init + ["--fork-child"] * a.fork_child
         stores = ["--store-pages", str(a.stores), "--store-table", self.work + "/stores"] if a.stores else []
         in_front = ["env", "LD_PRELOAD=" + a.preload, "MRLEASE_PRELOAD_VERBOSE=1", "MRLEASE_SOCKET=" + self.socket] if a.preload else []
+        if a.stop_in_dereg:
+            in_front = ["env", f"LD_PRELOAD={a.bin}/libstop_in_dereg.so", f"STOP_IN_DEREG={a.size}"]
         self.receiver = self.start("mrl_receiver", in_front + [a.bin + "/mrl_receiver", "--file", self.file,
                                    "--backing", a.backing, "--budget", str(a.budget), "--table", self.table] + socket + flags + stores,
                                    RECEIVER, RECEIVER, os.environ.get("RECV_NS", ""))
@@ -70,10 +72,10 @@ class Row:
         if "failed" in self.ready:
             raise Refused(self.ready["failed"])
         pages = a.size // PAGE
-        self.floor = pages // 4
+        self.floor = 0 if a.all_pages else pages // 4
         self.sender = self.start("mrl_sender", [a.bin + "/mrl_sender", "--table", self.table,
                                  "--floor", str(self.floor), "--spare", str(a.stores), "--seed", str(a.seed)] +
-                                 (["--unaligned"] if a.unaligned else []),
+                                 ["--unaligned"] * a.unaligned + ["--no-atomics"] * a.all_pages,
                                  SENDER, SENDER, os.environ.get("SEND_NS", ""))
         if a.fork_child:
             self.child = self.receiver.line(20)["child"]

@@ -72,6 +72,13 @@ class Scenario(Row):
         self.peer_has_lost_access()
         self.client_lives_and_is_told()
 
+    def stopped_in_dereg(self):
+        """Between the daemon's acknowledgement that the memory region goes and ibv_dereg_mr(): it is still there, and nobody may
+        destroy it by its handle any more."""
+        self.begin()
+        self.truncate_within(self.args.size // 2, BOUND_MS, "stopped in ibv_dereg_mr()")
+        self.expect(self.regions() == 0, f"{self.regions()} memory regions are there when the truncate has returned")
+
     def stopped_bounce(self):
         """The daemon needs nothing of a bounce client: neither the peer nor the client notices."""
         self.begin()

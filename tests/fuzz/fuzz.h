@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every target has: FUZZ(data, size) { ... } is called with each input; must() is its oracle.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+
+#ifdef MRLEASE_PLANTED
+inline constexpr bool kPlanted = true;  // the target makes a mistake, so that it is seen that it would be found
+#else
+inline constexpr bool kPlanted = false;
+#endif
+
+#define FUZZ(data, size) extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
+
+inline void must(bool good, const char* what) {
+  if (good) return;
+  std::fprintf(stderr, "WRONG: %s\n", what);
+  std::abort();
+}

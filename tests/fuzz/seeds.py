@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the seeds that are valid messages, corpus/*/seed_*. Run it again after a change of the protocols. What else lies in
+corpus/ was found by the targets, and is kept since it reaches what the seeds do not."""
+import os
+import struct
+import subprocess
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PROTO = os.path.join(HERE, "..", "..", "proto")
+FRAMES = {  # descriptors beside it, the frame
+    "hello": (0, 'id: 1 hello { version_min: 1 version_max: 3 program: "app" }'),
+    "welcome": (1, "reply_to: 1 welcome { version: 3 userfaultfd: true recall_deadline_ms: 2000 }"),
+    "add_device": (1, 'id: 2 add_device { name: "rxe0" driver_id: 14 }'),
+    "register": (1, "id: 3 register { range { offset: 4096 length: 65536 } write: true backing: BACKING_DIRECT share: true }"),
+    "reclaim": (2, "id: 3 register { range { length: 8192 } backing: BACKING_BOUNCE reclaim: true on_file_end: 8192 }"),
+    "granted": (1, 'reply_to: 3 granted { lease: 5 backing: BACKING_BOUNCE guard: GUARD_PRECONTENT coverage: "x" file_size: 9 }'),
+    "add_mr": (0, "id: 4 add_mr { lease: 5 device: 1 handle: 2 lkey: 3 rkey: 4 address: 140000000000000 length: 65536 }"),
+    "recall": (1, "recall { lease: 5 recall: 4294967297 action: ACTION_TRIM reason: REASON_TRUNCATE offset: 4096 length: 61440 "
+                  "size: 4096 deadline_ms: 2000 store: 7 }"),
+    "recall_done": (0, 'id: 6 recall_done { recall: 4294967297 code: 5 message: "no" }'),
+    "merge": (0, "id: 7 merge { lease: 5 store: 7 ranges { offset: 4096 length: 4096 } ranges { offset: 16384 length: 8192 } }"),
+    "freeze": (1, "id: 8 freeze_file { range { offset: 0 length: 0 } hold_ms: 5000 }"),
+    "resumed": (0, "id: 9 resumed { waiting: 3 waiting: 18446744073709551615 }"),
+    "status": (0, 'reply_to: 1 status { code: 0 }'),
+    "frozen": (0, "reply_to: 1 frozen { freeze: 3 unsettled_pages: 1 }"),
+    "extended": (0, "reply_to: 1 extended { file_size: 65536 }"),
+    "notice": (0, 'notice { lease: 5 kind: FENCED size: 1 message: "late" }'),
+    "resume": (0, "resume {}"),
+}
+ADMIN = {  # which request, its type
+    "leases": (0, "ListLeasesRequest", 'filter { file { device: 8 inode: 100 } uid: 1000 pid: 7 backings: 1 states: 2 } page_size: 10'),
+    "leases_path": (0, "ListLeasesRequest", 'filter { file { path: "/srv/a" } } page_token: "l5.1"'),
+    "files": (1, "ListFilesRequest", 'file { path: "/srv/a" } page_size: 500 page_token: "f8.64"'),
+    "watch": (2, "WatchEventsRequest", 'types: "lease_granted" types: "fenced" after_sequence: 3'),
+    "range": (3, "Range", "offset: 4096 length: 8192"),
+}
+CONFIGURATION = {
+    "types": 'recall-deadline-ms = 1_000\nforeground = true\nsocket = "/a"\non-timeout = \'deny\'\nroot = ["/x", "/y"]\n',
+    "mistakes": "colour = 5\nrecal-deadline-ms = 5\n[deadlines]\nx = 1979-05-27\nsocket = 1.5\n",
+    "list": 'root = "/x"\nfence-deadline-ms = 0x1F4\n',
+}
+
+
+def encode(file, kind, text):
+    return subprocess.run(["protoc", "--proto_path=" + PROTO, f"--encode={kind}", file], input=text.encode(), check=True,
+                          capture_output=True).stdout
+
+
+def write(target, name, content):
+    folder = os.path.join(HERE, "corpus", target)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "seed_" + name), "wb") as f:
+        f.write(content)
+
+
+def main():
+    for name, (fds, text) in FRAMES.items():
+        frame = encode("lease.proto", "mrlease.wire.v1.Frame", text)
+        write("frames", name, bytes([fds]) + frame)
+        # FuzzedDataProvider takes lengths of strings by "\\" and another byte, and small numbers from the end.
+        write("lying_daemon", name, frame.replace(b"\\", b"\\\\") + b"\\ " + bytes([fds]))
+    for name, (which, kind, text) in ADMIN.items():
+        write("admin_requests", name, bytes([which]) + encode("admin.proto", "mrlease.admin.v1." + kind, text))
+    for name, text in CONFIGURATION.items():
+        write("configuration", name, text.encode())
+    for kind in range(1, 6):
+        message = struct.pack("<IHHQQQQQIIQ", 0x504C524D, 1, kind, 9, 0x100000001, 1 << 40, 65536, 4096, 77, 0, 3)
+        write("peers", str(kind), message)
+    write("messages", "register", bytes(40) + b"\0")
+    write("translate", "empty", bytes(3))
+
+
+if __name__ == "__main__":
+    main()
