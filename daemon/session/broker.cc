@@ -42,7 +42,7 @@ guard::Listener Broker::listener(std::function<void(std::string)> failed) {
       if (op.unknown) thaw_file(op.file);
       guard_breaks_[op.id] = op.file;
       chronicle_.foreign(op.id, op.tid, op.what);
-      step(core::event::RequestBreak{op.id, op.file, op.kind, op.extent, op.new_size, 0, 0, op.tid != 0, 0, op.shortens});
+      step(core::event::RequestBreak{op.id, op.file, op.kind, op.extent, op.new_size, 0, 0, op.tid != 0, 0, op.shortens, op.shorter_by});
     });
   };
   listener.left = [this](core::BreakId id, bool sure) {

@@ -36,6 +36,15 @@ TEST_F(Overdue, WhoWaitedIsServedAtTheBound) {
   EXPECT_EQ(arbiter.next_deadline(), kNever);
 }
 
+// Whether the truncate has done its work already nobody can tell: the collapse may cut from where it has left the end.
+TEST_F(Overdue, ACollapseCutsFromWhereAnOverdueTruncateLeavesTheEnd) {
+  grant(1, Backing::OdpTransparent);
+  stick(kSize - 2 * kPg);
+  step(event::RequestBreak{8, kFile, BreakKind::Destructive, {kPg, kToEnd}, kSize - 2 * kPg, 0, 0, true, 0, true, 2 * kPg});
+  EXPECT_EQ(only<effect::Recall>().action, Action::Trim);
+  EXPECT_EQ(only<effect::Recall>().extent, (Extent{kSize - 4 * kPg, kSize - 2 * kPg}));
+}
+
 TEST_F(Overdue, LeavingFirstItGivesNothingBackUnderTheLaterOne) {
   grant(1, Backing::Direct);
   stick(0);
