@@ -139,7 +139,7 @@ void Broker::apply(const effect::Extended& e) {
   if (it == requests_.end() || !lease) return;
   const PendingRequest pending = it->second;
   requests_.erase(it);
-  tell_size(*lease, std::min(lease->extent.end, std::max(lease->extent.begin, e.file_size)));
+  tell_size(*lease, told_extended(lease->size_told, lease->extent, e.file_size));
   const auto answer = [this, pending, size = e.file_size] {
     Session* s = find_session(pending.session);
     if (s == nullptr) return;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/session/takeover.h"
 
+#include <algorithm>
 #include <cerrno>
 
 namespace mrlease::session {
@@ -34,6 +35,10 @@ std::vector<core::event::AdoptBreak::Part> frozen_parts(const core::Extent& froz
       if (!store.trim) parts.push_back({lease.id, store.extent});
   }
   return parts;
+}
+
+std::uint64_t told_extended(std::uint64_t told, const core::Extent& lease, std::uint64_t file_size) {
+  return std::max(told, std::min(lease.end, file_size));
 }
 
 bool ends_mrs(core::Action asked) { return asked == core::Action::Quiesce || asked == core::Action::Release; }

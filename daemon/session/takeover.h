@@ -28,6 +28,10 @@ std::vector<core::event::AdoptBreak> second_halves(const core::FileKey& file, st
 // What of the leases of its file a freeze that goes on has out of the file's way.
 std::vector<core::event::AdoptBreak::Part> frozen_parts(const core::Extent& frozen, const std::vector<LeftLease>& leases);
 
+// The end on the file that a client knows, after an extension. Never less than before: a successor would not ask for what is
+// beyond it.
+std::uint64_t told_extended(std::uint64_t told, const core::Extent& lease, std::uint64_t file_size);
+
 // Whoever has complied with such a recall has no memory region on the lease any more.
 bool ends_mrs(core::Action asked);
 // What the answer to a recall counts for: whoever says that its memory regions are gone is believed when they are.

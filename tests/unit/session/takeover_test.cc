@@ -67,5 +67,14 @@ TEST(Credited, NobodyHasCompliedWhoseMemoryRegionsAreThere) {
   EXPECT_EQ(credited(Action::Quiesce, EIO, true), EIO);
 }
 
+// Somebody has made the file shorter, and no guard saw it: the arbiter goes on protecting what the lease had, and so must a successor.
+TEST(Takeover, AnExtensionNeverTellsLessThanBefore) {
+  const core::Extent lease{4096, 65536};
+  EXPECT_EQ(told_extended(8192, lease, 16384), 16384u);
+  EXPECT_EQ(told_extended(8192, lease, 1 << 20), 65536u);
+  EXPECT_EQ(told_extended(16384, lease, 8192), 16384u);
+  EXPECT_EQ(told_extended(16384, lease, 0), 16384u);
+}
+
 }  // namespace
 }  // namespace mrlease::session
