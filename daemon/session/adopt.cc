@@ -102,6 +102,7 @@ void Broker::adopt_lease(keep::Slot slot, const keep::LeaseRecord& r) {
   lease->id = r.id;
   lease->slot = slot;
   lease->session = r.session;
+  lease->user = r.user;
   lease->request = r.request;
   lease->file = {r.device, r.inode};
   lease->extent = {r.begin, r.end};
@@ -136,7 +137,7 @@ void Broker::adopt_lease(keep::Slot slot, const keep::LeaseRecord& r) {
   }
   if (entry.coverage.kind == guard::Kind::Precontent) lease->truncates = store::Truncates::Held;
   leases_[lease->id] = lease;
-  if (s != nullptr) s->leases.insert(lease->id);
+  s != nullptr ? s->leases.insert(lease->id) : outliving_.insert(lease->id);
 }
 
 // A lease whose device access has ended is out of every break's way. But what it owes the file is known to nobody else: so

@@ -231,6 +231,7 @@ class Broker {
   std::map<std::uint64_t, std::shared_ptr<KeptFile>> adopted_files_;  // while adopting
   std::unordered_map<core::SessionId, std::unique_ptr<Session>> sessions_;
   std::unordered_map<core::LeaseId, std::shared_ptr<LeaseHold>> leases_;
+  std::set<core::LeaseId> outliving_;  // of sessions that have ended: they wait for a thaw or a flush
   std::map<core::FileKey, FileEntry> files_;
   std::unordered_map<core::BreakId, ApiBreak> api_breaks_;
   std::unordered_map<core::BreakId, core::FileKey> guard_breaks_;

@@ -166,6 +166,7 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd& fd, wire::Fd& mem
   auto lease = std::make_shared<LeaseHold>();
   lease->id = next_lease_++;
   lease->session = s.id;
+  lease->user = s.peer.uid;
   lease->request = f.id();
   lease->file = facts.key;
   lease->extent = *extent;

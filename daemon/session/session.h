@@ -78,6 +78,7 @@ struct KeptFile {
 struct LeaseHold {
   core::LeaseId id = 0;
   core::SessionId session = 0;
+  uid_t user = 0;               // is charged for it, also when its session has ended
   core::RequestId request = 0;  // the frame that asked for it
   core::FileKey file;
   core::Extent extent;
