@@ -215,6 +215,7 @@ void Broker::on_add_mr(Session& s, const Frame& f) {
     return reply_status(s.id, f.id(), ENOSPC, "add_mr: a restart of mrleased would forget it: " +
                                                   std::to_string(keep::MrRecord::kMax) + " MRs of all clients are the limit");
   }
+  hand_back(*lease, false);  // a library has deregistered what it dropped before it registers anew
   reply_status(s.id, f.id(), 0, {});
 }
 
