@@ -286,6 +286,7 @@ void Auditor::on(const effect::Thawed& e, Time now) {
 void Auditor::on(const effect::Refused& e, Time) { requests_.erase(e.request); }
 
 void Auditor::over(core::LeaseId id) {
+  forgive_overrun();
   const auto it = leases_.find(id);
   if (it == leases_.end()) return complain("an end of a lease that nobody has");
   of_file_[it->second.lease.file].erase(id);

@@ -33,6 +33,8 @@ class Auditor {
   void removes(const File& file, u64 first, u64 last, bool truncates, bool outlived);
   // What is behind [first, last) moves there: a collapse.
   void collapses(const File& file, u64 first, u64 last, bool told, bool outlived);
+  bool overran(core::BreakId id) const;  // the time that an allowed operation has
+  void mislead(const File& file, u64 end);
   void passed(const core::FileKey& file, core::BreakKind kind, bool shortens, core::Extent extent);  // the guard answered by itself
   void forgive(core::LeaseId lease) { lost_leases_.insert(lease); }  // its own client, or the kernel, broke it
   void forgive(const core::FileKey& file) { lost_files_.insert(file); }  // the disk did
@@ -100,6 +102,7 @@ class Auditor {
   void check_order(const BreakView& answered);
   // auditor_data.cc
   void check_durable(const BreakView& sync);
+  void forgive_overrun();
   void check_reach(const File& file, u64 first, u64 last, bool truncates);
 
   World& w_;
@@ -117,6 +120,8 @@ class Auditor {
   std::map<core::RecallId, core::effect::Recall> recalls_;
   std::map<core::FileKey, std::map<u64, Written>> written_;
   std::set<core::LeaseId> lost_leases_;
+  std::set<core::LeaseId> overrun_;  // neither fence nor kill ended in time
+  std::set<core::LeaseId> misled_;  // their file was shortened in a way that nobody can tell
   std::set<core::FileKey> lost_files_;
   Coverage coverage_;
 };

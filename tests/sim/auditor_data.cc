@@ -35,9 +35,21 @@ void Auditor::wrote(const File& file, u64 page, core::LeaseId lease) {
 }
 
 void Auditor::removes(const File& file, u64 first, u64 last, bool truncates, bool outlived) {
+  if (truncates && outlived) mislead(file, first * kPage);
   if (!outlived) check_reach(file, first, last, truncates);
   auto& written = written_[file.key];
   written.erase(written.lower_bound(first), written.lower_bound(last));
+}
+
+// They are not told that the file ends earlier: what shortens it next may find them there (DESIGN.md, What shortens a file).
+void Auditor::mislead(const File& file, u64 end) {
+  for (const core::LeaseId id : of_file_[file.key])
+    if (leases_[id].lease.extent.end > end) misled_.insert(id);
+}
+
+bool Auditor::overran(core::BreakId id) const {
+  const auto it = breaks_.find(id);
+  return it != breaks_.end() && it->second.passing && w_.clock.now() >= it->second.passing_since + w_.shape.policy.passing_bound;
 }
 
 // What is in the file moves with it; what is still to be brought there comes where it was written.
@@ -47,6 +59,7 @@ void Auditor::collapses(const File& file, u64 first, u64 last, bool told, bool o
     check_reach(file, first, new_end, false);
     check_reach(file, new_end, end, told);
   }
+  if (!told || outlived) mislead(file, new_end * kPage);
   std::map<u64, Written> after;
   for (const auto& [page, w] : written_[file.key]) {
     const bool moves = page >= first && file.pages[page].stamp >= w.stamp;
@@ -68,7 +81,7 @@ void Auditor::check_reach(const File& file, u64 first, u64 last, bool truncates)
     const auto it = w_.regions.find(id);
     if (it == w_.regions.end()) continue;
     const Region& r = *it->second;
-    if (r.backing != Backing::Direct && (!truncates || lost_leases_.count(id) != 0)) continue;
+    if (r.backing != Backing::Direct && (!truncates || lost_leases_.count(id) != 0 || misled_.count(id) != 0)) continue;
     const LeaseView& v = leases_[id];
     if (v.fence_began != core::kNever && now >= v.fence_began + 2 * w_.shape.policy.fence_deadline) {  // as it was sent
       coverage_.happened("a fence that overran its time");
@@ -88,11 +101,18 @@ void Auditor::passed(const core::FileKey& file, BreakKind kind, bool shortens, c
     if (leases_[id].lease.extent.overlaps(extent)) coverage_.nothing_asked({kind, shortens}, leases_[id].lease.backing);
 }
 
+// Neither fence nor kill has ended: P2's bound came first, and it was reported.
+void Auditor::forgive_overrun() {
+  for (const auto& [id, v] : leases_)
+    if (v.fence_began != core::kNever && w_.clock.now() >= v.fence_began + 2 * w_.shape.policy.fence_deadline) overrun_.insert(id);
+}
+
 void Auditor::check_durable(const BreakView& sync) {
+  forgive_overrun();
   const File& file = w_.file(sync.ask.file);
   if (lost_files_.count(file.key) != 0) return;
   for (const auto& [page, w] : written_[file.key]) {
-    if (w.several || w.stamp > sync.stamps || lost_leases_.count(w.lease) != 0) continue;
+    if (w.several || w.stamp > sync.stamps || lost_leases_.count(w.lease) != 0 || overrun_.count(w.lease) != 0) continue;
     if (!sync.ask.extent.overlaps({page * kPage, (page + 1) * kPage}) || !file.holds(page)) continue;
     if (file.pages[page].durable < w.stamp)
       complain("P4: page " + std::to_string(page) + " was written before a sync through lease " + std::to_string(w.lease) + " and is not durable after it");

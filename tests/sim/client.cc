@@ -21,6 +21,12 @@ Nature nature_of(u64 seed, unsigned number) {
 
 }  // namespace
 
+void Region::surrender() {
+  for (auto& [id, h] : held)
+    if (h.copies)
+      for (const auto& [page, stamp] : std::exchange(h.own.written, {})) h.store->written[page] = stamp;
+}
+
 bool Region::reaches(u64 page) const {
   return mr && mr->alive && usable && mr->reach.overlaps({page * kPage, (page + 1) * kPage});
 }
@@ -36,7 +42,7 @@ bool Client::connect() {
     dead_ = stopped_ = false;
   }
   if (session_ == 0) session_ = w_.daemon.accept(*this);
-  if (session_ != 0) w_.by_session[session_] = this;
+  if (session_ != 0) w_.by_session[session_] = this, w_.users[session_] = user();
   return session_ != 0 && !stopped_;
 }
 
@@ -142,8 +148,7 @@ void Client::release(u64 luck) {
   in_lane([this, r](std::function<void()> done) {
     if (r->gone) return done();
     const auto give_up = [this, r, done](int) {
-      for (auto& [id, held] : r->held)
-        if (held.copies) held.store->written.insert(held.own.written.begin(), held.own.written.end());
+      r->surrender();
       r->gone = true;
       call(protocol::release(r->lease), [this, r](const wire::Frame&) { regions_.erase(r->lease); });
       done();

@@ -52,10 +52,10 @@ struct Region {
   bool quiet = false;  // the application has told its peers to hold
   bool fenced = false, gone = false;
   bool lied = false;   // what becomes of its range is its own fault
-  unsigned recalls = 0;
   std::function<void()> drained;
   u64 first() const { return extent.begin / kPage; }
   client::Segment at(u64 page) const { return segments.in(page - first(), page - first() + 1).front(); }
+  void surrender();                   // private copies go into the store: the daemon may still merge it
   bool reaches(u64 page) const;       // a device, anything
   bool reaches_file(u64 page) const;  // a device, the file's own page
 };

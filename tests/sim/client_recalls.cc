@@ -42,7 +42,6 @@ void Client::on_recall(const v1::Recall& recall, std::shared_ptr<Pages> store) {
 void Client::answer(u64 recall, int code) { send(protocol::recall_done(recall, {code, {}})); }
 
 void Client::serve(const Ptr& r, const Order& order, std::function<void()> done) {
-  ++r->recalls;
   const u64 id = order.recall.recall();
   const auto over = [this, r, id, action = order.recall.action()] {  // as Region::serve()
     const bool ends_store = action == v1::ACTION_THAW || action == v1::ACTION_SETTLE;
@@ -66,14 +65,14 @@ void Client::serve(const Ptr& r, const Order& order, std::function<void()> done)
       done();
     });
   };
-  Dice d(mix(w_.seed, 4, r->lease, r->recalls));
+  Dice d(mix(w_.seed, 4, number_, w_.clock.now()));
   const Time slow = nature_ == Nature::Slow && !awake_ && d.chance(30) ? d.upto(w_.shape.policy.recall_deadline * 2) : 0;
   later(d.upto(w_.shape.think + 1) + slow, go);
 }
 
 bool Client::misbehaves(const Ptr& r, const Order& order, const std::function<void()>& done) {
   if (awake_) return false;
-  Dice d(mix(w_.seed, 5, r->lease, r->recalls));
+  Dice d(mix(w_.seed, 5, number_, w_.clock.now()));
   const u64 id = order.recall.recall();
   if (nature_ == Nature::Hung && d.chance(40)) {
     hung_.push_back([this, r, order, done] { serve(r, order, done); });
@@ -91,6 +90,7 @@ bool Client::misbehaves(const Ptr& r, const Order& order, const std::function<vo
   if (nature_ != Nature::Liar || !d.chance(40)) return false;
   r->lied = true;
   w_.auditor.forgive(r->lease);
+  if (order.recall.action() == v1::ACTION_REREGISTER) r->size = std::clamp(order.recall.size(), r->extent.begin, r->extent.end);
   answer(id, 0);
   if (d.chance(30)) answer(id, 0);
   done();
@@ -102,7 +102,13 @@ void Client::comply(const Ptr& r, const Order& order, const Done& done) {
   const auto asks = [&](std::function<void()> then) { direct || coop ? quiesce(r, std::move(then)) : then(); };
   switch (order.recall.action()) {
     case v1::ACTION_QUIESCE: return quiesce(r, [this, r, done] { drop_mr(r, done); });
-    case v1::ACTION_RELEASE: return quiesce(r, [this, r, done] { drop_mr(r, done); });
+    case v1::ACTION_RELEASE:
+      return quiesce(r, [this, r, done] {
+        drop_mr(r, [r, done](int code) {
+          if (code == 0) r->surrender();
+          done(code);
+        });
+      });
     case v1::ACTION_REREGISTER:
       return drop_mr(r, [this, r, order, done](int) {
         r->size = std::clamp(order.recall.size(), r->extent.begin, r->extent.end);
@@ -174,6 +180,7 @@ void Client::make_mr(const Ptr& r, const Done& done) {
   if (r->mr || r->gone || r->fenced) return done(0);
   const u64 end = r->backing == Backing::Direct ? r->size : r->extent.end;
   if (end <= r->extent.begin) return done(0);
+  if (r->lied && r->backing == Backing::Direct && end > (r->file->size + kPage - 1) / kPage * kPage) return done(EFAULT);  // nothing to pin
   r->mr = std::make_shared<Mr>();
   r->mr->handle = next_handle_++;
   r->mr->reach = {r->extent.begin, (end + kPage - 1) / kPage * kPage};

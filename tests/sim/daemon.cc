@@ -14,7 +14,13 @@ using wire::Frame;
 
 Daemon::Daemon(World& world) : w_(world), policy_(world.shape.policy), arbiter_(std::make_unique<core::Arbiter>(policy_)) {}
 
-u64 Daemon::luck() { return mix(w_.seed, 6, ++drawn_); }
+// By the time, not by what was drawn before: a schedule that has lost some moves has the same luck in the others.
+u64 Daemon::luck() {
+  if (std::exchange(drawn_at_, w_.clock.now()) != w_.clock.now()) drawn_ = 0;
+  return mix(w_.seed, 6, w_.clock.now(), ++drawn_);
+}
+
+Time Daemon::on_the_wire(const Client& client) const { return mix(w_.seed, 7, client.number(), w_.clock.now()) % (w_.shape.wire + 1); }
 
 void Daemon::later(Time delay, std::function<void()> what) {
   w_.clock.in(delay, [this, life = starts_, what = std::move(what)] {
@@ -34,7 +40,7 @@ core::SessionId Daemon::accept(Client& client) {
 void Daemon::from_client(core::SessionId id, Message message) {
   Session* s = session(id);
   if (s == nullptr) return;
-  s->last_up = std::max(s->last_up, w_.clock.now() + mix(w_.seed, 7, id, ++s->frames) % (w_.shape.wire + 1));
+  s->last_up = std::max(s->last_up, w_.clock.now() + on_the_wire(*s->client));
   w_.clock.at(s->last_up, [this, id, message = std::move(message)]() mutable {
     Session* to = session(id);
     if (to == nullptr || to->gone) return;
@@ -50,7 +56,7 @@ void Daemon::reply(core::SessionId id, u64 request, Frame frame, std::shared_ptr
   if (s == nullptr || s->gone) return;
   frame.set_id(++s->frames);
   frame.set_reply_to(request);
-  s->last_down = std::max(s->last_down, w_.clock.now() + mix(w_.seed, 8, id, s->frames) % (w_.shape.wire + 1));
+  s->last_down = std::max(s->last_down, w_.clock.now() + on_the_wire(*s->client));
   w_.clock.at(s->last_down, [client = s->client, id, m = pack(frame, std::move(memory))] {
     if (client->session() == id) client->on_packet(m);
   });
@@ -123,13 +129,13 @@ void Daemon::on_register(Session& s, const Frame& f, const Message& m) {
   if (!backing || !extent || extent->begin % kPage != 0) return status(s.id, f.id(), EINVAL);
   if (extent->end > file.size) return status(s.id, f.id(), ERANGE);
   const auto charged = std::count_if(holds_.begin(), holds_.end(), [&](const auto& h) {
-    const Session* of = session(h.second->session);
-    return of != nullptr && of->user == s.user;
+    return h.second->user == s.user && (session(h.second->session) != nullptr || !w_.plant.is("do not charge for who has gone"));
   });
   if (static_cast<unsigned>(charged) >= w_.shape.leases_of_user && !w_.plant.is("no limit")) return status(s.id, f.id(), EDQUOT);
   auto hold = std::make_shared<Hold>();
   hold->id = next_lease_++;
   hold->session = s.id;
+  hold->user = s.user;
   hold->request = f.id();
   hold->file = &file;
   hold->extent = *extent;
@@ -275,6 +281,7 @@ void Daemon::client_ended(core::SessionId id, const std::map<u64, std::shared_pt
     // What the daemon has no duplicate of goes with the process.
     const bool known = hold && std::find(hold->mrs.begin(), hold->mrs.end(), r->mr) != hold->mrs.end();
     if (r->mr && (!known || !s->devices || !up_)) World::destroy(*r->mr, *r->file, r->backing);
+    s->left.push_back(r);
   }
   w_.clock.in(luck() % (w_.shape.wire + 1), [this, id] {
     if (up_) session_closed(id);  // else the successor sees it
@@ -292,6 +299,7 @@ void Daemon::session_closed(core::SessionId id) {
   if (w_.plant.is("no fence at exit")) return rescue_trimmed(holds, [this, id] { session_ended(id); });
   fence_session(id, holds, false, [this, id, holds](bool) {
     destroy(holds);
+    if (Session* still = session(id)) close_duplicates(*still);
     rescue_trimmed(holds, [this, id] { session_ended(id); });
   });
 }

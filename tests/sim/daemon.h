@@ -57,6 +57,7 @@ class Daemon {
   struct Hold {
     core::LeaseId id = 0;
     core::SessionId session = 0;
+    std::uint32_t user = 0;
     u64 request = 0;
     File* file = nullptr;
     core::Extent extent;
@@ -82,6 +83,7 @@ class Daemon {
     std::set<core::BreakId> freezes;
     Time last_up = 0, last_down = 0;
     std::deque<Message> backlog;  // while there is no daemon
+    std::vector<std::shared_ptr<Region>> left;  // of a client that has ended: kept alive by the daemon's duplicates alone
     u64 frames = 0;
   };
   struct ApiBreak {
@@ -141,10 +143,12 @@ class Daemon {
   void fence(const HoldPtr& hold, bool kill, std::function<void(bool)> done);
   void fence_session(core::SessionId id, std::vector<HoldPtr> holds, bool kill, std::function<void(bool destroyed)> done);
   void destroy(std::vector<HoldPtr> holds);
+  static void close_duplicates(Session& s);
   void rescue(const HoldPtr& hold, std::function<void()> done);
   void rescue_trimmed(const std::vector<HoldPtr>& holds, std::function<void()> done);
   File& file(const core::FileKey& key);
   u64 luck();
+  Time on_the_wire(const Client& client) const;
 
   // daemon_restart.cc
   void wait_for_passing(Time until);
@@ -175,6 +179,7 @@ class Daemon {
   std::set<core::BreakId> passing_;
   core::RequestId next_request_ = 1;
   u64 drawn_ = 0;
+  Time drawn_at_ = 0;
   std::map<std::pair<u64, std::uint32_t>, std::shared_ptr<Mr>> coming_;
 };
 

@@ -97,7 +97,7 @@ void Daemon::apply(const effect::Extended& e) {
   if (it == requests_.end() || !hold) return;
   const Request r = it->second;
   requests_.erase(it);
-  hold->size_told = std::min(hold->extent.end, std::max(hold->extent.begin, e.file_size));
+  hold->size_told = session::told_extended(hold->size_told, hold->extent, e.file_size);
   if (hold->bounce) hold->bounce->end = std::max(hold->bounce->end, e.file_size);
   Frame answer;
   answer.mutable_extended()->set_file_size(e.file_size);
@@ -199,7 +199,7 @@ void Daemon::apply(const effect::Fenced& e) {
 
 void Daemon::held(const guard::ForeignOp& op) {
   guard_breaks_[op.id] = op.file;
-  step(core::event::RequestBreak{op.id, op.file, op.kind, op.extent, op.new_size, 0, 0, op.tid != 0, 0, op.shortens});
+  step(core::event::RequestBreak{op.id, op.file, op.kind, op.extent, op.new_size, 0, 0, op.tid != 0, 0, op.shortens, op.shorter_by});
 }
 
 void Daemon::left(core::BreakId id) {

@@ -35,6 +35,7 @@ void Daemon::restart(u64 luck) {
     s.seen.clear();
     s.freezes.clear();
     if (!s.ended) continue;
+    close_duplicates(s);
     for (auto& [lease, h] : holds_)  // the last duplicates were the dead daemon's
       if (h->session == id)
         for (const auto& mr : h->mrs) World::destroy(*mr, *h->file, h->backing);

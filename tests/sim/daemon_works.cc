@@ -49,7 +49,8 @@ void Daemon::apply(const core::effect::StartWork& e) {
   const u64 size = hold ? hold->file->size : 0, left = known != nullptr ? core::size_left(*known, size) : size;
   const u64 file_end = hold ? std::max(left, hold->extent.begin) : 0;
   Dice d(luck());
-  const bool hangs = !w_.draining && d.chance(1), fails = !w_.draining && !hangs && d.chance(2);
+  const bool on_disk = e.kind != Work::HoldFlush && e.kind != Work::ResumeFlush && e.kind != Work::Merge;  // the others cannot fail
+  const bool hangs = on_disk && !w_.draining && d.chance(1), fails = on_disk && !w_.draining && !hangs && d.chance(2);
   if (hangs || fails) w_.auditor.forgive(e.file);
   if (hangs) return later(policy_.work_deadline * 2, [done] { done(0); });
   later(d.upto(w_.shape.work + 1), [this, e, hold, file_end, fails, done] {
@@ -69,6 +70,7 @@ void Daemon::fence(const HoldPtr& hold, bool kill, std::function<void(bool)> don
     for (const auto& [id, h] : holds_)
       if (h->session == hold->session) all.push_back(h);
     destroy(all);  // the process is dead, and the duplicates of its descriptors are closed
+    if (Session* s = session(hold->session)) close_duplicates(*s);
     done(false);
   });
 }
@@ -117,6 +119,11 @@ void Daemon::destroy(std::vector<HoldPtr> holds) {
   }
 }
 
+void Daemon::close_duplicates(Session& s) {
+  for (const auto& r : std::exchange(s.left, {}))
+    if (r->mr) World::destroy(*r->mr, *r->file, r->backing);
+}
+
 // Of leases that end between a Trim and its Settle. One that is frozen is the arbiter's to bring to the file, at the thaw.
 void Daemon::rescue_trimmed(const std::vector<HoldPtr>& holds, std::function<void()> done) {
   auto waits = std::make_shared<std::size_t>(1);
@@ -124,7 +131,9 @@ void Daemon::rescue_trimmed(const std::vector<HoldPtr>& holds, std::function<voi
     if (--*waits == 0) done();
   };
   for (const HoldPtr& h : holds) {
-    if (h->stores.empty() || std::any_of(h->stores.begin(), h->stores.end(), [](const Store& s) { return !s.trim; })) continue;
+    const bool of_freeze = std::any_of(h->stores.begin(), h->stores.end(), [](const Store& s) { return !s.trim; });
+    const bool frozen = of_freeze && arbiter_->has_frozen_store(h->id);
+    if (!h->rescuing && (h->stores.empty() || frozen)) continue;
     ++*waits;
     rescue(h, one_less);
   }

@@ -147,6 +147,7 @@ void Foreign::judge(int tid) {
   op.extent = wanted->extent;
   op.new_size = wanted->new_size;
   op.shortens = wanted->shortens;
+  op.shorter_by = wanted->shorter_by;
   op.tid = tid;
   const core::BreakId id = ledger_->hold(op, look(tid), [this, tid](int deny) {
     const auto it = tasks_.find(tid);
@@ -194,13 +195,15 @@ void Foreign::carry_out(const Task& t) {
     case Does::OpenTrunc: {
       const u64 first = (t.begin + kPage - 1) / kPage;
       w_.auditor.removes(f, first, f.pages.size(), true, t.outlived);
+      if (w_.auditor.overran(t.id)) w_.auditor.mislead(f, t.begin);
       f.size = t.begin;
       f.remove(first, f.pages.size());
       return;
     }
     case Does::Collapse: {  // what is behind it moves down; to the range's own end the kernel does not allow it
       if (t.end >= f.size || f.size % kPage != 0) return;
-      const bool told = (t.facts.stat->flags & kIoWorker) == 0;  // else nobody can know where the file will end: DESIGN.md
+      // Else nobody can know where the file will end: DESIGN.md, What shortens a file.
+      const bool told = (t.facts.stat->flags & kIoWorker) == 0 && !w_.auditor.overran(t.id);
       w_.auditor.collapses(f, t.begin / kPage, t.end / kPage, told, t.outlived);
       f.collapse(t.begin / kPage, t.end / kPage);
       return;

@@ -37,8 +37,7 @@ void World::destroy(Mr& mr, File& f, core::Backing backing) {
 }
 
 std::uint32_t World::user_of(core::SessionId session) const {
-  const auto it = by_session.find(session);
-  return it == by_session.end() ? 0xffffffff : it->second->user();
+  return users.at(session);
 }
 
 bool World::means_well(core::SessionId session) const {
@@ -64,8 +63,8 @@ void World::pass(Time time) {
   auditor.check_waits(clock.now());
 }
 
-void World::move(const Move& m) {
-  pass(m.gap);
+void World::move(const Move& m, Time gap) {
+  pass(gap);
   if (!good()) return;
   Dice d(m.luck);
   Client& client = *clients[d.upto(clients.size())];
@@ -160,9 +159,12 @@ void World::finish() {
 void World::run(const std::vector<unsigned>& moves) {
   if (shape.crowd)
     for (auto& c : clients) c->ask_for_lease(mix(seed, 9, c->number())), pass(1);
+  unsigned next = 0;
   for (const unsigned n : moves) {
     if (!good()) return;
-    move(move_of(seed, n));
+    Time gap = 0;  // each at its time, whatever was left out
+    for (; next <= n; ++next) gap += move_of(seed, next).gap;
+    move(move_of(seed, n), gap);
   }
   finish();
 }
@@ -174,7 +176,8 @@ std::vector<unsigned> World::run_for(u64 steps) {
   std::vector<unsigned> moves;
   for (unsigned n = 0; good() && auditor.steps() < least && n < 100000; ++n) {
     moves.push_back(n);
-    move(move_of(seed, n));
+    const Move m = move_of(seed, n);
+    move(m, m.gap);
   }
   if (good()) finish();
   return moves;

@@ -45,10 +45,11 @@ struct World {
   bool loses_by_fence(core::LeaseId lease) const;  // private copies
   void note(const core::Event& event, const core::Effects& effects);
   std::map<core::SessionId, Client*> by_session;
+  std::map<core::SessionId, std::uint32_t> users;  // also of sessions that have ended
   std::set<core::SessionId> was_stopped;
 
  private:
-  void move(const Move& m);
+  void move(const Move& m, Time gap);
   void admin(const Move& m);
   void pass(Time time);
   void drain();
