@@ -10,6 +10,7 @@ FdCount fds_expected(const Frame& frame) {
     case Frame::kWelcome: return frame.welcome().userfaultfd() ? FdCount{1, 1} : FdCount{0, 0};
     case Frame::kAddDevice:
     case Frame::kAddUserfaultfd:
+    case Frame::kNamed:
     case Frame::kSyncFile:
     case Frame::kFreezeFile: return {1, 1};
     case Frame::kRegister: {

@@ -85,6 +85,7 @@ class Broker {
   void on_add_mr(Session& s, const wire::Frame& f);
   void on_remove_mr(Session& s, const wire::Frame& f);
   void on_register(Session& s, const wire::Frame& f, wire::Fd& fd, wire::Fd& memory);
+  void on_name_mapped(Session& s, const wire::Frame& f);
   void on_release(Session& s, const wire::Frame& f);
   void on_extend(Session& s, const wire::Frame& f);
   void on_merge(Session& s, const wire::Frame& f);

@@ -11,8 +11,10 @@
 #include <utility>
 
 #include "daemon/session/broker.h"
+#include "daemon/session/client_mapping.h"
 #include "daemon/session/descriptors.h"
 #include "daemon/session/translate.h"
+#include "daemon/sys/pidfd.h"
 
 namespace mrlease::session {
 
@@ -49,6 +51,7 @@ void Broker::on_frame(core::SessionId id, Frame f, std::vector<wire::Fd>& fds) {
     case Frame::kAddDevice: return on_add_device(s, f, fd);
     case Frame::kAddUserfaultfd: return on_add_userfaultfd(s, f, fd);
     case Frame::kRegister: return on_register(s, f, fd, second);
+    case Frame::kNameMapped: return on_name_mapped(s, f);
     case Frame::kAddMr: return on_add_mr(s, f);
     case Frame::kRemoveMr: return on_remove_mr(s, f);
     case Frame::kRelease: return on_release(s, f);
@@ -134,6 +137,28 @@ void Broker::on_add_userfaultfd(Session& s, const Frame& f, wire::Fd& fd) {
     s.userfaultfd = share(fd);
   }
   reply_status(s.id, f.id(), verdict.code, verdict.message);
+}
+
+void Broker::on_name_mapped(Session& s, const Frame& f) {
+  if (s.naming) return reply_status(s.id, f.id(), EBUSY, "name_mapped: one at a time");
+  s.naming = true;
+  auto verdict = std::make_shared<Verdict>();
+  auto file = std::make_shared<sys::Fd>();
+  in_worker(
+      [verdict, file, peer = s.peer, pidfd = s.pidfd, address = f.name_mapped().address()] {
+        *verdict = {ENOMEM, "name_mapped: out of memory"};  // what holds if the next line throws
+        *verdict = name_mapped(peer.pid, peer.uid, peer.gid, address, file.get());
+        if (verdict->code == 0 && sys::signal_pidfd(pidfd.get(), 0) != 0) *verdict = {ESRCH, "the client is gone"};
+      },
+      [this, verdict, file, id = s.id, request = f.id()] {
+        Session* const still = find_session(id);
+        if (still == nullptr) return;
+        still->naming = false;
+        if (verdict->code != 0) return reply_status(id, request, verdict->code, verdict->message);
+        Frame answer;
+        answer.mutable_named();
+        reply(*still, request, std::move(answer), {fence::SharedFd(file->release())});
+      });
 }
 
 void Broker::on_register(Session& s, const Frame& f, wire::Fd& fd, wire::Fd& memory) {

@@ -128,6 +128,7 @@ struct Session {
   std::set<core::LeaseId> leases;
   std::set<core::BreakId> freezes;
   std::uint64_t next_frame = 1;
+  bool naming = false;         // a NameMapped is with a worker: one at a time
 };
 
 }  // namespace mrlease::session

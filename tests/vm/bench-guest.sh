@@ -15,12 +15,15 @@ for _ in $(seq 200); do [ ! -S /run/bench.sock ] || break; sleep 0.05; done
 status=0
 programs=$MRLEASE_BUILD/tests/vm/bench
 part() { $RECV_NS taskset -c 1 setpriv --reuid=65534 --regid=65534 --clear-groups "$programs/$1" /mnt/e/bench /run/bench.sock || status=1; }
-for part in ${MRLEASE_PARTS:-data fabric}; do
+for part in ${MRLEASE_PARTS:-data fabric perftest}; do
   began=$SECONDS
   echo "-- $part"
   case $part in
     data) part vm_bench;;
     fabric) if [ -x "$programs/vm_fabric" ]; then part vm_fabric; else echo "NOT MEASURED: built without libfabric-dev"; fi;;
+    perftest)
+      if command -v ib_write_bw > /dev/null; then bash "$here/bench/perftest.sh" /run/bench.sock || status=1
+      else echo "NOT MEASURED: perftest is not installed"; fi;;
   esac
   echo "($((SECONDS - began)) s)"
 done

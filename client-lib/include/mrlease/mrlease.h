@@ -107,7 +107,8 @@ struct mrl_open_options {
 /* Connect to the daemon and start the library's private threads. options may be NULL. The caller owns *ctx and ends it
  * with mrl_close(). ENOENT, ECONNREFUSED: no daemon; EPROTO: the versions do not meet; EACCES. */
 MRL_API int mrl_open(const struct mrl_open_options *options, struct mrl_ctx **ctx);
-/* Deregister what is still registered, thaw what is still frozen, end the threads. Not from a callback (EDEADLK). */
+/* Deregister what is still registered, thaw what is still frozen, end the threads. Not from a callback (EDEADLK). EBUSY: a region
+ * cannot be deregistered (mrl_dereg()); the others are, and ctx is still open. */
 MRL_API int mrl_close(struct mrl_ctx *ctx);
 /* The calling thread's last error, a sentence; never NULL, valid until the thread's next call. */
 MRL_API const char *mrl_last_error(void);
@@ -160,8 +161,9 @@ MRL_API int mrl_reg_file(struct mrl_ctx *ctx, struct ibv_pd *pd, int fd, uint64_
                          const struct mrl_reg_options *options, struct mrl_region **region);
 /*
  * The same for a mapping that the application has: [addr, addr + length) of a MAP_SHARED mapping of a file, which is opened
- * again by its name. The region begins at the page of addr: mrl_addr() is addr, rounded down to it. A mapping that can be written
- * takes a lease for writing, whatever the access.
+ * again by its name; where that does not lead to it (out of reach, mounted over, another mount namespace's), the daemon names it.
+ * The region begins at the page of addr: mrl_addr() is addr, rounded down to it. A mapping that can be written takes a lease for
+ * writing, whatever the access.
  * Until mrl_dereg() the library decides what is mapped there, always with the file's bytes: do not unmap or remap it, and
  * store nothing there during this call and mrl_dereg(). A forked child does not have it. Afterwards, and when this call fails,
  * the file is mapped there as before.
@@ -175,13 +177,15 @@ MRL_API int mrl_reg_file(struct mrl_ctx *ctx, struct ibv_pd *pd, int fd, uint64_
  *   EACCES   the access has writes, and it is not mapped for writing; or the file may not be opened again
  *   EINVAL   the range is of several mappings of different files or places
  *   ENOENT   the file has no name any more, a memfd's included: use mrl_reg_file()
- *   ESTALE   another file has the name
+ *   ESTALE   another file has the name, and the daemon cannot name the one that is mapped
  */
 MRL_API int mrl_reg_mr(struct mrl_ctx *ctx, struct ibv_pd *pd, void *addr, size_t length, int access,
                        const struct mrl_reg_options *options, struct mrl_region **region);
 /* Deregister, hand back the lease: on return what RDMA wrote is in the file (not yet durable: mrl_sync()). The region is
  * gone even when an error is returned (EIO, ENOSPC: bounce data could not be written). Not from a callback. Of a region that
- * was returned several times only the last call does this; the others return 0 at once. */
+ * was returned several times only the last call does this; the others return 0 at once.
+ * EBUSY: the kernel refuses, since a memory window is bound to a memory region. The lease holds, and the region is as it was (of
+ * several memory regions, those before that one are gone): ibv_dealloc_mw() the window, and call this again. */
 MRL_API int mrl_dereg(struct mrl_region *region);
 
 MRL_API void *mrl_addr(const struct mrl_region *region);       /* the mapping, stable for the region's life */

@@ -81,7 +81,10 @@ class Region {
   }
   void complied(std::uint64_t recall) { check(mrl_complied(region_, recall)); }
   void dereg() {
-    if (region_ != nullptr) check(mrl_dereg(std::exchange(region_, nullptr)));
+    if (region_ == nullptr) return;
+    const int code = mrl_dereg(region_);
+    if (code != EBUSY && code != EDEADLK) region_ = nullptr;  // else it is still there
+    check(code);
   }
 
  private:
@@ -207,7 +210,10 @@ class Context {
     return c;
   }
   void close() {
-    if (ctx_ != nullptr) check(mrl_close(std::exchange(ctx_, nullptr)));
+    if (ctx_ == nullptr) return;
+    const int code = mrl_close(ctx_);
+    if (code != EBUSY && code != EDEADLK) ctx_ = nullptr;  // else it is still open
+    check(code);
   }
 
  private:

@@ -56,11 +56,20 @@ int mrl_close(mrl_ctx* ctx) {
   return guarded([&]() -> Outcome {
     if (ctx == nullptr) return missing("ctx");
     if (EventQueue::in_callback()) return {EDEADLK, "mrl_close() from a callback would wait for itself"};
-    Outcome first;
-    for (auto& [handle, region] : ctx->regions) {
-      Outcome o = region->impl->dereg();
+    Outcome first, kept;
+    for (auto at = ctx->regions.begin(); at != ctx->regions.end();) {
+      Outcome o = at->second->impl->dereg();
+      if (!at->second->impl->ended()) {
+        kept = o;
+        ++at;
+        continue;
+      }
       if (first.ok()) first = o;
+      ctx->cache.remove(at->second.get());
+      ctx->ended.push_back(std::move(at->second));
+      at = ctx->regions.erase(at);
     }
+    if (!kept.ok()) return kept;  // devices reach files by them: their leases must not end
     for (auto& [handle, freeze] : ctx->freezes) {
       (void)freeze->connection->call(protocol::thaw_file(freeze->id), {}, mrlease::wire::Frame::kStatus, nullptr);
     }

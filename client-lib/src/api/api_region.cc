@@ -85,6 +85,10 @@ Outcome end_region(mrl_region* region) {
   mrl_ctx* const ctx = region->context;
   ctx->cache.remove(region);
   Outcome o = region->impl->dereg();
+  if (!region->impl->ended()) {
+    ctx->cache.add(region, reinterpret_cast<std::uint64_t>(region->impl->address()), region->impl->spec().length);
+    return o;
+  }
   std::shared_ptr<Region> ended;  // goes without the lock
   std::lock_guard lock(ctx->mutex);
   ended = std::move(region->impl);
@@ -152,7 +156,9 @@ Outcome register_mapping(mrl_ctx* ctx, ibv_pd* pd, void* address, std::size_t le
   spec.length = at + length - page_down(at);
   std::lock_guard lock(ctx->adopting);
   if (auto there = find_region(ctx, pd, at, length, spec.access, given, region)) return *there;
-  o = find_file_mapping(spec.adopted, spec.length, verbs::writes(access), &mapping);
+  o = find_file_mapping(spec.adopted, spec.length, verbs::writes(access), &mapping, [&](const MapsLine& line, mrlease::wire::Fd* opened) {
+    return ctx->impl->open_mapped(line.begin, line.writable, opened);
+  });
   if (o.ok()) o = check_file(mapping.file.get(), mapping.offset, spec.length, mapping.writable, &file);
   if (!o.ok()) return o;
   spec.pd = pd;

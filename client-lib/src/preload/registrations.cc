@@ -179,6 +179,7 @@ int Registrations::remove(ibv_mr* mr) {
   if (entry.region != nullptr) {
     const int code = mrl_dereg(entry.region);
     if (code != 0) say("%s", mrl_last_error());
+    if (code == EBUSY) keep(mr, std::move(entry));  // it is still there
     return code;
   }
   const int code = next_deregister(mr);

@@ -52,6 +52,12 @@ Frame register_lease(const LeaseRequest& request) {
   return f;
 }
 
+Frame name_mapped(std::uint64_t address) {
+  Frame f;
+  f.mutable_name_mapped()->set_address(address);
+  return f;
+}
+
 Frame add_mr(std::uint64_t lease, const MrIdentity& mr) {
   Frame f;
   auto* a = f.mutable_add_mr();

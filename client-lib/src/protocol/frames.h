@@ -40,6 +40,7 @@ Frame resumed(const std::vector<std::uint64_t>& waiting);
 Frame reclaimed();
 Frame add_userfaultfd();
 Frame register_lease(const LeaseRequest& request);
+Frame name_mapped(std::uint64_t address);
 Frame add_mr(std::uint64_t lease, const MrIdentity& mr);
 Frame remove_mr(std::uint64_t lease, std::uint32_t device, std::uint32_t handle);
 Frame release(std::uint64_t lease);

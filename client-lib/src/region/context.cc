@@ -10,6 +10,10 @@
 
 namespace mrlease::client {
 
+namespace {
+constexpr std::uint32_t kNamesMapped = 4;  // the wire's version that knows NameMapped
+}  // namespace
+
 Context::Context(const Options& options) : events_(options.callback, options.user), socket_path_(options.socket_path) {}
 
 Outcome Context::open(const Options& options, std::unique_ptr<Context>* out) {
@@ -52,9 +56,21 @@ Outcome Context::greet(Connection& connection, wire::v1::Welcome* welcome, wire:
   if (version < wire::kVersionMin || version > wire::kVersionMax) {
     return {EPROTO, "mrleased chose version " + std::to_string(version) + ", which this library does not speak"};
   }
+  version_ = version;
   callback_deadline_ms_ = welcome->callback_deadline_ms();
   if (welcome->userfaultfd() && !reply.fds.empty()) *userfaultfd_device = std::move(reply.fds[0]);
   return {};
+}
+
+Outcome Context::open_mapped(std::uint64_t address, bool writable, wire::Fd* file) const {
+  if (version_ < kNamesMapped) return {EOPNOTSUPP, "it is too old to tell"};
+  Reply reply;
+  const Outcome o = connection()->call(protocol::name_mapped(address), {}, wire::Frame::kNamed, &reply);
+  if (!o.ok()) return o;
+  if (reply.fds.empty()) return {EPROTO, "it answers without a descriptor"};
+  const std::string link = "/proc/self/fd/" + std::to_string(reply.fds[0].get());
+  *file = wire::Fd(::open(link.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY));
+  return *file ? Outcome{} : from_errno("it names the file, which may not be opened");
 }
 
 std::shared_ptr<Connection> Context::connection() const {

@@ -55,6 +55,9 @@ class Context {
   Outcome use_device(ibv_context* device, std::uint32_t* number, std::uint32_t* driver_id);
   Outcome caps(ibv_context* device, DeviceCaps* out);  // probed once per device
   Outcome new_userfaultfd(Userfaultfd* out) const;
+  // The file under a shared mapping of this process, by way of the daemon, opened with this process's rights. EOPNOTSUPP: the
+  // daemon is too old; else its errors (daemon/session/client_mapping.h) and those of open(2).
+  Outcome open_mapped(std::uint64_t address, bool writable, wire::Fd* file) const;
   std::atomic<std::uint64_t> leaked_mrs{0};  // destroyed by the daemon: their provider structs are kept, never freed
 
  private:
@@ -94,7 +97,7 @@ class Context {
   std::map<std::uint64_t, std::weak_ptr<Region>> regions_;
   std::vector<std::weak_ptr<Region>> unclaimed_;  // the resuming lane's: leases of a daemon that is gone
   bool has_leases_ = false;                       // the resuming lane's: the daemon of now has been asked for some
-  std::uint32_t version_ = 0;                     // the resuming lane's: of the daemon of now
+  std::atomic<std::uint32_t> version_{0};         // of the wire, with the daemon of now
   std::mutex devices_mutex_;  // held over a round trip: a device is told once
   std::map<ibv_context*, UsedDevice> devices_;
   CapsCache caps_;

@@ -49,6 +49,26 @@ Outcome line_of(int fd, MapsLine* out) {
   return o;
 }
 
+// Is this the file that is mapped there?
+Outcome is_under(const MapsLine& mapping, int file) {
+  MapsLine again;
+  Outcome o = line_of(file, &again);
+  if (o.ok() && (again.device != mapping.device || again.inode != mapping.inode))
+    o = {ESTALE, "another file is called " + mapping.path + " now; use mrl_reg_file with a descriptor"};
+  return o;
+}
+
+Outcome open_by_path(const MapsLine& mapping, wire::Fd* file) {
+  // Before it is opened: to open a device may do something.
+  struct stat about {};
+  if (::stat(mapping.path.c_str(), &about) == 0 && !S_ISREG(about.st_mode))
+    return {ENOTSUP, mapping.path + " is not a regular file; register it with ibv_reg_mr"};
+  *file = wire::Fd(::open(mapping.path.c_str(), (mapping.writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY));
+  if (*file) return is_under(mapping, file->get());
+  const int code = errno;
+  return {code, mapping.path + " is mapped there, and cannot be opened again: " + std::strerror(code) + "; use mrl_reg_file with a descriptor"};
+}
+
 }  // namespace
 
 bool parse_maps_line(const std::string& line, MapsLine* out) {
@@ -102,26 +122,18 @@ Outcome check_mapping(const std::vector<MapsLine>& maps, std::uint64_t address, 
   return {};
 }
 
-Outcome find_file_mapping(const void* address, std::size_t length, bool write, FileMapping* out) {
+Outcome find_file_mapping(const void* address, std::size_t length, bool write, FileMapping* out, const OpenMapping& otherwise) {
   std::vector<MapsLine> maps;
-  MapsLine mapping, again;
+  MapsLine mapping;
   Outcome o = read_maps(&maps);
   if (o.ok()) o = check_mapping(maps, reinterpret_cast<std::uint64_t>(address), length, write, &mapping);
-  if (!o.ok()) return o;
-  // Before it is opened: to open a device may do something.
-  struct stat about {};
-  if (::stat(mapping.path.c_str(), &about) == 0 && !S_ISREG(about.st_mode)) {
-    return {ENOTSUP, mapping.path + " is not a regular file; register it with ibv_reg_mr"};
+  if (o.ok()) o = open_by_path(mapping, &out->file);
+  if (!o.ok() && !mapping.path.empty() && o.code != ENOTSUP && otherwise) {
+    Outcome other = otherwise(mapping, &out->file);
+    if (other.ok()) other = is_under(mapping, out->file.get());
+    o = other.ok() ? other : Outcome{other.code, o.text + "; mrleased: " + other.text};
   }
-  out->file = wire::Fd(::open(mapping.path.c_str(), (mapping.writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY));
-  if (!out->file) {
-    const int code = errno;
-    return {code, mapping.path + " is mapped there, and cannot be opened again: " + std::strerror(code) + "; use mrl_reg_file with a descriptor"};
-  }
-  o = line_of(out->file.get(), &again);
   if (!o.ok()) return o;
-  if (again.device != mapping.device || again.inode != mapping.inode)
-    return {ESTALE, "another file is called " + mapping.path + " now; use mrl_reg_file with a descriptor"};
   out->offset = mapping.offset;
   out->writable = mapping.writable;
   return {};

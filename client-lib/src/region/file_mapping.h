@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,10 @@ struct FileMapping {
   std::uint64_t offset = 0;   // of the file, under the address
   bool writable = false;
 };
-// address is page-aligned. The errors of check_mapping(); ESTALE: another file has the name; errno of the open.
-Outcome find_file_mapping(const void* address, std::size_t length, bool write, FileMapping* out);
+// Opens the file under a mapping whose path does not lead there any more.
+using OpenMapping = std::function<Outcome(const MapsLine& mapping, wire::Fd* file)>;
+// address is page-aligned. The file is opened by its path, else by `otherwise`; what comes is held against the mapping. The errors
+// of check_mapping(); ESTALE: another file has the name; errno of the open; what `otherwise` says is told beside it.
+Outcome find_file_mapping(const void* address, std::size_t length, bool write, FileMapping* out, const OpenMapping& otherwise = {});
 
 }  // namespace mrlease::client

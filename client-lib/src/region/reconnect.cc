@@ -79,7 +79,6 @@ Outcome Context::come_back() {
     if (std::none_of(unclaimed_.begin(), unclaimed_.end(), known)) unclaimed_.push_back(std::move(region));
   }
   has_leases_ = !unclaimed_.empty();
-  version_ = welcome.version();
   return {};
 }
 

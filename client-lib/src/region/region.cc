@@ -226,8 +226,12 @@ Outcome Region::drop_one(Registration& one) {
     return o.code == ENOENT ? Outcome{EKEYREVOKED, o.text} : o;
   }
   const int code = verbs::deregister_mr(dropped.mr);
-  if (code != 0) return from_errno("ibv_dereg_mr", code);
-  return {};
+  if (code == 0) return {};
+  // It is there, and reaches the file: the daemon has to know it again, and nothing may end before it.
+  one.mr = dropped;
+  const Outcome told = tell_daemon(one);
+  if (told.code == EKEYREVOKED) on_fenced(told.text);
+  return {EBUSY, "ibv_dereg_mr: " + std::string(std::strerror(code)) + "; is a memory window bound to it? Deallocate that first"};
 }
 
 Outcome Region::add_mr(ibv_pd* pd, int access, unsigned* index) {
@@ -261,6 +265,11 @@ std::vector<std::pair<const ibv_pd*, std::uint32_t>> Region::rkeys() const {
   return keys;
 }
 
+bool Region::ended() {
+  std::lock_guard operation(operation_);
+  return gone_;
+}
+
 void Region::give_up_lease() {
   std::unique_lock operation(operation_);
   gone_ = true;
@@ -284,6 +293,11 @@ Outcome Region::dereg() {
   {
     std::lock_guard operation(operation_);
     dropped = drop_mr();
+    if (dropped.code == EBUSY && !fenced_) {  // it goes on as it was
+      closing_ = false;
+      for (Registration& one : registrations_) one.now = one.mr.mr;
+      return dropped;
+    }
     if (fenced_) {
       backing_->restore();
     } else if (!connection()->alive()) {
@@ -297,6 +311,7 @@ Outcome Region::dereg() {
   Outcome told = connection()->call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr);
   // EKEYREVOKED, ENOENT: it ended while this was under way; the daemon has written what was owed.
   if (told.code != ENOTCONN && told.code != EKEYREVOKED && told.code != ENOENT) released = told;
+  if (released.code == EBUSY) released.code = EPROTO;  // EBUSY says that it is still there
   context_.remove(lease_, this);
   context_.events().forget(handle_);
   {

@@ -67,6 +67,8 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   std::uint32_t rkey() const { return rkey_.load(); }
   std::vector<std::pair<const ibv_pd*, std::uint32_t>> rkeys() const;  // of each memory region, in their order
 
+  bool ended();  // by dereg(), which may have refused; waits for what is under way
+
   // From the I/O thread; none of these blocks.
   void on_recall(wire::v1::Recall recall, wire::Fd store);
   void on_fenced(const std::string& why);

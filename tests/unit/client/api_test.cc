@@ -91,6 +91,42 @@ TEST_F(ApiTest, OpenRegisterCloseInC) {
   EXPECT_EQ(daemon().count(Frame::kRelease), 1);
 }
 
+// A memory window keeps its memory region: a device reaches the pages, so the lease must not end, whoever asks for that.
+TEST_F(ApiTest, WhatCannotBeDeregisteredStaysLeased) {
+  const mrl_open_options open_options = options();
+  mrl_ctx* ctx = nullptr;
+  ASSERT_EQ(mrl_open(&open_options, &ctx), 0) << mrl_last_error();
+  daemon().granted.set_file_size(65536);
+  mrl_reg_options bounce{};
+  bounce.struct_size = sizeof bounce;
+  bounce.backing = MRL_BACKING_BOUNCE;
+  constexpr int kAccess = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND;
+  mrl_region *region = nullptr, *other = nullptr, *again = nullptr;
+  ASSERT_EQ(mrl_reg_file(ctx, &device_.pd, file_.get(), 0, 8192, kAccess, &bounce, &region), 0) << mrl_last_error();
+  ASSERT_EQ(mrl_reg_file(ctx, &device_.pd, file_.get(), 8192, 8192, kAccess, &bounce, &other), 0) << mrl_last_error();
+  const ibv_mr* const mr = mrl_mr(region);
+  FakeDevice::windows = 1;
+  for (int i = 1; i <= 2; i++) {
+    EXPECT_EQ(mrl_dereg(region), EBUSY);
+    EXPECT_NE(std::string(mrl_last_error()).find("memory window"), std::string::npos) << mrl_last_error();
+    EXPECT_EQ(daemon().count(Frame::kAddMr), 2 + i) << "the daemon does not know the memory region any more";
+  }
+  EXPECT_EQ(daemon().mr().handle(), mr->handle);
+  EXPECT_EQ(mrl_mr(region), mr);
+  ASSERT_EQ(mrl_reg_mr(ctx, &device_.pd, mrl_addr(region), 4096, kAccess, nullptr, &again), 0) << mrl_last_error();
+  EXPECT_EQ(again, region);
+  EXPECT_EQ(mrl_dereg(again), 0);
+  EXPECT_EQ(mrl_close(ctx), EBUSY);
+  EXPECT_EQ(daemon().count(Frame::kRelease), 0);
+  EXPECT_EQ(FakeDevice::live, 2);
+  FakeDevice::windows = 0;
+  EXPECT_EQ(mrl_dereg(region), 0) << mrl_last_error();
+  EXPECT_EQ(daemon().count(Frame::kRelease), 1);
+  EXPECT_EQ(mrl_close(ctx), 0) << mrl_last_error();
+  EXPECT_EQ(daemon().count(Frame::kRelease), 2);
+  EXPECT_EQ(FakeDevice::live, 0);
+}
+
 // What is registered already is returned once more, until everybody has given it back.
 TEST_F(ApiTest, ARegistrationOfTheSameMemoryIsCounted) {
   const mrl_open_options open_options = options();

@@ -12,14 +12,14 @@
 
 namespace mrlease::client {
 
-std::atomic<int> FakeDevice::live{0}, FakeDevice::deregistered{0}, FakeDevice::fail_with{0};
+std::atomic<int> FakeDevice::live{0}, FakeDevice::deregistered{0}, FakeDevice::fail_with{0}, FakeDevice::windows{0};
 
 FakeDevice::FakeDevice() {
   std::strcpy(device.name, "fake0");
   context.device = &device;
   context.cmd_fd = ::eventfd(0, EFD_CLOEXEC);
   pd.context = &context;
-  live = deregistered = fail_with = 0;
+  live = deregistered = fail_with = windows = 0;
 }
 FakeDevice::~FakeDevice() { ::close(context.cmd_fd); }
 
@@ -58,6 +58,7 @@ ibv_mr* ibv_reg_mr(ibv_pd* pd, void* address, size_t length, int) {
 }
 
 int ibv_dereg_mr(ibv_mr* mr) {
+  if (FakeDevice::windows > 0) return EINVAL;  // as rxe_dereg_mr(), drivers/infiniband/sw/rxe/rxe_verbs.c
   {
     std::lock_guard lock(mutex);
     regions.erase(mr);

@@ -16,6 +16,7 @@ struct FakeDevice {
   ibv_pd pd{};
   static std::atomic<int> live, deregistered;
   static std::atomic<int> fail_with;  // errno of the next ibv_reg_mr
+  static std::atomic<int> windows;    // bound to memory regions, none of which can be deregistered meanwhile
 };
 
 }  // namespace mrlease::client

@@ -58,6 +58,8 @@ std::map<Frame::BodyCase, Body> bodies() {
       {Frame::kRelease, {[](Frame* f) { f->mutable_release()->set_lease(9); }, 0}},
       {Frame::kExtend, {[](Frame* f) { f->mutable_extend()->set_lease(9); }, 0}},
       {Frame::kExtended, {[](Frame* f) { f->mutable_extended()->set_file_size(4097); }, 0}},
+      {Frame::kNameMapped, {[](Frame* f) { f->mutable_name_mapped()->set_address(1ull << 46); }, 0}},
+      {Frame::kNamed, {[](Frame* f) { f->mutable_named(); }, 1}},
       {Frame::kRecall, {[](Frame* f) {
          auto* m = f->mutable_recall();
          m->set_lease(9), m->set_recall(11), m->set_action(v1::ACTION_TRIM), m->set_reason(v1::REASON_TRUNCATE);

@@ -4,6 +4,8 @@
 # limit: 200
 . "$(dirname "$0")/case.inc"
 row adopted-bounce bounce 5 --adopt --unaligned --expect "backing=bounce keys_same=True" || exit 1
+# Its path is closed to it: the daemon opens what is mapped.
+row adopted-closed bounce 2 --adopt --out-of-reach --unaligned --expect "backing=bounce keys_same=True" || exit 1
 ! kernel_at_least 6.12 || kernel_at_least 7.3 || exit 0
 kernel_at_least 7.3 || { row adopted-direct direct 5 --adopt --unaligned --expect "backing=direct"; exit; }
 row adopted-odp odp 10 --adopt --quirk --expect "backing=odp transparent=True keys_same=True" &&

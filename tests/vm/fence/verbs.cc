@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "verbs.h"
+#include "tests/vm/fence/verbs.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -106,6 +106,21 @@ int Verbs::write_page(int qp, std::uint64_t address, std::uint32_t rkey) {
     errno = code;
     die("ibv_post_send");
   }
+  return completed();
+}
+
+int Verbs::bind(ibv_mw* window, ibv_mr* mr, std::uint64_t address, std::size_t length) {
+  ibv_mw_bind request{};
+  request.send_flags = IBV_SEND_SIGNALED;
+  request.bind_info = {mr, address, length, IBV_ACCESS_REMOTE_WRITE};
+  if (const int code = ibv_bind_mw(qps_[0], window, &request); code != 0) {
+    errno = code;
+    die("ibv_bind_mw");
+  }
+  return completed();
+}
+
+int Verbs::completed() {
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   ibv_wc completion{};
   while (std::chrono::steady_clock::now() < until) {

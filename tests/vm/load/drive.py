@@ -20,6 +20,7 @@ def parse(arguments=None):
     p.add_argument("--bin", required=True, help="directory of the load programs")
     p.add_argument("--daemon", required=True)
     p.add_argument("--dir", default="/mnt/e")
+    p.add_argument("--address", default="", help="of the receiver's device; the rig's if not given")
     p.add_argument("--budget", type=int, default=200)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--stores", type=int, default=0, help="pages that threads of the receiver store into")
@@ -27,6 +28,7 @@ def parse(arguments=None):
     p.add_argument("--stop-in-dereg", action="store_true", help="the receiver stops in its first ibv_dereg_mr()")
     for flag in ("quirk", "adopt", "unaligned", "mlockall", "fork-init", "fork-child", "preserve", "break-something"):
         p.add_argument("--" + flag, action="store_true")
+    p.add_argument("--out-of-reach", action="store_true", help="the receiver has the file open, and may not enter its directory")
     p.add_argument("--odd-cuts", type=float, default=0.25, help="share of truncates that cut a page in two")
     p.add_argument("--phases", default="truncate freeze", help="of a cycle; a sync and a check end it anyway")
     p.add_argument("--freeze-conflict", default="wait")

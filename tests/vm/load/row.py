@@ -25,6 +25,11 @@ class Row:
         self.name = args.name or args.backing
         self.work = "/run/load/" + self.name
         self.file = f"{args.dir}/{self.name}"
+        if args.out_of_reach:
+            os.makedirs(self.file + ".closed", exist_ok=True)
+            os.chown(self.file + ".closed", 0, FILE_GROUP)  # the others' group, not the receiver's
+            os.chmod(self.file + ".closed", 0o710)
+            self.file += ".closed/data"
         self.table = self.work + "/table"
         self.plain = args.backing in ("plain", "none") and not args.preload
         self.random = random.Random(args.seed)
@@ -40,9 +45,9 @@ class Row:
         os.chown(self.file, RECEIVER, FILE_GROUP)
         os.chmod(self.file, 0o660)
 
-    def start(self, what, command, user=None, group=None, prefix=""):
+    def start(self, what, command, user=None, group=None, prefix="", opened=()):
         who = [] if user is None else ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups"]
-        program = Program(what, prefix.split() + who + command, f"{self.work}/{what}.log")
+        program = Program(what, list(opened) + prefix.split() + who + command, f"{self.work}/{what}.log")
         self.programs.append(program)
         return program
 
@@ -62,12 +67,15 @@ class Row:
         flags = [f"--{f}" for f in ("quirk", "adopt", "mlockall", "preserve") if getattr(a, f)]
         flags += ["--fork-init"] * a.fork_init + ["--fork-child"] * a.fork_child
         stores = ["--store-pages", str(a.stores), "--store-table", self.work + "/stores"] if a.stores else []
+        address = ["--address", a.address] if a.address else []
+        # Out of reach: it has the file open from before, as descriptor 9.
+        file, opened = ("/proc/self/fd/9", ["sh", "-c", 'exec "$@" 9<>"$0"', self.file]) if a.out_of_reach else (self.file, [])
         in_front = ["env", "LD_PRELOAD=" + a.preload, "MRLEASE_PRELOAD_VERBOSE=1", "MRLEASE_SOCKET=" + self.socket] if a.preload else []
         if a.stop_in_dereg:
             in_front = ["env", f"LD_PRELOAD={a.bin}/libstop_in_dereg.so", f"STOP_IN_DEREG={a.size}"]
-        self.receiver = self.start("mrl_receiver", in_front + [a.bin + "/mrl_receiver", "--file", self.file,
-                                   "--backing", a.backing, "--budget", str(a.budget), "--table", self.table] + socket + flags + stores,
-                                   RECEIVER, RECEIVER, os.environ.get("RECV_NS", ""))
+        self.receiver = self.start("mrl_receiver", in_front + [a.bin + "/mrl_receiver", "--file", file,
+                                   "--backing", a.backing, "--budget", str(a.budget), "--table", self.table] + socket + flags + stores + address,
+                                   RECEIVER, RECEIVER, os.environ.get("RECV_NS", ""), opened)
         self.ready = self.receiver.line(30)
         if "failed" in self.ready:
             raise Refused(self.ready["failed"])
@@ -75,7 +83,7 @@ class Row:
         self.floor = 0 if a.all_pages else pages // 4
         self.sender = self.start("mrl_sender", [a.bin + "/mrl_sender", "--table", self.table,
                                  "--floor", str(self.floor), "--spare", str(a.stores), "--seed", str(a.seed)] +
-                                 ["--unaligned"] * a.unaligned + ["--no-atomics"] * a.all_pages,
+                                 ["--unaligned"] * a.unaligned + ["--no-atomics"] * a.all_pages + address,
                                  SENDER, SENDER, os.environ.get("SEND_NS", ""))
         if a.fork_child:
             self.child = self.receiver.line(20)["child"]

@@ -13,7 +13,12 @@ Stream::Stream(Link& link, StreamOptions options)
     : link_(link), options_(std::move(options)), memory_((kWindow + 1) * kPage), random_(options_.seed) {
   const auto start = reinterpret_cast<std::uintptr_t>(memory_.data());
   buffers_ = memory_.data() + ((kPage - start % kPage) % kPage);
-  mr_ = ibv_reg_mr(link_.pd(), memory_.data(), memory_.size(), IBV_ACCESS_LOCAL_WRITE);
+  ibv_device_attr device{};
+  if (const int code = ibv_query_device(link_.pd()->context, &device)) throw std::system_error(code, std::generic_category(), "query the device");
+  if (device.atomic_cap == IBV_ATOMIC_NONE) options_.atomics = false;
+  // iWARP reads into what the remote side may write (RFC 5040, 5.1: the sink is a tagged buffer).
+  const bool iwarp = link_.pd()->context->device->transport_type == IBV_TRANSPORT_IWARP;
+  mr_ = ibv_reg_mr(link_.pd(), memory_.data(), memory_.size(), IBV_ACCESS_LOCAL_WRITE | (iwarp ? IBV_ACCESS_REMOTE_WRITE : 0));
   if (!mr_) throw std::system_error(errno, std::generic_category(), "register the sender's buffers");
 }
 

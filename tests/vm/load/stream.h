@@ -58,7 +58,7 @@ class Stream {
   int drain_queue();
 
   Link& link_;
-  const StreamOptions options_;
+  StreamOptions options_;
   TableFile* table_ = nullptr;
   std::vector<char> memory_;
   char* buffers_;
