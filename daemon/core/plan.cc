@@ -17,7 +17,7 @@ std::uint64_t new_end(const Break& b, const Lease& lease, const FileQueue& queue
     if (o->ask.kind == BreakKind::Truncate) end = std::min(end, o->ask.new_size);
     else end -= std::min(end, o->ask.shorter_by);
   }
-  return std::min(b.ask.new_size, end - std::min(end, b.ask.shorter_by));
+  return std::max(b.ask.extent.begin, std::min(b.ask.new_size, end - std::min(end, b.ask.shorter_by)));
 }
 
 // Empty: this lease is not asked for anything. end: of the file afterwards, if the break moves it.

@@ -111,7 +111,7 @@ Verdict fallocate(const EventFacts& event, const sys::SyscallState& call) {
   const std::uint64_t length = call.args[3];
   out.shortens = mode & FALLOC_FL_COLLAPSE_RANGE;
   if (out.shortens) {
-    out.new_size = event.file_size - std::min(event.file_size, length);
+    out.new_size = std::max(event.offset, event.file_size - std::min(event.file_size, length));
     out.shorter_by = length;
   }
   return out;
