@@ -296,6 +296,7 @@ void Auditor::over(core::LeaseId id) {
 
 void Auditor::daemon_died() {
   coverage_.happened("a restart");
+  forgive_overrun();
   recalls_.clear();
   requests_.clear();
   for (auto it = breaks_.begin(); it != breaks_.end();)

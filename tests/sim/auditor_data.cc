@@ -21,7 +21,7 @@ void Auditor::cut_off(core::LeaseId lease, const core::FileKey& file, u64 size) 
 }
 
 void Auditor::wrote(const File& file, u64 page, core::LeaseId lease) {
-  if (lost_leases_.count(lease) != 0) return;
+  if (lost_leases_.count(lease) != 0 || overrun_.count(lease) != 0) return;
   // A fence that overran its time: who waited has gone on without it, and what it saves comes late.
   const auto of = leases_.find(lease);
   const bool fenced = of != leases_.end() && of->second.fence_began != core::kNever;
@@ -139,7 +139,7 @@ void Auditor::ended() {
     const File& file = w_.file(key);
     if (lost_files_.count(key) != 0) continue;
     for (const auto& [page, w] : pages) {
-      if (w.several || lost_leases_.count(w.lease) != 0 || !file.holds(page)) continue;
+      if (w.several || lost_leases_.count(w.lease) != 0 || overrun_.count(w.lease) != 0 || !file.holds(page)) continue;
       if (file.pages[page].stamp < w.stamp)
         complain("P3: page " + std::to_string(page) + " lost what was written through lease " + std::to_string(w.lease));
     }
