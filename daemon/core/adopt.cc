@@ -15,7 +15,7 @@ void Arbiter::State::adopt_break(const event::AdoptBreak& e) {
   auto owned = std::make_unique<Break>();
   Break& b = *owned;
   b.ask = {e.id, e.file, e.kind, e.extent, e.file_size, e.hold, e.owner};
-  b.answered = true;
+  b.answered = b.adopted = true;
   b.left = true;  // the caller has seen to it
   b.size = e.file_size;
   FileQueue& queue = queues[e.file];

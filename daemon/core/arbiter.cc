@@ -88,6 +88,11 @@ Effects Arbiter::step(const Event& event, Time now) {
 
 Time Arbiter::next_deadline() const { return state_->timers.earliest(); }
 
+bool Arbiter::has_frozen_store(LeaseId id) const {
+  const LeaseEntry* entry = std::as_const(state_->leases).find(id);
+  return entry != nullptr && (entry->store_owed || state_->has_store(*entry));
+}
+
 const Lease* Arbiter::find(LeaseId id) const {
   const LeaseEntry* entry = std::as_const(state_->leases).find(id);
   return entry ? &entry->lease : nullptr;

@@ -28,6 +28,8 @@ class Arbiter {
 
   Needs needs(const FileKey& file) const;
   const Lease* find(LeaseId id) const;  // valid until the next step
+  // A freeze has the lease: when it ends, what its store holds is asked for as Work::Flush, at the thaw.
+  bool has_frozen_store(LeaseId id) const;
   std::size_t leases() const;
   std::size_t breaks() const;  // not yet done
   // For what begins afterwards: deadlines that run, and the fences that follow recalls already sent, keep the old one.

@@ -49,7 +49,9 @@ struct Break {
   std::list<Break*>::iterator place;
   std::unordered_multimap<LeaseId, std::size_t> by_lease;  // overdue: its parts
   bool answered = false;
+  bool adopted = false;        // a predecessor had asked for its first half
   bool denied = false;
+  bool behind = false;         // others were there before it: the file may not end where it did when this was asked
   bool has_after = false;      // some lease gets something afterwards, or a size has to be learned
   bool told = false;           // a report was made of it running through a freeze
   int answer = 0;              // Sync: what the first failed fsync said

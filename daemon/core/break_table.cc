@@ -79,6 +79,8 @@ BreakKind kind_for(BreakKind kind, bool shortens, const Lease& lease) {
   return kind == BreakKind::Destructive && shortens && on_demand ? BreakKind::Truncate : kind;
 }
 
+bool trims(Work work) { return work == Work::ResumeFlush || work == Work::Merge; }
+
 bool has_operation(BreakKind kind) {
   return kind == BreakKind::Truncate || kind == BreakKind::Destructive || kind == BreakKind::Write ||
          kind == BreakKind::Read;

@@ -32,6 +32,9 @@ Row row_for(BreakKind kind, const Lease& lease, bool frozen);
 // takes the pages at its end away as a truncate does.
 BreakKind kind_for(BreakKind kind, bool shortens, const Lease& lease);
 
+// It cuts off the bounce pages beyond the file's end.
+bool trims(Work work);
+
 // Truncate, Destructive and Write (and Read) are operations of somebody that pass through a guard and have an end that
 // can be watched; Sync, Freeze and Revoke are over when they are answered.
 bool has_operation(BreakKind kind);

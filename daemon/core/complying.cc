@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // From the start of a break to its answer: every lease that it touches gets out of the way, all at once.
+#include <cerrno>
+
 #include "daemon/core/state.h"
 
 namespace mrlease::core {
@@ -52,6 +54,9 @@ void Arbiter::State::complied(Break& b, std::size_t part) {
 
 void Arbiter::State::client_out(Break& b, std::size_t part) {
   if (b.ask.kind == BreakKind::Sync && b.parts[part].lease != 0) {
+    const LeaseEntry* entry = leases.find(b.parts[part].lease);
+    // Its pages are pinned still, and not dirty: what the device has written is not among what fsync writes.
+    if (entry && entry->fence == Fence::Overrun && entry->lease.backing == Backing::Direct && b.answer == 0) b.answer = ETIMEDOUT;
     // The destroyed registration has just handed its dirty pages to the file: an fsync, but of no lease.
     b.parts[part].lease = 0;
     return work_part(b, part, Work::Fsync);

@@ -44,7 +44,7 @@ void Arbiter::State::session_gone(SessionId session) {
 }
 
 // By a freeze that has it, or by one that was denied and that the client complied with too late.
-bool Arbiter::State::has_store(const LeaseEntry& entry) {
+bool Arbiter::State::has_store(const LeaseEntry& entry) const {
   if (entry.frozen_by != 0) return true;
   const auto owed = owed_after.find(entry.lease.id);
   const auto thaws = [](const auto& x) { return x.action == Action::Thaw; };

@@ -26,6 +26,7 @@ struct RequestBreak {
   bool deniable = true;  // false: the guard cannot refuse the operation, so where policy would deny, the lease is fenced
   LeaseId only = 0;      // Revoke: this lease and no other; 0: all that the extent touches
   bool shortens = false; // Destructive: the file may end at new_size afterwards
+  std::uint64_t shorter_by = 0;  // where that is known: by how much, from wherever the file ends when it begins
 };
 struct Thaw { BreakId freeze; RequestId request; };           // answered by effect::Thawed
 struct RecallAnswered { RecallId recall; SessionId session; int code; };  // code: 0 or errno; an errno is a refusal: fence

@@ -38,6 +38,7 @@ void Arbiter::State::request_break(const event::RequestBreak& ask) {
   auto b = std::make_unique<Break>();
   b->ask = ask;
   FileQueue& queue = queues[ask.file];
+  b->behind = !queue.breaks.empty();
   auto place = queue.breaks.end();
   if (is_foreign(ask)) {
     while (place != queue.breaks.begin() && !goes_first(**std::prev(place))) --place;

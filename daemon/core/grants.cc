@@ -83,6 +83,7 @@ bool Arbiter::State::try_extend(const event::ExtendLease& ask) {
   Lease& lease = entry->lease;
   if (lease.session != ask.session) return refused(EPERM, "The lease belongs to another session; extend your own.");
   if (entry->retired()) return refused(EKEYREVOKED, "The lease was fenced; release it and ask for a new one.");
+  if (entry->trims > 0) return false;  // it goes by the end as it was when it began, and would cut the regained off again
   if (const FileQueue* queue = find_queue(lease.file)) {
     const Extent regained{lease.on_file_end, lease.extent.end};
     const bool wait = std::any_of(queue->breaks.begin(), queue->breaks.end(), [&](const Break* b) {

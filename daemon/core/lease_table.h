@@ -38,6 +38,7 @@ struct LeaseEntry {
   Ending ending = Ending::None;
   std::optional<RequestId> release;  // who waits for effect::Released
   std::uint32_t open_after = 0;      // breaks that still owe it what follows them (Merge, ResumeFlush, Settle, ...)
+  std::uint32_t trims = 0;           // works under way that cut off what lies beyond the file's end
   std::uint32_t overdue = 0;         // parts in overdue operations (FileQueue::overdue)
   BreakId frozen_by = 0;
   bool store_owed = false;           // odp, direct: it ended while frozen, what its store holds is not in the file

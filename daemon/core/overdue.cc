@@ -14,6 +14,12 @@ bool reaches_file(const Duty& after) {
   return after.action == Action::Reregister || after.action == Action::Settle || after.work == Work::ResumeFlush;
 }
 
+// By its own, or by what was handed over to it: something of a lease is kept from the file until it has left.
+bool holds_back(const Break& b) {
+  return std::any_of(b.parts.begin(), b.parts.end(),
+                     [](const Part& p) { return p.step == Step::Complied && reaches_file(p.row.after); });
+}
+
 // Only a Settle is of a part of the lease.
 bool gives_the_same(const Part& a, const Row& row, const Extent& extent) {
   return a.step == Step::Complied && a.row.after == row.after &&
@@ -52,7 +58,7 @@ bool Arbiter::State::in_overdue_hands(const FileQueue& queue, const Break& b) {
   if (queue.overdue.empty() || has_operation(b.ask.kind)) return false;
   const bool sync = b.ask.kind == BreakKind::Sync;
   const bool any = std::any_of(queue.overdue.begin(), queue.overdue.end(), [&](const Break* o) {
-    return !sync || o->ask.kind != BreakKind::Write;  // nothing is held back from the file during a foreign write
+    return !sync || o->ask.kind != BreakKind::Write || holds_back(*o);  // a foreign write itself holds nothing back
   });
   if (!any) return false;
   if (b.ask.kind == BreakKind::Freeze &&

@@ -29,7 +29,11 @@ void Arbiter::State::cut_leases(Break& b) {
   const auto cut = [&](Lease& lease) {
     lease.on_file_end = std::min(lease.on_file_end, std::max(b.size, lease.extent.begin));
   };
-  if (b.ask.kind == BreakKind::Truncate) {
+  if (b.ask.kind == BreakKind::Truncate && b.adopted) {
+    // Nobody else hears of the new end, and who does not know of it is still to be got out of the next truncate's way.
+    for (const Part& part : b.parts)
+      if (LeaseEntry* entry = leases.find(part.lease)) cut(entry->lease);
+  } else if (b.ask.kind == BreakKind::Truncate) {
     leases.visit(b.ask.file, b.extent(), [&](LeaseEntry& entry) {
       if (entry.lease.on_file_end > b.ask.new_size) cut(entry.lease);
       return true;

@@ -8,15 +8,27 @@
 namespace mrlease::core {
 namespace {
 
-// Empty: this lease is not asked for anything.
-Extent asked_extent(const event::RequestBreak& ask, const Lease& lease) {
+// Where the file ends afterwards. What makes it shorter by some length may find it shorter than it was when it asked: but no
+// shorter than the lease knows it, and than overdue operations make it.
+std::uint64_t new_end(const Break& b, const Lease& lease, const FileQueue& queue) {
+  if (b.ask.shorter_by == 0 || (!b.behind && queue.overdue.empty())) return b.ask.new_size;
+  std::uint64_t end = lease.on_file_end;
+  for (const Break* o : queue.overdue) {
+    if (o->ask.kind == BreakKind::Truncate) end = std::min(end, o->ask.new_size);
+    else end -= std::min(end, o->ask.shorter_by);
+  }
+  return std::max(b.ask.extent.begin, std::min(b.ask.new_size, end - std::min(end, b.ask.shorter_by)));
+}
+
+// Empty: this lease is not asked for anything. end: of the file afterwards, if the break moves it.
+Extent asked_extent(const event::RequestBreak& ask, const Lease& lease, std::uint64_t end) {
   const bool direct = lease.backing == Backing::Direct;
   if (ask.kind == BreakKind::Revoke) return lease.extent;
   if (kind_for(ask.kind, ask.shortens, lease) == BreakKind::Truncate) {
-    const Extent cut{std::max(page_down(ask.new_size), lease.extent.begin), lease.on_file_end};
-    if (cut.empty() || ask.new_size >= lease.on_file_end) return {0, 0};
+    const Extent cut{std::max(page_down(end), lease.extent.begin), lease.on_file_end};
+    if (cut.empty() || end >= lease.on_file_end) return {0, 0};
     if (direct) return lease.extent;  // an MR cannot lose a part
-    return lease.backing == Backing::Bounce ? Extent{cut.begin, lease.extent.end} : cut_off(lease, ask.new_size);
+    return lease.backing == Backing::Bounce ? Extent{cut.begin, lease.extent.end} : cut_off(lease, end);
   }
   const Extent pages = pages_on_file(lease, ask.extent);
   return ask.kind == BreakKind::Destructive && direct && !pages.empty() ? lease.extent : pages;
@@ -35,12 +47,13 @@ bool Arbiter::State::somebody_waits(const Break& b) {
 
 void Arbiter::State::plan(Break& b) {
   b.has_after = somebody_waits(b);
+  const FileQueue& queue = queues.at(b.ask.file);
   leases.visit(b.ask.file, b.extent(), [&](LeaseEntry& entry) {
     if (b.ask.only != 0 && b.ask.only != entry.lease.id) return true;
     // Even where nothing is asked of it: the size has to be learned, and an extension must wait until it is known.
     if (b.ask.kind == BreakKind::Truncate) b.has_after = true;
     Row row = row_for(kind_for(b.ask.kind, b.ask.shortens, entry.lease), entry.lease, entry.frozen_by != 0);
-    Extent extent = asked_extent(b.ask, entry.lease);
+    Extent extent = asked_extent(b.ask, entry.lease, new_end(b, entry.lease, queue));
     if (extent.empty()) return true;
     if (entry.overdue > 0) already_out(b, entry, &row, &extent);
     if (!row.nothing() && !extent.empty()) add_part(b, entry, row, extent);

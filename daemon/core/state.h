@@ -169,7 +169,7 @@ struct Arbiter::State {
   void session_gone(SessionId session);
   void end_lease(LeaseEntry& entry, Ending why);
   void start_owed_flush(LeaseEntry& entry, bool at_once);
-  bool has_store(const LeaseEntry& entry);
+  bool has_store(const LeaseEntry& entry) const;
   void await_end(LeaseEntry& entry, Break& b, std::size_t part);
   void owed_flush_done(LeaseEntry& entry, int code);
   void remove(LeaseEntry& entry, int code);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Recalls to clients and works of the daemon: sent, answered, overdue.
+#include "daemon/core/break_table.h"
 #include "daemon/core/extents.h"
 #include "daemon/core/state.h"
 
@@ -34,6 +35,7 @@ void Arbiter::State::recall_part(Break& b, std::size_t part, Action action, std:
 WorkId Arbiter::State::start_work(const WorkRecord& record, const Extent& extent) {
   const WorkId id = ++last_work;
   works.emplace(id, record);
+  if (LeaseEntry* entry = leases.find(record.lease); entry && trims(record.kind)) ++entry->trims;
   timers.set({Timer::Kind::Work, id}, after(now, policy.work_deadline));
   out.push_back(effect::StartWork{id, record.lease, record.file, record.kind, extent});
   return id;
@@ -141,6 +143,7 @@ void Arbiter::State::work_done(const event::WorkDone& e) {
 void Arbiter::State::work_over(WorkId id, int code) {
   const WorkRecord record = works.at(id);
   works.erase(id);
+  if (LeaseEntry* entry = leases.find(record.lease); entry && trims(record.kind)) --entry->trims;
   timers.cancel({Timer::Kind::Work, id});
   if (record.break_id == 0) {
     if (LeaseEntry* entry = leases.find(record.lease)) owed_flush_done(*entry, code);

@@ -5,6 +5,8 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 
+#include <algorithm>
+
 #include "daemon/guard/syscall_family.h"
 
 namespace mrlease::guard {
@@ -104,10 +106,14 @@ Verdict fallocate(const EventFacts& event, const sys::SyscallState& call) {
   Extent extent = shifts ? Extent{event.offset, core::kToEnd} : range_of(event);
   const char* name = mode & FALLOC_FL_PUNCH_HOLE ? "fallocate (punch hole)" : "fallocate (collapse, insert or zero)";
   Verdict out = verdict(BreakKind::Destructive, extent, name);
-  // Where it waits behind a truncate this is too much; a lease's own end bounds it.
+  // Where it waits behind what shortens the file as well, the arbiter counts from there.
+  // One beyond the file's end is refused by the kernel, but the file may have grown by the time.
   const std::uint64_t length = call.args[3];
-  out.shortens = (mode & FALLOC_FL_COLLAPSE_RANGE) && length < event.file_size;
-  if (out.shortens) out.new_size = event.file_size - length;
+  out.shortens = mode & FALLOC_FL_COLLAPSE_RANGE;
+  if (out.shortens) {
+    out.new_size = std::max(event.offset, event.file_size - std::min(event.file_size, length));
+    out.shorter_by = length;
+  }
   return out;
 }
 

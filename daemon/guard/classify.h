@@ -51,6 +51,7 @@ struct Verdict {
   core::Extent extent{};
   std::uint64_t new_size = 0;  // Truncate, or where it shortens
   bool shortens = false;       // Destructive: the file may get shorter
+  std::uint64_t shorter_by = 0;  // by that much, where it can be told
   std::string name = "unknown operation";
 };
 

@@ -165,6 +165,7 @@ void EventDesk::decide(const sys::FanGroup* group, sys::FanEvent event, WatchedF
   op.extent = verdict->extent;
   op.new_size = verdict->new_size;
   op.shortens = verdict->shortens;
+  op.shorter_by = verdict->shorter_by;
   op.tid = event.tid;
   op.what = describe(*verdict, view);
   auto held = std::make_shared<sys::Fd>(std::move(event.fd));

@@ -30,6 +30,7 @@ struct ForeignOp {
   bool unknown = false;        // nothing is known of it but that it may be there: a predecessor was killed at a bad moment
   std::string what;            // for people: "ftruncate by 1234 (cp)"
   bool shortens = false;       // Destructive: the file may end at new_size afterwards
+  std::uint64_t shorter_by = 0;  // by that much, where it can be told
 };
 
 // Called from the guard's own thread, never with a lock of the guard held; must not block.

@@ -30,7 +30,7 @@ core::BreakId Ledger::hold(ForeignOp op, TaskView view, LetGo let_go, Clock::dur
 
 void Ledger::goes_on(core::BreakId id, Clock::duration bound) {
   const auto at = entries_.find(id);
-  if (at != entries_.end() && at->second.answered) at->second.until = Clock::now() + bound;
+  if (at != entries_.end() && at->second.answered) at->second.until = eyes_.now() + bound;
 }
 
 void Ledger::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
@@ -38,7 +38,7 @@ void Ledger::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
   if (at == entries_.end() || at->second.answered) return;
   Entry& entry = at->second;
   // Seen on its way to sleep: by now it sleeps, and shows the call that it is in.
-  if (entry.view.call && entry.view.call->running) entry.view = look(entry.view.tid);
+  if (entry.view.call && entry.view.call->running) entry.view = eyes_.look(entry.view.tid);
   // Before it goes on: a successor must not take it for over.
   if (watch_leaving && journal_ != nullptr) entry.passing = journal_->passes(entry.op.file, entry.view);
   int error = entry.let_go(deny_errno);
@@ -49,9 +49,9 @@ void Ledger::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
   } else if ((error == 0 && deny_errno) || error == ENOENT) {
     leave(at, true);  // it failed, or its task was killed: nothing will happen any more
   } else if (entry.view.tid) {
-    entry.next_look = Clock::now() + look_interval(0);
+    entry.next_look = eyes_.now() + look_interval(0);
   } else if (entry.bound != Clock::duration{}) {
-    entry.until = Clock::now() + entry.bound;
+    entry.until = eyes_.now() + entry.bound;
   }
 }
 
@@ -85,14 +85,14 @@ void Ledger::opened(const core::FileKey& file, int tid) {
       continue;
     }
     // FAN_OPEN may come before O_TRUNC is carried out: then the end of the call is what counts.
-    TaskView view = look(tid);
+    TaskView view = eyes_.look(tid);
     bool inside = view.call && !view.call->running && call_shape(*view.call).family == Family::Open;
     if (entry.op.kind == core::BreakKind::Read || !view.stat || (view.call && !view.call->running && !inside)) {
       at = leave(at, true);
       continue;
     }
     entry.view = std::move(view);
-    entry.next_look = Clock::now() + look_interval(0);
+    entry.next_look = eyes_.now() + look_interval(0);
     ++at;
   }
 }
@@ -110,7 +110,7 @@ void Ledger::poll(Clock::time_point now, const std::function<void()>& read_notic
   for (auto at = entries_.begin(); at != entries_.end();) {
     Entry& entry = at->second;
     if (entry.answered && entry.view.tid && entry.next_look <= now) {
-      if (has_left(entry.view, look(entry.view.tid))) over.push_back(at->first);
+      if (has_left(entry.view, eyes_.look(entry.view.tid))) over.push_back(at->first);
       else entry.next_look = now + look_interval(++entry.looks);
     }
     bool late = entry.until && *entry.until <= now;

@@ -14,13 +14,19 @@
 
 namespace mrlease::guard {
 
+// How the ledger sees time and tasks. A test may have a world of its own.
+struct Eyes {
+  Clock::time_point (*now)() = [] { return Clock::now(); };
+  TaskView (*look)(int tid) = guard::look;
+};
+
 class Ledger {
  public:
   // Lets the operation go on (0) or fail (errno). Returns 0, ENOENT when the task is gone, ENOTSUP when it could not be
   // denied and goes on.
   using LetGo = std::function<int(int deny_errno)>;
 
-  explicit Ledger(Outbox* outbox, Journal* journal = nullptr) : outbox_(outbox), journal_(journal) {}
+  explicit Ledger(Outbox* outbox, Journal* journal = nullptr, Eyes eyes = {}) : outbox_(outbox), journal_(journal), eyes_(eyes) {}
 
   // Tells the listener; the id. `view`: the task; tid 0: not known, then `left` is told at `bound` after the answer at the latest
   // (bound 0: not before goes_on()).
@@ -61,6 +67,7 @@ class Ledger {
 
   Outbox* outbox_;
   Journal* journal_;
+  Eyes eyes_;
   Entries entries_;
 };
 

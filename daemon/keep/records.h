@@ -32,6 +32,7 @@ struct LeaseRecord {         // descriptors: f<file> the file (shared by leases)
   std::uint32_t quiesced = 0;     // its client has been, or is being asked to deregister
   std::uint32_t fenced = 0;
   std::uint32_t handed_back = 0;  // an MR was, and may not be deregistered yet
+  std::uint32_t user = 0;
 };
 
 struct MrRecord {            // its uverbs descriptor is not kept: the kernel would keep a dead client's pins

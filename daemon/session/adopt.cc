@@ -55,7 +55,9 @@ void Broker::adopt(const std::vector<core::FileKey>& changing) {
   state.mrs.each([this](keep::Slot slot, const keep::MrRecord& r) { adopt_mr(slot, r); });
   state.stores.each([this](keep::Slot slot, const keep::StoreRecord& r) { adopt_store(slot, r); });
   adopted_files_.clear();
+  adopt_into_arbiter();
   adopt_breaks(changing);
+  end_sessions_of_before();
   for (auto& [file, entry] : files_) publish(file);
   const std::size_t left = kept_.keeper->drop_unclaimed();
   log_(1, "took over " + std::to_string(sessions_.size()) + " sessions, " + std::to_string(leases_.size()) + " leases, " +
@@ -95,12 +97,12 @@ void Broker::lost(keep::Slot slot, const keep::LeaseRecord& r, const std::string
 }
 
 void Broker::adopt_lease(keep::Slot slot, const keep::LeaseRecord& r) {
-  Session* s = find_session(r.session);
-  if (s == nullptr) return kept_.state->leases.clear(slot);
+  Session* s = find_session(r.session);  // nullptr: it has ended, and its lease waits for a thaw or a flush
   auto lease = std::make_shared<LeaseHold>();
   lease->id = r.id;
   lease->slot = slot;
   lease->session = r.session;
+  lease->user = r.user;
   lease->request = r.request;
   lease->file = {r.device, r.inode};
   lease->extent = {r.begin, r.end};
@@ -108,7 +110,7 @@ void Broker::adopt_lease(keep::Slot slot, const keep::LeaseRecord& r) {
   lease->write = r.write != 0;
   lease->share = r.share != 0;
   lease->size_told = r.size_told;
-  lease->fencing = lease->destroyed = r.fenced != 0;
+  lease->fencing = lease->destroyed = s == nullptr || r.fenced != 0;
   lease->handed_back = r.handed_back != 0;
   auto& kept = adopted_files_[r.file];
   if (!kept) {
@@ -135,10 +137,29 @@ void Broker::adopt_lease(keep::Slot slot, const keep::LeaseRecord& r) {
   }
   if (entry.coverage.kind == guard::Kind::Precontent) lease->truncates = store::Truncates::Held;
   leases_[lease->id] = lease;
-  s->leases.insert(lease->id);
-  // A fenced one is out of every break's way; it is here for its client to release.
-  if (!lease->destroyed)
-    step(core::event::AdoptLease{{lease->id, s->id, lease->file, lease->extent, lease->size_told, lease->backing, lease->write, lease->share}});
+  s != nullptr ? s->leases.insert(lease->id) : outliving_.insert(lease->id);
+}
+
+// A lease whose device access has ended is out of every break's way. But what it owes the file is known to nobody else: so
+// it is the arbiter's again, to be flushed, or merged at the thaw. It may have been killed in the middle of that.
+void Broker::adopt_into_arbiter() {
+  std::set<core::LeaseId> over;
+  for (const auto& [id, lease] : leases_) {
+    const bool owes = lease->write && (lease->bounce || !lease->stores.empty());
+    if (!lease->destroyed || owes) {
+      step(core::event::AdoptLease{{id, lease->session, lease->file, lease->extent, lease->size_told, lease->backing, lease->write, lease->share}});
+    } else if (find_session(lease->session) == nullptr) {
+      over.insert(id);
+    }
+  }
+  for (const core::LeaseId id : over) drop_lease(id);
+}
+
+void Broker::end_sessions_of_before() {
+  std::set<core::SessionId> ended;
+  for (const auto& [id, lease] : leases_)
+    if (find_session(lease->session) == nullptr) ended.insert(lease->session);
+  for (const core::SessionId id : ended) step(core::event::SessionGone{id});
 }
 
 void Broker::adopt_bounce(LeaseHold& lease) {
@@ -177,33 +198,28 @@ void Broker::adopt_breaks(const std::vector<core::FileKey>& changing) {
     log_(2, "an operation from before the restart is still running: the leases on its file are revoked");
     const core::BreakId id = next_api_break_++;
     guard_breaks_[id] = file;
-    step(core::event::RequestBreak{id, file, core::BreakKind::Revoke, {}, 0, 0, 0});
+    // Not deniable: under a client that refuses, its device would come back.
+    step(core::event::RequestBreak{id, file, core::BreakKind::Revoke, {}, 0, 0, 0, false});
   }
   note_numbers();
 }
 
-// What it had got out of the way comes back; what happened to the file meanwhile is taken over. The file's size tells.
-void Broker::adopt_file_breaks(const core::FileKey& file) {
-  const std::uint64_t size = file_size(file);
-  core::event::AdoptBreak cut{0, file, core::BreakKind::Truncate, {size, core::kToEnd}, size, 0, 0, {}};
-  core::event::AdoptBreak written{0, file, core::BreakKind::Write, {}, size, 0, 0, {}};
-  core::event::AdoptBreak thaw{0, file, core::BreakKind::Freeze, {}, size, 0, 0, {}};
+std::vector<LeftLease> Broker::left_leases(const core::FileKey& file) {
+  std::vector<LeftLease> left;
   for (const auto& [id, lease] : leases_) {
-    if (lease->file != file || lease->destroyed) continue;
+    if (lease->file != file || arbiter_.find(id) == nullptr) continue;
     const auto* kept = record(*lease);
-    if (kept != nullptr && kept->quiesced != 0) cut.parts.push_back({id, lease->extent});
-    if (lease->bounce) cut.parts.push_back({id, lease->extent});
-    if (lease->bounce && lease->write) written.parts.push_back({id, lease->extent});
-    const bool held = kept_frozen(*lease);
-    for (const Store& store : lease->stores) {
-      if (store.trim) cut.parts.push_back({id, store.extent});
-      else if (!held) thaw.parts.push_back({id, store.extent});
-    }
+    left.push_back({id, lease->extent, lease->bounce != nullptr, lease->write, kept != nullptr && kept->quiesced != 0,
+                    kept_frozen(*lease), {}});
+    for (const Store& store : lease->stores) left.back().stores.push_back({store.extent, store.trim});
   }
-  for (core::event::AdoptBreak* b : {&cut, &written, &thaw}) {
-    if (b->parts.empty()) continue;
-    b->id = next_api_break_++;
-    step(*b);
+  return left;
+}
+
+void Broker::adopt_file_breaks(const core::FileKey& file) {
+  for (core::event::AdoptBreak& b : second_halves(file, file_size(file), left_leases(file))) {
+    b.id = next_api_break_++;
+    step(b);
   }
 }
 
@@ -213,12 +229,7 @@ void Broker::adopt_freeze(keep::Slot slot, const keep::FreezeRecord& r) {
   const core::Time at = now();
   if ((s == nullptr && r.admin == 0) || r.until <= at) return kept_.state->freezes.clear(slot);  // its stores are thawed with the rest
   core::event::AdoptBreak freeze{r.id, file, core::BreakKind::Freeze, {r.begin, r.end}, file_size(file), r.until - at, r.session, {}};
-  for (const auto& [id, lease] : leases_) {
-    if (lease->file != file || lease->destroyed || !freeze.extent.overlaps(lease->extent)) continue;
-    if (lease->bounce) freeze.parts.push_back({id, lease->extent});
-    for (const Store& store : lease->stores)
-      if (!store.trim) freeze.parts.push_back({id, store.extent});
-  }
+  freeze.parts = frozen_parts(freeze.extent, left_leases(file));
   ApiBreak& b = api_breaks_[r.id];
   b.session = r.session;
   b.request = r.request;

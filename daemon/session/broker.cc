@@ -42,7 +42,7 @@ guard::Listener Broker::listener(std::function<void(std::string)> failed) {
       if (op.unknown) thaw_file(op.file);
       guard_breaks_[op.id] = op.file;
       chronicle_.foreign(op.id, op.tid, op.what);
-      step(core::event::RequestBreak{op.id, op.file, op.kind, op.extent, op.new_size, 0, 0, op.tid != 0, 0, op.shortens});
+      step(core::event::RequestBreak{op.id, op.file, op.kind, op.extent, op.new_size, 0, 0, op.tid != 0, 0, op.shortens, op.shorter_by});
     });
   };
   listener.left = [this](core::BreakId id, bool sure) {
@@ -163,7 +163,10 @@ void Broker::session_ended(core::SessionId id) {
     for (const core::LeaseId lease : left)
       if (arbiter_.find(lease) == nullptr) drop_lease(lease);
   }
-  if (Session* s = find_session(id)) forget_session(*s);
+  if (Session* s = find_session(id)) {
+    outliving_.insert(s->leases.begin(), s->leases.end());
+    forget_session(*s);
+  }
   sessions_.erase(id);
   note_holders();
 }
@@ -269,17 +272,20 @@ std::uint64_t Broker::charged(uid_t uid) const {
   std::uint64_t n = 0;
   for (const auto& [id, s] : sessions_)
     if (s->peer.uid == uid) n += s->leases.size();
+  for (const core::LeaseId lease : outliving_) n += leases_.at(lease)->user == uid;
   return n;
 }
 
 std::uint64_t Broker::charged_bounce(uid_t uid) const {
   std::uint64_t bytes = 0;
-  for (const auto& [id, s] : sessions_) {
-    if (s->peer.uid != uid) continue;
-    for (const core::LeaseId lease : s->leases)
-      if (const auto it = leases_.find(lease); it != leases_.end() && it->second->backing == core::Backing::Bounce)
+  const auto add = [&](const std::set<core::LeaseId>& leases) {
+    for (const core::LeaseId lease : leases)
+      if (const auto it = leases_.find(lease); it != leases_.end() && it->second->user == uid && it->second->backing == core::Backing::Bounce)
         bytes += it->second->extent.end - it->second->extent.begin;
-  }
+  };
+  for (const auto& [id, s] : sessions_)
+    if (s->peer.uid == uid) add(s->leases);
+  add(outliving_);
   return bytes;
 }
 
@@ -288,6 +294,7 @@ void Broker::drop_lease(core::LeaseId id) {
   if (it == leases_.end()) return;
   const auto lease = it->second;
   leases_.erase(it);
+  outliving_.erase(id);
   forget_lease(*lease);
   if (Session* s = find_session(lease->session)) {
     s->leases.erase(id);

@@ -16,6 +16,7 @@
 #include "daemon/session/holders.h"
 #include "daemon/session/options.h"
 #include "daemon/session/session.h"
+#include "daemon/session/takeover.h"
 #include "daemon/session/worker_pool.h"
 
 namespace mrlease::session {
@@ -132,7 +133,8 @@ class Broker {
   void make_store(const core::effect::Recall& e, const std::shared_ptr<LeaseHold>& lease);
   void prepare_store();
   void work_done(const core::effect::StartWork& e, const store::Bounce::Result& result);
-  void tell_trimmed(LeaseHold& lease);
+  void tell_trimmed(LeaseHold& lease, std::uint64_t size);
+  std::uint64_t size_left(const LeaseHold& lease);
   using Leases = std::vector<std::shared_ptr<LeaseHold>>;
   // Leases of one session. Whoever asks while a fence runs waits for that one. done(false): the client was killed.
   void fence_lease(const std::shared_ptr<LeaseHold>& lease, bool kill, std::function<void(bool)> done);
@@ -174,12 +176,15 @@ class Broker {
   // --- adopt.cc ---
   void adopt_session(keep::Slot slot, const keep::SessionRecord& r);
   void adopt_lease(keep::Slot slot, const keep::LeaseRecord& r);
+  void adopt_into_arbiter();
+  void end_sessions_of_before();
   void adopt_bounce(LeaseHold& lease);
   void adopt_mr(keep::Slot slot, const keep::MrRecord& r);
   void adopt_store(keep::Slot slot, const keep::StoreRecord& r);
   void adopt_freeze(keep::Slot slot, const keep::FreezeRecord& r);
   void adopt_breaks(const std::vector<core::FileKey>& changing);
   void adopt_file_breaks(const core::FileKey& file);
+  std::vector<LeftLease> left_leases(const core::FileKey& file);
   bool all_frozen(const core::FileKey& file) const;
   void changed_unheld(const core::FileKey& file, const std::string& what);
   void took_over(core::BreakId id);
@@ -227,6 +232,7 @@ class Broker {
   std::map<std::uint64_t, std::shared_ptr<KeptFile>> adopted_files_;  // while adopting
   std::unordered_map<core::SessionId, std::unique_ptr<Session>> sessions_;
   std::unordered_map<core::LeaseId, std::shared_ptr<LeaseHold>> leases_;
+  std::set<core::LeaseId> outliving_;  // of sessions that have ended: they wait for a thaw or a flush
   std::map<core::FileKey, FileEntry> files_;
   std::unordered_map<core::BreakId, ApiBreak> api_breaks_;
   std::unordered_map<core::BreakId, core::FileKey> guard_breaks_;

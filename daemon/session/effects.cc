@@ -139,7 +139,7 @@ void Broker::apply(const effect::Extended& e) {
   if (it == requests_.end() || !lease) return;
   const PendingRequest pending = it->second;
   requests_.erase(it);
-  tell_size(*lease, std::min(lease->extent.end, std::max(lease->extent.begin, e.file_size)));
+  tell_size(*lease, told_extended(lease->size_told, lease->extent, e.file_size));
   const auto answer = [this, pending, size = e.file_size] {
     Session* s = find_session(pending.session);
     if (s == nullptr) return;
@@ -162,11 +162,8 @@ void Broker::apply(const effect::Recall& e) {
   recalls_[e.recall] = {e.lease, e.action, 0};
   if (auto* kept = record(*lease); kept != nullptr && e.action == core::Action::Quiesce) kept->quiesced = 1;
   if (e.action == core::Action::Freeze || e.action == core::Action::Trim) return make_store(e, lease);
-  const Store* store = nullptr;
-  for (const Store& candidate : lease->stores) {
-    const bool wanted = (e.action == core::Action::Thaw && !candidate.trim) || (e.action == core::Action::Settle && candidate.trim);
-    if (wanted && candidate.extent.begin == e.extent.begin) store = &candidate;
-  }
+  Store* store = store_to_end(lease->stores, e.action, e.extent.begin);
+  if (store != nullptr) store->ending = true;
   send_recall(e, *lease, store);
 }
 

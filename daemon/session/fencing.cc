@@ -105,7 +105,11 @@ void Broker::rescue_trimmed(const Leases& leases, std::function<void()> done) {
     if (--*waits == 0) done();
   };
   for (const auto& lease : leases) {
-    if (lease->stores.empty() || std::any_of(lease->stores.begin(), lease->stores.end(), [](const Store& s) { return !s.trim; })) continue;
+    // One that runs has the stores in hand, and what waits for the lease's end waits for it. The store of a freeze that nobody
+    // knows any more (its hold was over when the predecessor died) is written now, like that of a trim.
+    const bool of_freeze = std::any_of(lease->stores.begin(), lease->stores.end(), [](const Store& s) { return !s.trim; });
+    const bool frozen = of_freeze && arbiter_.has_frozen_store(lease->id);
+    if (!lease->rescuing && (lease->stores.empty() || frozen)) continue;
     ++*waits;
     rescue_stores(lease, one_less);
   }

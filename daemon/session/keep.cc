@@ -105,6 +105,7 @@ void Broker::keep_lease(const std::shared_ptr<LeaseHold>& lease, std::function<v
         keep::LeaseRecord r;
         r.id = lease->id;
         r.session = lease->session;
+        r.user = lease->user;
         r.request = lease->request;
         r.device = lease->file.device;
         r.inode = lease->file.inode;

@@ -191,6 +191,7 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd& fd, wire::Fd& mem
   auto lease = std::make_shared<LeaseHold>();
   lease->id = next_lease_++;
   lease->session = s.id;
+  lease->user = s.peer.uid;
   lease->request = f.id();
   lease->file = facts.key;
   lease->extent = *extent;
@@ -239,6 +240,7 @@ void Broker::on_add_mr(Session& s, const Frame& f) {
     return reply_status(s.id, f.id(), ENOSPC, "add_mr: a restart of mrleased would forget it: " +
                                                   std::to_string(keep::MrRecord::kMax) + " MRs of all clients are the limit");
   }
+  hand_back(*lease, false);  // a library has deregistered what it dropped before it registers anew
   reply_status(s.id, f.id(), 0, {});
 }
 
@@ -318,6 +320,7 @@ void Broker::on_recall_done(Session& s, const Frame& f) {
   if (r.code() != 0) log_(2, s.program + " refuses a recall: " + r.message().substr(0, 200));
   const auto it = recalls_.find(r.recall());
   int answer = r.code();
+  std::shared_ptr<LeaseHold> gives_up;
   if (it != recalls_.end()) {
     const auto lease = find_lease(it->second.lease);
     if (!lease || lease->session != s.id) return;  // not this client's to answer
@@ -330,20 +333,21 @@ void Broker::on_recall_done(Session& s, const Frame& f) {
       lease->stores.erase(ended, lease->stores.end());
     }
     if (auto* kept = record(*lease); kept != nullptr && it->second.action == core::Action::Reregister && answer == 0) kept->quiesced = 0;
-    const bool ends_mrs = it->second.action == core::Action::Quiesce || it->second.action == core::Action::Release;
-    if (ends_mrs && answer == 0 && !lease->mrs.empty()) {
-      log_(2, s.program + " says that it has complied, but its memory regions are there: it is fenced");
-      answer = EBUSY;
-    }
-    if (ends_mrs && answer == 0) hand_back(*lease, false);
+    answer = credited(it->second.action, answer, !lease->mrs.empty());
+    if (answer != r.code()) log_(2, s.program + " says that it has complied, but its memory regions are there: it is fenced");
+    if (ends_mrs(it->second.action) && answer == 0) hand_back(*lease, false);
     for (Store& store : lease->stores)
       if (store.id == it->second.store && answer == 0) {
-        store.live = true;
+        store.live = store.complied = true;
         if (store.slot != keep::kNoSlot) kept_.state->stores.at(store.slot).live = 1;
       }
+    if (it->second.action == core::Action::Release) gives_up = lease;
     recalls_.erase(it);
   }
-  step(core::event::RecallAnswered{r.recall(), s.id, answer});
+  const auto answered = [this, recall = r.recall(), session = s.id, answer] { step(core::event::RecallAnswered{recall, session, answer}); };
+  // A lease that is revoked between a Trim and its Settle (by a successor) owes what it has in the trim's store.
+  if (gives_up && answer == 0) return rescue_trimmed({gives_up}, answered);
+  answered();
 }
 
 // Sync and Freeze: whoever has the descriptor may ask; a freeze holds others up, so it needs the right to write.

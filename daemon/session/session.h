@@ -41,7 +41,21 @@ struct Store {
   bool trim = false;    // made for a Trim: goes with its Settle. Else for a Freeze: goes with its Thaw
   bool live = true;     // a device may have written to it. direct: only once the client has said that it uses it
   keep::Slot slot = keep::kNoSlot;
+  bool complied = false;  // the client has said that it uses it
+  bool ending = false;    // the client has been asked to give it up
 };
+
+// The store that this Thaw or Settle ends; nullptr: there is none. A lease has several of one extent after operations that
+// were denied since its client complied too late: each is ended once, first those that the client is known to use.
+inline Store* store_to_end(std::vector<Store>& stores, core::Action action, std::uint64_t begin) {
+  Store* found = nullptr;
+  for (Store& s : stores) {
+    const bool wanted = action == (s.trim ? core::Action::Settle : core::Action::Thaw);
+    if (!wanted || s.ending || s.extent.begin != begin) continue;
+    if (found == nullptr || (s.complied && !found->complied)) found = &s;
+  }
+  return found;
+}
 
 struct LeaseMr {
   std::uint32_t device = 0;
@@ -64,6 +78,7 @@ struct KeptFile {
 struct LeaseHold {
   core::LeaseId id = 0;
   core::SessionId session = 0;
+  uid_t user = 0;               // is charged for it, also when its session has ended
   core::RequestId request = 0;  // the frame that asked for it
   core::FileKey file;
   core::Extent extent;

@@ -64,6 +64,20 @@ v1::Guard to_wire(guard::Kind kind) {
   return v1::GUARD_NONE;
 }
 
+wire::Frame to_wire(const core::effect::Recall& e, core::Time now) {
+  wire::Frame frame;
+  v1::Recall& r = *frame.mutable_recall();
+  r.set_lease(e.lease);
+  r.set_recall(e.recall);
+  r.set_action(to_wire(e.action));
+  r.set_reason(to_wire(e.reason));
+  r.set_offset(e.extent.begin);
+  r.set_length(e.extent.end - e.extent.begin);
+  r.set_size(e.size);
+  r.set_deadline_ms(static_cast<std::uint32_t>(e.deadline > now ? e.deadline - now : 0));
+  return frame;
+}
+
 std::optional<core::Extent> to_core(const v1::Range& range) {
   if (range.length() == 0) return core::Extent{range.offset(), core::kToEnd};
   if (range.offset() > core::kToEnd - range.length()) return std::nullopt;

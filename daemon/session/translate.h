@@ -15,6 +15,8 @@ wire::v1::Backing to_wire(core::Backing backing);
 wire::v1::Action to_wire(core::Action action);
 wire::v1::Reason to_wire(core::BreakKind kind);
 wire::v1::Guard to_wire(guard::Kind kind);
+// Without its store. now: the client hears how much time is left.
+wire::Frame to_wire(const core::effect::Recall& recall, core::Time now);
 // length 0 means to the end; nothing: the range overflows.
 std::optional<core::Extent> to_core(const wire::v1::Range& range);
 

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "daemon/core/extents.h"
 #include "daemon/session/broker.h"
 #include "daemon/session/kept_names.h"
 #include "daemon/session/translate.h"
@@ -140,20 +141,10 @@ void Broker::prepare_store() {
 void Broker::send_recall(const effect::Recall& e, LeaseHold& lease, const Store* store) {
   Session* s = find_session(lease.session);
   if (s == nullptr || s->gone) return;
-  Frame frame;
-  v1::Recall& r = *frame.mutable_recall();
-  r.set_lease(e.lease);
-  r.set_recall(e.recall);
-  r.set_action(to_wire(e.action));
-  r.set_reason(to_wire(e.reason));
-  r.set_offset(e.extent.begin);
-  r.set_length(e.extent.end - e.extent.begin);
-  r.set_size(e.size);
-  const core::Time at = now();
-  r.set_deadline_ms(static_cast<std::uint32_t>(e.deadline > at ? e.deadline - at : 0));
+  Frame frame = to_wire(e, now());
   std::vector<fence::SharedFd> fds;
   if (store != nullptr) {
-    r.set_store(store->id);
+    frame.mutable_recall()->set_store(store->id);
     recalls_[e.recall].store = store->id;
     if (e.action == core::Action::Freeze || e.action == core::Action::Trim)
       fds.push_back(store->memfd);
@@ -201,12 +192,12 @@ void Broker::apply(const effect::StartWork& e) {
     for (const auto& [id, b] : api_breaks_)
       if (b.kind == core::BreakKind::Sync && b.file == e.file) fd = b.fd;
   auto result = std::make_shared<store::Bounce::Result>();
-  const std::uint64_t file_end = lease ? std::max(file_size(lease->file), lease->extent.begin) : 0;
+  const std::uint64_t file_end = lease ? std::max(size_left(*lease), lease->extent.begin) : 0;
   in_worker([e, lease, bounce = lease ? lease->bounce : nullptr, fd, file_end, options = options_, result] {
               do_work(e, bounce.get(), lease.get(), fd.get(), file_end, options, result.get());
             },
-            [this, e, lease, result] {
-              if ((e.kind == core::Work::ResumeFlush || e.kind == core::Work::Merge) && lease) tell_trimmed(*lease);
+            [this, e, lease, result, file_end] {
+              if ((e.kind == core::Work::ResumeFlush || e.kind == core::Work::Merge) && lease) tell_trimmed(*lease, file_end);
               work_done(e, *result);
             });
 }
@@ -227,9 +218,14 @@ void Broker::work_done(const effect::StartWork& e, const store::Bounce::Result& 
   step(core::event::WorkDone{e.work, result.code});
 }
 
+// As recalls tell it: what was cut off is off the file until it is extended, though somebody has made it longer since.
+std::uint64_t Broker::size_left(const LeaseHold& lease) {
+  const core::Lease* known = arbiter_.find(lease.id);
+  return known != nullptr ? core::size_left(*known, file_size(lease.file)) : file_size(lease.file);
+}
+
 // The break is over: what lies beyond the file's end now is cut off, and the client is told when that is new.
-void Broker::tell_trimmed(LeaseHold& lease) {
-  const std::uint64_t size = std::max(file_size(lease.file), lease.extent.begin);
+void Broker::tell_trimmed(LeaseHold& lease, std::uint64_t size) {
   if (!lease.bounce || size >= lease.size_told) return;
   tell_size(lease, size);
   notice(lease, v1::Notice::TRIMMED, size, "the file was truncated");

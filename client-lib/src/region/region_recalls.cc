@@ -36,6 +36,10 @@ void Region::serve(RecallOrder order) {
     std::lock_guard operation(operation_);
     if (order.daemon != daemon_) return;  // it is gone, and so is what it wanted
     asked_by = connection();
+    // Deregistered: nothing is reachable. But what lies in a store is in the file only when the daemon has brought it there,
+    // and it takes a yes for that.
+    const bool ends_store = action == wire::v1::ACTION_THAW || action == wire::v1::ACTION_SETTLE;
+    if (gone_ && ends_store) o = {ECANCELED, "the region was deregistered: its store is the daemon's to merge"};
     if (!gone_) o = fenced_ ? Outcome{EKEYREVOKED, "the lease is fenced"} : comply(order);
     if (backing_) {
       std::lock_guard lock(mutex_);

@@ -135,4 +135,35 @@ TEST_F(FreezeTest, NeedsADescriptorForWriting) {
   EXPECT_EQ(status(tool->call(std::move(f), {reader.get()})).code(), EACCES);
 }
 
+// Else a user could have any number of them: by freezing a file, and coming back again and again.
+TEST_F(FreezeTest, ALeaseThatOutlivesItsClientUnderAFreezeIsItsUsersUntilTheThaw) {
+  start({"--leases-max", "1"});
+  auto holder = std::make_unique<WireClient>(daemon->socket());
+  const Message granted = holder->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
+  wire::Frame freeze, thaw;
+  freeze.mutable_freeze_file()->set_hold_ms(60000);
+  const Message frozen = client->call(freeze, {fd.get()});
+  ASSERT_TRUE(frozen.frame.has_frozen());
+  ASSERT_EQ(::pwrite(granted.fds[0].get(), "RDMA", 4, 8192), 4);
+  holder->hang_up();
+  const std::string other = directory->file("other", kSize);
+  const wire::Fd elsewhere(::open(other.c_str(), O_RDWR | O_CLOEXEC));
+  const auto ask = [&] {
+    wire::Frame f;
+    f.mutable_register_()->mutable_range()->set_length(kSize);
+    f.mutable_register_()->set_backing(v1::BACKING_BOUNCE);
+    f.mutable_register_()->set_write(true);
+    return status(client->call(std::move(f), {elsewhere.get()})).code();
+  };
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_EQ(ask(), EDQUOT);
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  thaw.mutable_thaw_file()->set_freeze(frozen.frame.frozen().freeze());
+  EXPECT_EQ(status(client->call(std::move(thaw))).code(), 0);
+  for (int i = 0; i < 100 && ask() == EDQUOT; ++i) std::this_thread::sleep_for(milliseconds(20));
+  EXPECT_EQ(byte_at(8192), 'R');
+  EXPECT_EQ(ask(), EDQUOT) << "it has its one lease now";
+}
+
 }  // namespace mrlease::test

@@ -214,6 +214,29 @@ TEST_F(KeptTest, AClientThatDiesWhileNobodyIsThereIsMergedByTheSuccessor) {
   EXPECT_EQ(byte_at(8192), 'R');
 }
 
+// Its session is gone by then, and only the arbiter knew that its pages were to be written at the thaw.
+TEST_F(KeptTest, AClientThatDiesUnderAFreezeIsMergedByTheSuccessorAtTheThaw) {
+  start_service();
+  connect();
+  auto holder = std::make_unique<WireClient>(manager->socket());
+  const Message granted = holder->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
+  ask_freeze();
+  const auto frozen = client->next();
+  ASSERT_TRUE(frozen && frozen->frame.has_frozen());
+  ASSERT_EQ(::pwrite(granted.fds[0].get(), "RDMA", 4, 8192), 4);
+  holder->hang_up();
+  ASSERT_TRUE(manager->wait_for("FDSTOREREMOVE=1")) << manager->log();
+  replace_daemon();
+  resume();
+  EXPECT_EQ(byte_at(8192), 'a');
+  const std::uint64_t thawing = ask_thaw(frozen->frame.frozen().freeze());
+  const auto thawed = client->next();
+  ASSERT_TRUE(thawed && thawed->frame.reply_to() == thawing && thawed->frame.status().code() == 0);
+  connect();  // what was owed is in the file before the range can be had again
+  EXPECT_NO_THROW(client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize));
+  EXPECT_EQ(byte_at(8192), 'R');
+}
+
 TEST_F(KeptTest, AFreezeHoldsOverTheRestart) {
   start_service();
   connect();

@@ -129,7 +129,7 @@ TEST_F(RefusalsTest, VersionsThatDoNotMeetAreTold) {
   f.mutable_hello()->set_version_max(78);
   const v1::Status s = status(other.call(std::move(f)));
   EXPECT_EQ(s.code(), EPROTO);
-  EXPECT_NE(s.message().find("versions 1 to 3"), std::string::npos) << s.message();
+  EXPECT_NE(s.message().find("versions 1 to 4"), std::string::npos) << s.message();
   wire::Frame early;
   early.mutable_release()->set_lease(1);
   EXPECT_EQ(status(other.call(std::move(early))).code(), EPROTO);

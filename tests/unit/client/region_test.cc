@@ -498,6 +498,23 @@ TEST_F(RegionTest, DeregWhileARecallWaitsForTheApplication) {
   region_.reset();
 }
 
+// Whoever says that a thaw is done has brought the store to the file. A region that is being deregistered never will.
+TEST_F(RegionTest, AThawDuringDeregIsTheDaemonsToDo) {
+  connect();
+  ASSERT_TRUE(reg(MRL_BACKING_ODP_COOPERATIVE).ok());
+  ASSERT_EQ(daemon_->recall(recall(wire::v1::ACTION_FREEZE, 5)), 0);
+  at(2) = 'w';
+  std::atomic<std::uint64_t> id{0};
+  daemon_->script([&](ScriptedDaemon& d, const wire::Frame& f) {
+    if (f.has_release()) id = d.send_recall(recall(wire::v1::ACTION_THAW, 5));
+    return false;
+  });
+  EXPECT_TRUE(region_->dereg().ok());
+  EXPECT_EQ(daemon_->wait_done(id), ECANCELED);
+  daemon_->script({});
+  region_.reset();
+}
+
 TEST_F(RegionTest, SyncChecksItsRange) {
   connect();
   ASSERT_TRUE(reg(MRL_BACKING_BOUNCE).ok());

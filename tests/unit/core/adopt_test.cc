@@ -78,6 +78,19 @@ TEST_F(Adopt, BounceResumesAndMergesByWork) {
   EXPECT_EQ(arbiter.breaks(), 0u);
 }
 
+// The file may have become shorter in a way that asks nothing of on-demand pages: a collapse that could not be told.
+TEST_F(Adopt, WhoDoesNotHearOfTheNewEndIsAskedAtTheNextTruncate) {
+  adopt(1, Backing::Bounce);
+  adopt(2, Backing::OdpTransparent);
+  step(event::AdoptBreak{5, kFile, BreakKind::Truncate, {}, 2 * kPg, 0, 0, {{1, {0, kSize}}}});
+  work_done(only<effect::StartWork>());
+  EXPECT_EQ(arbiter.find(1)->on_file_end, 2 * kPg);
+  EXPECT_EQ(arbiter.find(2)->on_file_end, kSize);
+  truncate(6, 2 * kPg);  // it has grown again meanwhile
+  EXPECT_EQ(only<effect::Recall>().lease, 2u);
+  EXPECT_EQ(only<effect::Recall>().action, Action::Trim);
+}
+
 TEST_F(Adopt, ACollapseSettlesOnDemandPages) {
   adopt(1, Backing::OdpTransparent);
   step(event::AdoptBreak{5, kFile, BreakKind::Destructive, {kPg, kToEnd}, 2 * kPg, 0, 0, {{1, {2 * kPg, kSize}}}});
@@ -99,6 +112,19 @@ TEST_F(Adopt, AFreezeGoesOnHolding) {
   EXPECT_EQ(only<effect::Thawed>().request, 77u);
   EXPECT_FALSE(only<effect::Thawed>().expired);
   EXPECT_TRUE(answered(10));
+}
+
+// What is in the store of a freeze that was not taken over is nobody's to ask for: the daemon writes it when the lease ends.
+TEST_F(Adopt, OnlyAFreezeThatIsKnownAsksForItsStore) {
+  adopt(1, Backing::OdpTransparent);
+  EXPECT_FALSE(arbiter.has_frozen_store(1));
+  step(event::AdoptBreak{5, kFile, BreakKind::Freeze, {}, kSize, 500, 9, {{1, {0, kSize}}}});
+  EXPECT_TRUE(arbiter.has_frozen_store(1));
+  step(event::SessionGone{1});
+  EXPECT_TRUE(arbiter.has_frozen_store(1));
+  step(event::Thaw{5, 77});
+  work_done(only<effect::StartWork>());
+  EXPECT_FALSE(arbiter.has_frozen_store(1));
 }
 
 TEST_F(Adopt, AFreezesHoldEnds) {

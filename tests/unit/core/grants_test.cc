@@ -202,6 +202,26 @@ TEST_F(Grants, AnExtensionIntoAFrozenRangeWaits) {
   EXPECT_EQ(only<effect::Extended>().request, 91u);
 }
 
+// What takes a foreign write over into bounce pages cuts off what is beyond the file's end, as that was when it began.
+TEST_F(Grants, AnExtensionWaitsForAMergeThatTrims) {
+  grant(1, Backing::Bounce);
+  truncate(7, 2 * kPg);
+  work_done(only<effect::StartWork>());
+  left(7, 2 * kPg);
+  work_done(only<effect::StartWork>());
+  EXPECT_TRUE(over(7));
+  ask(8, BreakKind::Write, {0, kPg});
+  work_done(only<effect::StartWork>());
+  left(8, kSize);
+  const auto merge = only<effect::StartWork>();
+  EXPECT_EQ(merge.kind, Work::Merge);
+  extend(1, kSize);
+  EXPECT_TRUE(last.empty());
+  work_done(merge);
+  EXPECT_EQ(only<effect::Extended>().file_size, kSize);
+  EXPECT_EQ(arbiter.find(1)->on_file_end, kSize);
+}
+
 TEST_F(Grants, WrongExtensionsAreRefused) {
   cut();
   extend(5, kSize);

@@ -36,6 +36,15 @@ TEST_F(Overdue, WhoWaitedIsServedAtTheBound) {
   EXPECT_EQ(arbiter.next_deadline(), kNever);
 }
 
+// Whether the truncate has done its work already nobody can tell: the collapse may cut from where it has left the end.
+TEST_F(Overdue, ACollapseCutsFromWhereAnOverdueTruncateLeavesTheEnd) {
+  grant(1, Backing::OdpTransparent);
+  stick(kSize - 2 * kPg);
+  step(event::RequestBreak{8, kFile, BreakKind::Destructive, {kPg, kToEnd}, kSize - 2 * kPg, 0, 0, true, 0, true, 2 * kPg});
+  EXPECT_EQ(only<effect::Recall>().action, Action::Trim);
+  EXPECT_EQ(only<effect::Recall>().extent, (Extent{kSize - 4 * kPg, kSize - 2 * kPg}));
+}
+
 TEST_F(Overdue, LeavingFirstItGivesNothingBackUnderTheLaterOne) {
   grant(1, Backing::Direct);
   stick(0);
@@ -117,6 +126,22 @@ TEST_F(Overdue, WhatTheApiAsksOfItsLeasesIsRefused) {
   EXPECT_TRUE(answered(9, EBUSY));
   ask(10, BreakKind::Sync, {}, 0, 5);
   EXPECT_TRUE(answered(10, EBUSY));
+  EXPECT_TRUE(none<effect::StartWork>());
+}
+
+// A foreign write holds nothing back from the file, but it may have inherited a flush that is held.
+TEST_F(Overdue, ASyncIsNotSaidToBeDurableWhileAnInheritedFlushIsHeld) {
+  grant(1, Backing::Bounce);
+  ask(7, BreakKind::Write, {0, kPg});
+  work_done(only<effect::StartWork>());
+  wait(Policy{}.passing_bound);
+  truncate(8, kPg);
+  work_done(only<effect::StartWork>());
+  EXPECT_TRUE(answered(8));
+  left(8, kSize);  // it failed: its ResumeFlush is 7's to give now
+  ASSERT_TRUE(over(8));
+  ask(9, BreakKind::Sync, {}, 0, 5);
+  EXPECT_TRUE(answered(9, EBUSY));
   EXPECT_TRUE(none<effect::StartWork>());
 }
 

@@ -124,6 +124,26 @@ TEST_F(Passing, ACollapseBehindALeaseAsksNothingOfOnDemandPages) {
   EXPECT_TRUE(answered(7));
 }
 
+// Two collapses of one file, each asked for when the file ended at kSize: the second cuts from where the first has left the end.
+TEST_F(Passing, ACollapseBehindAnotherOneCutsFromWhereThatHasLeftTheEnd) {
+  grant(1, Backing::OdpCooperative);
+  const auto collapse = [&](BreakId id) {
+    step(event::RequestBreak{id, kFile, BreakKind::Destructive, {kPg, kToEnd}, kSize - 2 * kPg, 0, 0, true, 0, true, 2 * kPg});
+  };
+  collapse(7);
+  const auto first = only<effect::Recall>();
+  EXPECT_EQ(first.extent, (Extent{kSize - 2 * kPg, kSize}));
+  collapse(8);
+  answer(first);
+  left(7, kSize - 2 * kPg);
+  answer(only<effect::Recall>());  // its settle
+  EXPECT_TRUE(over(7));
+  EXPECT_FALSE(answered(8));
+  const auto second = only<effect::Recall>();
+  EXPECT_EQ(second.action, Action::Trim);
+  EXPECT_EQ(second.extent, (Extent{kSize - 4 * kPg, kSize - 2 * kPg}));
+}
+
 // Bounce pages: all that was acknowledged is in the file before, and what the file has become is taken over afterwards.
 TEST_F(Passing, AnOpenForWritingMayTakeAllOfTheFile) {
   grant(1, Backing::Bounce);

@@ -30,6 +30,18 @@ TEST(Sync, TheCodeOfTheWorkIsTheAnswer) {
   EXPECT_TRUE(h.over(7));
 }
 
+// Neither fence nor kill has ended: the pages are pinned, and fsync writes nothing of what the device has written to them.
+TEST(Sync, WhereNobodyCouldBeFencedNothingIsDurable) {
+  Harness h;
+  h.grant(1, Backing::Direct);
+  h.ask(7, BreakKind::Sync);
+  h.wait(Policy{}.recall_deadline);
+  h.wait(Policy{}.fence_deadline);
+  h.wait(Policy{}.fence_deadline);
+  h.work_done(h.only<effect::StartWork>());
+  EXPECT_TRUE(h.answered(7, ETIMEDOUT));
+}
+
 TEST(Sync, AnOverrunIsTimedOutAndTheLateEndIsIgnored) {
   Harness h;
   h.ask(7, BreakKind::Sync);

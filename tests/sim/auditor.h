@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Holds the daemon to its promises after every step. It knows what was asked, what was answered, what a device could in
+// truth reach and what is in truth in the files; of how the arbiter decides it knows nothing.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "daemon/core/events.h"
+#include "tests/sim/coverage.h"
+#include "tests/sim/memory.h"
+
+namespace mrlease::sim {
+
+struct World;
+using core::Time;
+
+class Auditor {
+ public:
+  explicit Auditor(World& world);
+
+  // --- around every step of the arbiter ---
+  void before(const core::Event& event, Time now);
+  void after(const core::Event& event, const core::Effects& effects, Time now);
+
+  // --- what is true in the world ---
+  void acknowledged(core::LeaseId lease, const core::FileKey& file, u64 page, u64 stamp);
+  void cut_off(core::LeaseId lease, const core::FileKey& file, u64 size);  // of this lease alone: orphans
+  void wrote(const File& file, u64 page, core::LeaseId lease);  // what RDMA had written came into the file
+  // outlived: a daemon that is gone had allowed it, and the successor has waited for it as long as it does.
+  void removes(const File& file, u64 first, u64 last, bool truncates, bool outlived);
+  // What is behind [first, last) moves there: a collapse.
+  void collapses(const File& file, u64 first, u64 last, bool told, bool outlived);
+  bool overran(core::BreakId id) const;  // the time that an allowed operation has
+  void mislead(const File& file, u64 end);
+  void passed(const core::FileKey& file, core::BreakKind kind, bool shortens, core::Extent extent);  // the guard answered by itself
+  void forgive(core::LeaseId lease) { lost_leases_.insert(lease); }  // its own client, or the kernel, broke it
+  void forgive(const core::FileKey& file) { lost_files_.insert(file); }  // the disk did
+  void reloaded(const core::Policy& policy);
+  void daemon_died();
+  void successor(Time now);
+  void taken_over();
+  void check_waits(Time now);
+  void drained();  // everybody has done what was asked
+  void ended();    // and everybody has gone
+
+  void complain(const std::string& what) { complaints_.push_back(what); }
+  const std::vector<std::string>& complaints() const { return complaints_; }
+  std::vector<core::RecallId> outstanding() const;
+  u64 steps() const { return steps_; }
+  Coverage& coverage() { return coverage_; }
+
+ private:
+  struct LeaseView {
+    core::Lease lease;
+    Time fence_began = core::kNever;
+    bool fenced = false, ending = false, adopted = false;
+  };
+  struct BreakView {
+    core::event::RequestBreak ask;
+    Time asked_at = 0;
+    u64 stamps = 0;  // when it was asked for
+    int answers = 0, code = 0;
+    bool passing = false, left = false, dropped = false, thaw_asked = false, adopted = false;
+    Time firm_until = 0;  // a freeze: holds for certain until then
+    Time passing_since = 0;
+    bool alone = true;      // no other break of the file meanwhile
+    std::set<core::LeaseId> recalled, worked;
+  };
+  struct Written {
+    u64 stamp = 0;
+    core::LeaseId lease = 0;
+    bool several = false;  // leases wrote here: unordered
+  };
+
+  // auditor.cc
+  void requested(const core::event::RequestBreak& e, Time now);
+  void adopted(const core::event::AdoptBreak& e, Time now);
+  void gone(core::SessionId session, Time now);
+  void on(const core::effect::Granted& e, Time now);
+  void on(const core::effect::Recall& e, Time now);
+  void on(const core::effect::StartWork& e, Time now);
+  void on(const core::effect::StartFence& e, Time now);
+  void on(const core::effect::BreakAnswered& e, Time now);
+  void on(const core::effect::WatchPassing& e, Time now);
+  void on(const core::effect::BreakDone& e, Time now);
+  void on(const core::effect::Thawed& e, Time now);
+  void on(const core::effect::Refused& e, Time now);
+  void on(const core::effect::Extended&, Time) { coverage_.happened("growth: extended on request"); }
+  void on(const core::effect::Released& e, Time) { over(e.lease); }
+  void on(const core::effect::Forget& e, Time) { over(e.lease); }
+  void on(const core::effect::Fenced& e, Time) { leases_[e.lease].fenced = true; }
+  template <typename E>
+  void on(const E&, Time) {}
+  void over(core::LeaseId id);
+  void thaws(BreakView& b, Time now) { b.firm_until = std::min(b.firm_until, now); }
+  LeaseView* lease(core::LeaseId id);
+  // auditor_waits.cc
+  void moved(const core::FileKey& file, Time now);
+  void check_order(const BreakView& answered);
+  // auditor_data.cc
+  void check_durable(const BreakView& sync);
+  void forgive_overrun();
+  void check_reach(const File& file, u64 first, u64 last, bool truncates);
+
+  World& w_;
+  core::Policy most_;  // the longest of all that were in force
+  bool may_deny_;
+  u64 steps_ = 0;
+  std::vector<std::string> complaints_;
+  std::map<core::RequestId, core::Lease> requests_;
+  std::map<core::LeaseId, LeaseView> leases_;
+  std::map<core::FileKey, std::set<core::LeaseId>> of_file_;
+  std::map<core::BreakId, BreakView> breaks_;
+  std::map<core::FileKey, std::vector<core::BreakId>> line_;  // not done, in the order of asking
+  std::map<core::FileKey, Time> due_;                         // when something must have moved
+  std::set<std::pair<Time, core::FileKey>> due_order_;
+  std::map<core::RecallId, core::effect::Recall> recalls_;
+  std::map<core::FileKey, std::map<u64, Written>> written_;
+  std::set<core::LeaseId> lost_leases_;
+  std::set<core::LeaseId> overrun_;  // neither fence nor kill ended in time
+  std::set<core::LeaseId> misled_;  // their file was shortened in a way that nobody can tell
+  std::set<core::FileKey> lost_files_;
+  Coverage coverage_;
+};
+
+}  // namespace mrlease::sim

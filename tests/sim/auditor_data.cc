@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// P1, P3, P4 and P5, by what is in truth in the files and within reach of devices.
+#include <algorithm>
+
+#include "tests/sim/world.h"
+
+namespace mrlease::sim {
+
+using core::Backing;
+using core::BreakKind;
+
+void Auditor::acknowledged(core::LeaseId lease, const core::FileKey& file, u64 page, u64 stamp) {
+  Written& w = written_[file][page];
+  w.several |= w.lease != 0 && w.lease != lease;
+  w.lease = lease;
+  w.stamp = stamp;
+}
+
+void Auditor::cut_off(core::LeaseId lease, const core::FileKey& file, u64 size) {
+  std::erase_if(written_[file], [&](const auto& w) { return w.second.lease == lease && w.first * kPage >= size; });
+}
+
+void Auditor::wrote(const File& file, u64 page, core::LeaseId lease) {
+  if (lost_leases_.count(lease) != 0 || overrun_.count(lease) != 0) return;
+  // A fence that overran its time: who waited has gone on without it, and what it saves comes late.
+  const auto of = leases_.find(lease);
+  const bool fenced = of != leases_.end() && of->second.fence_began != core::kNever;
+  if (fenced && w_.clock.now() >= of->second.fence_began + 2 * w_.shape.policy.fence_deadline) return;
+  for (const core::BreakId id : line_[file.key]) {
+    const BreakView& b = breaks_[id];
+    const bool firm = b.ask.kind == BreakKind::Freeze && w_.clock.now() < b.firm_until;
+    if (firm && b.ask.extent.overlaps({page * kPage, (page + 1) * kPage}))
+      complain("P5: page " + std::to_string(page) + " of a frozen file changes, through lease " + std::to_string(lease));
+  }
+}
+
+void Auditor::removes(const File& file, u64 first, u64 last, bool truncates, bool outlived) {
+  if (truncates && outlived) mislead(file, first * kPage);
+  if (!outlived) check_reach(file, first, last, truncates);
+  auto& written = written_[file.key];
+  written.erase(written.lower_bound(first), written.lower_bound(last));
+}
+
+// They are not told that the file ends earlier: what shortens it next may find them there (DESIGN.md, What shortens a file).
+void Auditor::mislead(const File& file, u64 end) {
+  for (const core::LeaseId id : of_file_[file.key])
+    if (leases_[id].lease.extent.end > end) misled_.insert(id);
+}
+
+bool Auditor::overran(core::BreakId id) const {
+  const auto it = breaks_.find(id);
+  return it != breaks_.end() && it->second.passing && w_.clock.now() >= it->second.passing_since + w_.shape.policy.passing_bound;
+}
+
+// What is in the file moves with it; what is still to be brought there comes where it was written.
+void Auditor::collapses(const File& file, u64 first, u64 last, bool told, bool outlived) {
+  const u64 end = (file.size + kPage - 1) / kPage, new_end = end - (last - first);
+  if (!outlived) {
+    check_reach(file, first, new_end, false);
+    check_reach(file, new_end, end, told);
+  }
+  if (!told || outlived) mislead(file, new_end * kPage);
+  std::map<u64, Written> after;
+  for (const auto& [page, w] : written_[file.key]) {
+    const bool moves = page >= first && file.pages[page].stamp >= w.stamp;
+    if (moves && page < last) continue;
+    const u64 to = moves ? page - (last - first) : page;
+    if (to >= new_end) continue;
+    const auto [at, fresh] = after.emplace(to, w);
+    if (!fresh) at->second.several = true;
+  }
+  written_[file.key] = std::move(after);
+}
+
+// An odp device follows a punch: the kernel takes the page away from it. A truncate is an error to its peer.
+void Auditor::check_reach(const File& file, u64 first, u64 last, bool truncates) {
+  const Time now = w_.clock.now();
+  const auto of = of_file_.find(file.key);
+  if (of == of_file_.end()) return;
+  for (const core::LeaseId id : of->second) {
+    const auto it = w_.regions.find(id);
+    if (it == w_.regions.end()) continue;
+    const Region& r = *it->second;
+    if (r.backing != Backing::Direct && (!truncates || lost_leases_.count(id) != 0 || misled_.count(id) != 0)) continue;
+    const LeaseView& v = leases_[id];
+    if (v.fence_began != core::kNever && now >= v.fence_began + 2 * w_.shape.policy.fence_deadline) {  // as it was sent
+      coverage_.happened("a fence that overran its time");
+      continue;  // P2's bound comes first, and it was reported
+    }
+    const u64 end = std::min({last, r.first() + r.segments.pages(), (file.size + kPage - 1) / kPage});
+    for (u64 p = std::max(first, r.first()); p < end; ++p)
+      if (r.reaches_file(p)) {
+        complain("P1: page " + std::to_string(p) + " of file " + std::to_string(file.key.inode) + " goes, and a device reaches it through lease " + std::to_string(id));
+        break;
+      }
+  }
+}
+
+void Auditor::passed(const core::FileKey& file, BreakKind kind, bool shortens, core::Extent extent) {
+  for (const core::LeaseId id : of_file_[file])
+    if (leases_[id].lease.extent.overlaps(extent)) coverage_.nothing_asked({kind, shortens}, leases_[id].lease.backing);
+}
+
+// Neither fence nor kill has ended: P2's bound came first, and it was reported.
+void Auditor::forgive_overrun() {
+  for (const auto& [id, v] : leases_)
+    if (v.fence_began != core::kNever && w_.clock.now() >= v.fence_began + 2 * w_.shape.policy.fence_deadline) overrun_.insert(id);
+}
+
+void Auditor::check_durable(const BreakView& sync) {
+  forgive_overrun();
+  const File& file = w_.file(sync.ask.file);
+  if (lost_files_.count(file.key) != 0) return;
+  for (const auto& [page, w] : written_[file.key]) {
+    if (w.several || w.stamp > sync.stamps || lost_leases_.count(w.lease) != 0 || overrun_.count(w.lease) != 0) continue;
+    if (!sync.ask.extent.overlaps({page * kPage, (page + 1) * kPage}) || !file.holds(page)) continue;
+    if (file.pages[page].durable < w.stamp)
+      complain("P4: page " + std::to_string(page) + " was written before a sync through lease " + std::to_string(w.lease) + " and is not durable after it");
+  }
+}
+
+void Auditor::drained() {
+  for (const auto& [id, b] : breaks_) complain("break " + std::to_string(id) + " never ends");
+  for (const auto& [id, v] : leases_) {
+    const auto it = w_.regions.find(id);
+    if (v.fenced || v.fence_began != core::kNever || v.ending || lost_leases_.count(id) != 0 || it == w_.regions.end()) continue;
+    if (it->second->fenced || it->second->gone) continue;  // given up by its client, before a restart perhaps
+    const Region& r = *it->second;
+    const auto stores = [](const client::Segment& s) { return s.kind == client::Segment::Kind::Store; };
+    const auto all = r.segments.all();
+    const bool whole = !r.quiet && std::none_of(all.begin(), all.end(), stores) && (r.mr || r.size <= r.extent.begin);
+    if (!whole) complain("lease " + std::to_string(id) + " does not get back what it can have" + (r.quiet ? ": its application waits for RESTORED" : !r.mr ? ": it has no memory region" : ": a store lies over its range"));
+  }
+}
+
+void Auditor::ended() {
+  for (const auto& [id, v] : leases_) complain("lease " + std::to_string(id) + " never ends");
+  for (const auto& [key, pages] : written_) {
+    const File& file = w_.file(key);
+    if (lost_files_.count(key) != 0) continue;
+    for (const auto& [page, w] : pages) {
+      if (w.several || lost_leases_.count(w.lease) != 0 || overrun_.count(w.lease) != 0 || !file.holds(page)) continue;
+      if (file.pages[page].stamp < w.stamp)
+        complain("P3: page " + std::to_string(page) + " lost what was written through lease " + std::to_string(w.lease));
+    }
+  }
+}
+
+}  // namespace mrlease::sim

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// A client process: the library's protocol, what its memory maps where, and an application of some nature.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "client-lib/src/protocol/frames.h"
+#include "client-lib/src/region/posting_guard.h"
+#include "client-lib/src/region/segments.h"
+#include "daemon/core/types.h"
+#include "tests/sim/message.h"
+
+namespace mrlease::sim {
+
+struct World;
+using core::Time;
+
+// Honest: complies in time, always. The others do so only sometimes.
+enum class Nature { Honest, Slow, Hung, Liar, Refuser, Crasher };
+
+// What a device can reach until somebody destroys it: whoever that is.
+struct Mr {
+  std::uint32_t handle = 0;
+  bool alive = true;
+  core::Extent reach;  // of the file
+};
+
+struct Region {
+  struct Held {
+    std::shared_ptr<Pages> store;
+    bool copies = false;  // cooperative: what was written is in private copies, which die with the process
+    Pages own;
+    Pages& pages() { return copies ? own : *store; }
+  };
+  Region(u64 id, File& f, core::Extent e, core::Backing b, bool w)
+      : lease(id), file(&f), extent(e), backing(b), write(w), size(e.end), segments((e.end - e.begin + kPage - 1) / kPage) {}
+  u64 lease;
+  File* file;
+  core::Extent extent;
+  core::Backing backing;
+  bool write;
+  u64 size;  // the file ends here for it
+  std::shared_ptr<Mr> mr;
+  bool usable = false;  // the daemon knows of the MR, so the application has its keys
+  client::Segments segments;
+  client::PostingGuard guard;
+  std::map<u64, Held> held;
+  std::shared_ptr<Pages> bounce;
+  bool quiet = false;  // the application has told its peers to hold
+  bool fenced = false, gone = false;
+  bool lied = false;   // what becomes of its range is its own fault
+  std::function<void()> drained;
+  u64 first() const { return extent.begin / kPage; }
+  client::Segment at(u64 page) const { return segments.in(page - first(), page - first() + 1).front(); }
+  void surrender();                   // private copies go into the store: the daemon may still merge it
+  bool reaches(u64 page) const;       // a device, anything
+  bool reaches_file(u64 page) const;  // a device, the file's own page
+};
+
+class Client {
+ public:
+  Client(World& world, unsigned number);
+
+  // What it does by itself.
+  void ask_for_lease(u64 luck);
+  void release(u64 luck);
+  void extend(u64 luck);
+  void rdma_write(u64 luck);
+  void post(u64 luck);  // between mrl_enter() and mrl_leave() for a while
+  void sync(u64 luck);
+  void freeze(u64 luck);
+  void thaw(u64 luck);
+  void forge(u64 luck);  // answers what others were asked
+  void stop() { stopped_ = true; }
+  void go_on();
+  void die();
+  void disconnect();
+  void wake();  // from now on it does what it is asked to
+
+  void on_packet(Message message);
+  void fenced_by_kernel(u64 lease);
+
+  unsigned number() const { return number_; }
+  std::uint32_t user() const { return number_ / 2; }
+  Nature nature() const { return nature_; }
+  bool dead() const { return dead_; }
+  bool stopped() const { return stopped_; }
+  core::SessionId session() const { return session_; }
+  const std::map<u64, std::shared_ptr<Region>>& regions() const { return regions_; }
+
+ private:
+  using Ptr = std::shared_ptr<Region>;
+  using Done = std::function<void(int code)>;
+  using Then = std::function<void(const wire::Frame& reply)>;
+  struct Waiting {
+    wire::Frame frame;
+    std::shared_ptr<Pages> memory;
+    const File* file;
+    Then then;
+  };
+  struct Order {
+    wire::v1::Recall recall;
+    std::shared_ptr<Pages> store;
+    Time until = 0;
+  };
+
+  bool connect();
+  void call(wire::Frame frame, Then then, std::shared_ptr<Pages> memory = {}, const File* file = nullptr);
+  void send(wire::Frame frame, std::shared_ptr<Pages> memory = {}, const File* file = nullptr);
+  void later(Time delay, std::function<void()> what);
+  void handle(const Message& message);
+  void on_resume();
+  void granted(const wire::Frame& reply, File& file, core::Extent extent, core::Backing backing, bool write, std::shared_ptr<Pages> memory);
+  Ptr some_region(Dice& dice) const;
+  void lose_all();
+
+  // client_recalls.cc
+  void in_lane(std::function<void(std::function<void()> done)> job);
+  void next_in_lane();
+  void on_recall(const wire::v1::Recall& recall, std::shared_ptr<Pages> store);
+  void serve(const Ptr& r, const Order& order, std::function<void()> done);
+  bool misbehaves(const Ptr& r, const Order& order, const std::function<void()>& done);
+  void answer(u64 recall, int code);
+  void comply(const Ptr& r, const Order& order, const Done& done);
+  void quiesce(const Ptr& r, std::function<void()> then);
+  void drop_mr(const Ptr& r, const Done& done);
+  void make_mr(const Ptr& r, const Done& done);
+  void restored(const Ptr& r);
+  void move_to_store(const Ptr& r, const Order& order, bool copies);
+  void merge(const Ptr& r, u64 store, const Done& done);
+  void back_to_file(const Ptr& r, u64 store, u64 file_size);
+  void settle(const Ptr& r, const Order& order, const Done& done);
+  void thaw_store(const Ptr& r, const Order& order, const Done& done);
+
+  World& w_;
+  const unsigned number_;
+  const Nature nature_;
+  bool dead_ = false, stopped_ = false, awake_ = false;
+  core::SessionId session_ = 0;
+  u64 next_frame_ = 1;
+  std::uint32_t next_handle_ = 1;
+  std::map<u64, Waiting> waiting_;
+  std::map<u64, Ptr> regions_;
+  std::vector<u64> freezes_;
+  std::vector<Message> inbox_;                  // while stopped
+  std::vector<std::function<void()>> parked_;  // likewise
+  std::deque<std::function<void(std::function<void()>)>> lane_;
+  bool lane_busy_ = false;
+  std::vector<std::function<void()>> hung_;
+  std::shared_ptr<Pages> came_with_;  // the message that is being handled
+  unsigned asked_ = 0;
+};
+
+}  // namespace mrlease::sim
