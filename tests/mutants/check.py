@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""check.py BUILD [--rig] [--only NAME] [--junit FILE]: builds the sources with every deliberate bug of mutants.py in them, in BUILD, switches one on
+after the other, and wants its test to fail. With none of them on, each of those tests has to pass. The sources themselves have no such
+switch. --rig: those too that only real verbs can tell, a boot each. Exit 1: one was not caught, or the text that it replaces is gone."""
+import argparse
+import collections
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as xml
+
+from mutants import MUTANTS
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", ".."))
+PROGRAMS = {
+    "core": "tests/unit/core/unit_core",
+    "guard": "tests/unit/guard/unit_guard",
+    "store": "tests/unit/store/store_test",
+    "keep": "tests/unit/keep/unit_keep",
+    "session": "tests/unit/session/unit_session",
+    "fence": "tests/unit/fence/fence_test",
+    "client": "tests/unit/client/unit_client",
+    "region": "tests/unit/client/unit_client_region",
+    "proto": "tests/unit/proto/proto_test",
+    "integration_daemon": "tests/integration/daemon/integration_daemon",
+}
+# Seconds; one that hangs is caught.
+LIMIT = 150
+SWITCH = """// The switch of tests/mutants, which the sources themselves do not have.
+#pragma once
+#include <cstdlib>
+#include <cstring>
+namespace mrlease_mutants {
+inline bool on(const char* name) {
+  static const char* const wanted = std::getenv("MRLEASE_MUTANT");
+  return wanted != nullptr && std::strcmp(wanted, name) == 0;
+}
+}  // namespace mrlease_mutants
+"""
+
+
+def source_files():
+    listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], stdout=subprocess.PIPE, check=False).stdout.decode().split("\0")
+    return [name for name in listed if name and os.path.exists(os.path.join(ROOT, name))]
+
+
+def mutated():
+    """The text of each file that has mutants, and what is wrong with the list."""
+    texts, wrong = {}, []
+    for m in MUTANTS:
+        if m.file not in texts:
+            with open(os.path.join(ROOT, m.file), encoding="utf-8") as f:
+                texts[m.file] = f.read()
+        if texts[m.file].count(m.old) != 1:
+            wrong.append(f"{m.name}: {m.file} has its text {texts[m.file].count(m.old)} times, not once")
+        texts[m.file] = texts[m.file].replace(m.old, m.new.replace("MUTANT", f'::mrlease_mutants::on("{m.name}")'))
+    names = collections.Counter(m.name for m in MUTANTS)
+    return texts, wrong + [f"{name} is there {count} times" for name, count in names.items() if count > 1]
+
+
+def write(path, text):
+    """Not what is the same: it would be built again."""
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as f:
+            if f.read() == text:
+                return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def copy_sources(to, texts):
+    write(os.path.join(to, "mutants.h"), SWITCH)
+    for name in source_files():
+        target = os.path.join(to, name)
+        if name in texts:
+            write(target, f'#include "{to}/mutants.h"\n#line 1\n' + texts[name])
+            continue
+        source = os.path.join(ROOT, name)
+        if not os.path.exists(target) or os.path.getmtime(target) < os.path.getmtime(source):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            shutil.copy2(source, target)
+
+
+def build(folder, everything):
+    sources, out = os.path.join(folder, "src"), os.path.join(folder, "out")
+    texts, wrong = mutated()
+    if wrong:
+        sys.exit("\n".join(wrong))
+    copy_sources(sources, texts)
+    if not os.path.exists(os.path.join(out, "build.ninja")):
+        subprocess.run(["cmake", "--preset", "release", "-S", sources, "-B", out], cwd=sources, stdout=subprocess.DEVNULL, check=True)
+    targets = [] if everything else ["--target", *sorted({os.path.basename(PROGRAMS[m.caught_by.split(":")[0]])
+                                                          for m in MUTANTS if not m.caught_by.startswith("rig:")})]
+    subprocess.run(["cmake", "--build", out, "-j", str(os.cpu_count()), *targets, "--", "--quiet"], check=True)
+    return out
+
+
+def fails(out, caught_by, mutant):
+    """Does that test fail while that bug is on? None: it did not say in time."""
+    environment = {**os.environ, "MRLEASE_MUTANT": mutant, "GTEST_FAIL_FAST": "1", "GTEST_BRIEF": "1"}
+    kind, _, rest = caught_by.partition(":")
+    if kind == "rig":
+        kernel, case = rest.split(":")
+        environment.update(MRLEASE_BUILD=out, MRLEASE_KERNELS=kernel, MRLEASE_CASES=case)
+        command, limit = [os.path.join(ROOT, "tests", "vm", "tier"), os.path.join(out, "rig")], 600
+    else:
+        command, limit = [os.path.join(out, PROGRAMS[kind])] + (["--gtest_filter=" + rest] if rest else []), LIMIT
+    try:
+        return subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=limit, check=False).returncode != 0
+    except subprocess.TimeoutExpired:
+        return True
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("build")
+    p.add_argument("--rig", action="store_true")
+    p.add_argument("--only")
+    p.add_argument("--junit", help="the results as the other tiers leave them")
+    a = p.parse_args()
+    wanted = [m for m in MUTANTS if (a.rig or not m.caught_by.startswith("rig:")) and a.only in (None, m.name)]
+    if not wanted:
+        sys.exit(f"there is no mutant {a.only}")
+    out = build(os.path.abspath(a.build), a.rig)
+    for test in dict.fromkeys(m.caught_by for m in wanted):
+        if fails(out, test, ""):
+            sys.exit(f"{test} fails without any of them: nothing can be said")
+    caught, results = 0, xml.Element("testsuite")
+    for m in wanted:
+        began = time.monotonic()
+        found = fails(out, m.caught_by, m.name)
+        caught += found
+        result = xml.SubElement(results, "testcase", name=m.name)
+        if not found:
+            xml.SubElement(result, "failure", message="not caught by " + m.caught_by)
+        print(f"{'caught' if found else 'NOT CAUGHT':<11}{m.name:<52}{m.caught_by.split(':')[0]:<8}{time.monotonic() - began:4.0f} s", flush=True)
+    if a.junit:
+        xml.ElementTree(results).write(a.junit)
+    left = len(MUTANTS) - len(wanted) if not a.only else 0
+    print(f"{caught} caught / {len(wanted)} planted" + (f"; {left} more need the rig (--rig)" if left else ""))
+    return 0 if caught == len(wanted) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
