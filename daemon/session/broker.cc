@@ -116,7 +116,13 @@ void Broker::accept(Connection::Socket socket) {
   session->id = next_session_++;
   session->peer = {credentials.pid, credentials.uid, credentials.gid};
   session->connection = std::make_shared<Connection>(std::move(socket));
-  const int pidfd = sys::pidfd_of_peer(session->connection->native_handle(), credentials.pid);
+  const int pidfd = sys::pidfd_of_peer(session->connection->native_handle(), credentials.pid, credentials.uid);
+  // 0: of no pid namespace of ours, which Hello is answered with. Of any other we must have one: a fence may have to kill it.
+  if (const int why = errno; pidfd < 0 && credentials.pid != 0) {
+    log_(2, "process " + std::to_string(credentials.pid) + " of user " + std::to_string(credentials.uid) +
+                " has connected, and is gone or another's by now (" + std::strerror(why) + "): refused");
+    return;
+  }
   if (pidfd >= 0) session->pidfd = fence::SharedFd(pidfd);
   const core::SessionId id = session->id;
   Session& s = *(sessions_[id] = std::move(session));

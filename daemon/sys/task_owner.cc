@@ -37,7 +37,8 @@ bool parse_owner(std::string_view status, TaskOwner* owner) {
   owner->comm = std::string(comm);
   // Uid, Gid: real, effective, saved, file system.
   return !comm.empty() && number(value_of(status, "\nTgid:\t"), 0, &owner->pid) &&
-         number(value_of(status, "\nUid:\t"), 1, &owner->uid) && number(value_of(status, "\nGid:\t"), 1, &owner->gid);
+         number(value_of(status, "\nUid:\t"), 0, &owner->real_uid) && number(value_of(status, "\nUid:\t"), 1, &owner->uid) &&
+         number(value_of(status, "\nUid:\t"), 2, &owner->saved_uid) && number(value_of(status, "\nGid:\t"), 1, &owner->gid);
 }
 
 bool read_owner(int tid, TaskOwner* owner) {

@@ -10,6 +10,7 @@ namespace mrlease::sys {
 struct TaskOwner {
   int pid = 0;  // of the process (Tgid)
   unsigned uid = 0, gid = 0;  // effective
+  unsigned real_uid = 0, saved_uid = 0;
   std::string comm;
 };
 

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bad input is refused with the reason, and changes nothing.
+#include <poll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstring>
 
 #include "tests/integration/daemon/fixture.h"
 #include "tests/support/hung_fuse.h"
@@ -133,6 +137,28 @@ TEST_F(RefusalsTest, VersionsThatDoNotMeetAreTold) {
   wire::Frame early;
   early.mutable_release()->set_lease(1);
   EXPECT_EQ(status(other.call(std::move(early))).code(), EPROTO);
+}
+
+// While the daemon stands still somebody connects, and ends: by the time that it is accepted, its number may be another process's.
+TEST_F(RefusalsTest, WhoHasEndedSinceItConnectedIsRefused) {
+  start();
+  const wire::Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  ASSERT_LT(daemon->socket().size(), sizeof address.sun_path);
+  std::strcpy(address.sun_path, daemon->socket().c_str());
+  ASSERT_EQ(::kill(daemon->pid(), SIGSTOP), 0);
+  Child gone([&] { return ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ? 0 : errno; });
+  ASSERT_EQ(gone.wait(), 0);  // and reaped
+  ASSERT_EQ(::kill(daemon->pid(), SIGCONT), 0);
+  pollfd end{socket.get(), POLLIN, 0};
+  ASSERT_EQ(::poll(&end, 1, 20000), 1);
+  char byte = 0;
+  EXPECT_EQ(::recv(socket.get(), &byte, 1, MSG_DONTWAIT), 0) << "it was accepted";
+  // Since 6.16 there is a pidfd of who is gone (fs/pidfs.c): then it is seen on that.
+  const std::string log = daemon->log();
+  EXPECT_TRUE(log.find("is gone or another's by now") != std::string::npos || log.find("the process has ended") != std::string::npos) << log;
+  client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);  // others are served
 }
 
 TEST_F(RefusalsTest, GarbageEndsTheConnectionAndNothingElse) {

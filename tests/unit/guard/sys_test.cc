@@ -11,6 +11,7 @@
 
 #include "daemon/sys/file_handle.h"
 #include "daemon/sys/file_lease.h"
+#include "daemon/sys/peer_pidfd.h"
 #include "daemon/sys/pidfd.h"
 
 namespace mrlease::sys {
@@ -79,6 +80,25 @@ TEST(Pidfd, SignalsAndTellsOfTheEnd) {
   ASSERT_EQ(::waitpid(child, nullptr, 0), child);
   EXPECT_EQ(signal_pidfd(pidfd.get(), SIGKILL), ESRCH);
   EXPECT_NE(open_pidfd(0x7ffffffe, &pidfd), 0);
+}
+
+// Whoever connects and ends at once leaves its number to somebody else: a fence must not kill that one.
+TEST_F(SysTest, APidfdIsOfAProcessThatTheUserMayKill) {
+  const uid_t me = ::geteuid();
+  const Fd mine(pidfd_of_user(::getpid(), me));
+  EXPECT_TRUE(mine);
+  errno = 0;
+  EXPECT_EQ(pidfd_of_user(::getpid(), me + 1), -1);
+  EXPECT_EQ(errno, EPERM);
+  if (me != 0) {  // init is root's
+    EXPECT_EQ(pidfd_of_user(1, me), -1);
+    EXPECT_NE(errno, 0);
+  }
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  EXPECT_EQ(pidfd_of_user(child, me), -1);
+  EXPECT_EQ(errno, ESRCH);
 }
 
 }  // namespace

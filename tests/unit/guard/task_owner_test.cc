@@ -13,6 +13,8 @@ TEST(TaskOwner, TheProcessAndTheEffectiveIds) {
   EXPECT_EQ(owner.comm, "a b");
   EXPECT_EQ(owner.pid, 77);
   EXPECT_EQ(owner.uid, 2u);
+  EXPECT_EQ(owner.real_uid, 1u);
+  EXPECT_EQ(owner.saved_uid, 3u);
   EXPECT_EQ(owner.gid, 6u);
   EXPECT_FALSE(parse_owner("Name:\tx\nTgid:\t77\n", &owner));
   EXPECT_FALSE(parse_owner("", &owner));
