@@ -25,6 +25,7 @@ PROGRAMS = {
     "client": "tests/unit/client/unit_client",
     "region": "tests/unit/client/unit_client_region",
     "proto": "tests/unit/proto/proto_test",
+    "sim": "tests/sim/mrlease_sim",
     "integration_daemon": "tests/integration/daemon/integration_daemon",
 }
 # Seconds; one that hangs is caught.
@@ -54,9 +55,11 @@ def mutated():
         if m.file not in texts:
             with open(os.path.join(ROOT, m.file), encoding="utf-8") as f:
                 texts[m.file] = f.read()
-        if texts[m.file].count(m.old) != 1:
-            wrong.append(f"{m.name}: {m.file} has its text {texts[m.file].count(m.old)} times, not once")
-        texts[m.file] = texts[m.file].replace(m.old, m.new.replace("MUTANT", f'::mrlease_mutants::on("{m.name}")'))
+        pairs = zip(m.old, m.new) if isinstance(m.old, tuple) else [(m.old, m.new)]
+        for old, new in pairs:
+            if texts[m.file].count(old) != 1:
+                wrong.append(f"{m.name}: {m.file} has its text {texts[m.file].count(old)} times, not once")
+            texts[m.file] = texts[m.file].replace(old, new.replace("MUTANT", f'::mrlease_mutants::on("{m.name}")'))
     names = collections.Counter(m.name for m in MUTANTS)
     return texts, wrong + [f"{name} is there {count} times" for name, count in names.items() if count > 1]
 
@@ -109,6 +112,8 @@ def fails(out, caught_by, mutant):
         command, limit = [os.path.join(ROOT, "tests", "vm", "tier"), os.path.join(out, "rig")], 600
     else:
         command, limit = [os.path.join(out, PROGRAMS[kind])] + (["--gtest_filter=" + rest] if rest else []), LIMIT
+        if kind == "sim":
+            command += ["--seeds", "200"]
     try:
         return subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=limit, check=False).returncode != 0
     except subprocess.TimeoutExpired:
@@ -137,7 +142,7 @@ def main():
         result = xml.SubElement(results, "testcase", name=m.name)
         if not found:
             xml.SubElement(result, "failure", message="not caught by " + m.caught_by)
-        print(f"{'caught' if found else 'NOT CAUGHT':<11}{m.name:<52}{m.caught_by.split(':')[0]:<8}{time.monotonic() - began:4.0f} s", flush=True)
+        print(f"{'caught' if found else 'NOT CAUGHT':<11}{m.name:<50}{m.caught_by.split(':')[0][:11]:<12}{time.monotonic() - began:4.0f} s", flush=True)
     if a.junit:
         xml.ElementTree(results).write(a.junit)
     left = len(MUTANTS) - len(wanted) if not a.only else 0

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Foreign operations of another process against a lease whose client complies, hangs, lies or dies.
+#include <optional>
+#include <thread>
+
 #include "tests/integration/daemon/fixture.h"
 
 namespace mrlease::test {
@@ -33,6 +36,27 @@ TEST_F(BreaksTest, TruncateIsHeldUntilTheClientHasComplied) {
   EXPECT_EQ(settle.frame.recall().size(), 4096u);
   EXPECT_EQ(settle.frame.recall().store(), trim.frame.recall().store());
   client->comply(settle.frame.recall());
+}
+
+// Its own thread is nobody to be spared: a device reaches the pages all the same.
+TEST_F(BreaksTest, TheOwnersOwnTruncateIsHeldToo) {
+  start();
+  lease();
+  std::optional<v1::Recall> trim;
+  std::uint64_t size_before = 0;
+  std::thread serves([&] {
+    try {
+      trim = client->recall().frame.recall();
+      size_before = size();
+      client->comply(*trim);
+    } catch (const std::exception&) {  // none came
+    }
+  });
+  EXPECT_EQ(::truncate(path.c_str(), 4096), 0);
+  serves.join();
+  ASSERT_TRUE(trim) << "it was let through";
+  EXPECT_EQ(trim->action(), v1::ACTION_TRIM);
+  EXPECT_EQ(size_before, kSize);
 }
 
 TEST_F(BreaksTest, AnOpenThatTruncatesIsHeld) {

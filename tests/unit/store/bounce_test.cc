@@ -66,6 +66,17 @@ TEST_P(BounceTest, NeverWritesBeyondTheLeaseInItsLastPage) {
   EXPECT_EQ(bounce.flush().pages_written, 0u) << "bytes beyond the lease are not the lease's";
 }
 
+// The part before the cut was acknowledged, and is the file's still.
+TEST_P(BounceTest, WhatIsLeftOfAWrittenPageThatIsCutIsWritten) {
+  content(4);
+  Bounce bounce(file_.shared(), 0, 4 * kPage, truncates());
+  put(bounce.memfd(), kPage, pages(1, 'x'));
+  ASSERT_EQ(::ftruncate(file_.fd(), kPage + 100), 0);
+  bounce.trim(kPage + 100);
+  EXPECT_EQ(bounce.flush().pages_written, 1u);
+  EXPECT_EQ(get(file_.fd(), kPage, kPage), std::string(100, 'x'));
+}
+
 TEST_P(BounceTest, NeverMakesTheFileLonger) {
   content(2, 10);
   Bounce bounce(file_.shared(), 0, 8 * kPage, truncates());

@@ -86,6 +86,13 @@ TEST_P(MergeTest, ManyRangesInOneGoStopAtTheEndAndWhenToldTo) {
   EXPECT_EQ(merge_ranges(store.get(), 8 * kPage, file_.fd(), ranges, [] { return false; }), EINVAL);
 }
 
+TEST_P(MergeTest, EachOfManyRangesIsMerged) {
+  const fence::SharedFd store(create_store("test", 8 * kPage));
+  put(store.get(), 0, pages(8, 's'));
+  EXPECT_EQ(merge_ranges(store.get(), 0, file_.fd(), {{0, kPage}, {3 * kPage, 2 * kPage}, {7 * kPage, kPage}}, [] { return false; }), 0);
+  EXPECT_EQ(get(file_.fd(), 0, 8 * kPage), pages(1, 's') + pages(2, 'a') + pages(2, 's') + pages(2, 'a') + pages(1, 's'));
+}
+
 TEST_P(MergeTest, TheFilePositionOfTheClientStays) {
   const fence::SharedFd store(create_store("test", 4 * kPage));
   ASSERT_EQ(::lseek(file_.fd(), 1234, SEEK_SET), 1234);
