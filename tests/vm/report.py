@@ -19,7 +19,7 @@ def ms(value):
 
 
 def line_of(row):
-    return (row["name"], row["backing"] + "+" * bool(row.get("transparent") and row["backing"] == "odp"),
+    return (row["name"].replace("-cooperative", "-coop"), row["backing"] + "+" * bool(row.get("transparent") and row["backing"] == "odp"),
             row["guard"][:7], short(row["ops"]), row["errors"], short(row["lost"]), row["torn"],
             short(row["not_durable"]), row["foreign_ops"], ms(row["foreign_wait_ms_p50"]),
             ms(row["foreign_wait_ms_p99"]),
