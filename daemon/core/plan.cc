@@ -20,18 +20,19 @@ std::uint64_t new_end(const Break& b, const Lease& lease, const FileQueue& queue
   return std::max(b.ask.extent.begin, std::min(b.ask.new_size, end - std::min(end, b.ask.shorter_by)));
 }
 
-// Empty: this lease is not asked for anything. end: of the file afterwards, if the break moves it.
-Extent asked_extent(const event::RequestBreak& ask, const Lease& lease, std::uint64_t end) {
+// Empty: this lease is not asked for anything. kind: as what the break comes to it.
+Extent asked_extent(const Break& b, BreakKind kind, const Lease& lease, const FileQueue& queue) {
   const bool direct = lease.backing == Backing::Direct;
-  if (ask.kind == BreakKind::Revoke) return lease.extent;
-  if (kind_for(ask.kind, ask.shortens, lease) == BreakKind::Truncate) {
+  if (kind == BreakKind::Revoke) return lease.extent;
+  if (kind == BreakKind::Truncate) {
+    const std::uint64_t end = new_end(b, lease, queue);
     const Extent cut{std::max(page_down(end), lease.extent.begin), lease.on_file_end};
     if (cut.empty() || end >= lease.on_file_end) return {0, 0};
     if (direct) return lease.extent;  // an MR cannot lose a part
     return lease.backing == Backing::Bounce ? Extent{cut.begin, lease.extent.end} : cut_off(lease, end);
   }
-  const Extent pages = pages_on_file(lease, ask.extent);
-  return ask.kind == BreakKind::Destructive && direct && !pages.empty() ? lease.extent : pages;
+  const Extent pages = pages_on_file(lease, b.ask.extent);
+  return kind == BreakKind::Destructive && direct && !pages.empty() ? lease.extent : pages;
 }
 
 }  // namespace
@@ -52,8 +53,9 @@ void Arbiter::State::plan(Break& b) {
     if (b.ask.only != 0 && b.ask.only != entry.lease.id) return true;
     // Even where nothing is asked of it: the size has to be learned, and an extension must wait until it is known.
     if (b.ask.kind == BreakKind::Truncate) b.has_after = true;
-    Row row = row_for(kind_for(b.ask.kind, b.ask.shortens, entry.lease), entry.lease, entry.frozen_by != 0);
-    Extent extent = asked_extent(b.ask, entry.lease, new_end(b, entry.lease, queue));
+    const BreakKind kind = kind_for(b.ask.kind, b.ask.shortens, entry.lease);
+    Row row = row_for(kind, entry.lease, entry.frozen_by != 0);
+    Extent extent = asked_extent(b, kind, entry.lease, queue);
     if (extent.empty()) return true;
     if (entry.overdue > 0) already_out(b, entry, &row, &extent);
     if (!row.nothing() && !extent.empty()) add_part(b, entry, row, extent);

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "daemon/core/break_table.h"
 #include "daemon/core/extents.h"
 #include "daemon/session/broker.h"
 #include "daemon/session/kept_names.h"
@@ -197,7 +198,7 @@ void Broker::apply(const effect::StartWork& e) {
               do_work(e, bounce.get(), lease.get(), fd.get(), file_end, options, result.get());
             },
             [this, e, lease, result, file_end] {
-              if ((e.kind == core::Work::ResumeFlush || e.kind == core::Work::Merge) && lease) tell_trimmed(*lease, file_end);
+              if (core::trims(e.kind) && lease) tell_trimmed(*lease, file_end);
               work_done(e, *result);
             });
 }

@@ -58,16 +58,9 @@ int mrl_close(mrl_ctx* ctx) {
     if (EventQueue::in_callback()) return {EDEADLK, "mrl_close() from a callback would wait for itself"};
     Outcome first, kept;
     for (auto at = ctx->regions.begin(); at != ctx->regions.end();) {
-      Outcome o = at->second->impl->dereg();
-      if (!at->second->impl->ended()) {
-        kept = o;
-        ++at;
-        continue;
-      }
-      if (first.ok()) first = o;
-      ctx->cache.remove(at->second.get());
-      ctx->ended.push_back(std::move(at->second));
-      at = ctx->regions.erase(at);
+      const Outcome o = end_region((at++)->first);  // which takes it out
+      Outcome& told = o.code == EBUSY ? kept : first;
+      if (told.ok()) told = o;
     }
     if (!kept.ok()) return kept;  // devices reach files by them: their leases must not end
     for (auto& [handle, freeze] : ctx->freezes) {

@@ -80,26 +80,6 @@ Outcome register_region(mrl_ctx* ctx, const mrl_reg_options& options, RegionSpec
   return {};
 }
 
-// Its last reference is gone.
-Outcome end_region(mrl_region* region) {
-  mrl_ctx* const ctx = region->context;
-  ctx->cache.remove(region);
-  Outcome o = region->impl->dereg();
-  if (!region->impl->ended()) {
-    ctx->cache.add(region, reinterpret_cast<std::uint64_t>(region->impl->address()), region->impl->spec().length);
-    return o;
-  }
-  std::shared_ptr<Region> ended;  // goes without the lock
-  std::lock_guard lock(ctx->mutex);
-  ended = std::move(region->impl);
-  auto found = ctx->regions.find(region);
-  if (found != ctx->regions.end()) {
-    ctx->ended.push_back(std::move(found->second));
-    ctx->regions.erase(found);
-  }
-  return o;
-}
-
 // A reference to what is registered there already, or why it cannot be had. Nothing: nothing is registered there.
 std::optional<Outcome> find_region(mrl_ctx* ctx, const ibv_pd* pd, std::uint64_t address, std::size_t length, int access,
                                    const mrl_reg_options* options, mrl_region** region) {
@@ -188,6 +168,29 @@ Outcome add_mr(mrl_region* region, ibv_pd* pd, int access, unsigned* index) {
 }
 
 }  // namespace
+
+namespace mrlease::client {
+
+Outcome end_region(mrl_region* region) {
+  mrl_ctx* const ctx = region->context;
+  ctx->cache.remove(region);
+  Outcome o = region->impl->dereg();
+  if (o.code == EBUSY) {
+    ctx->cache.add(region, reinterpret_cast<std::uint64_t>(region->impl->address()), region->impl->spec().length);
+    return o;
+  }
+  std::shared_ptr<Region> ended;  // goes without the lock
+  std::lock_guard lock(ctx->mutex);
+  ended = std::move(region->impl);
+  auto found = ctx->regions.find(region);
+  if (found != ctx->regions.end()) {
+    ctx->ended.push_back(std::move(found->second));
+    ctx->regions.erase(found);
+  }
+  return o;
+}
+
+}  // namespace mrlease::client
 
 extern "C" {
 

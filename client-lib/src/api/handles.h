@@ -53,6 +53,9 @@ int guarded(Call&& call) noexcept {
   }
 }
 
+// Its last reference is gone. EBUSY: it goes on as it was (Region::dereg()); else it has ended, and ctx->regions has it no more.
+Outcome end_region(mrl_region* region);
+
 inline Outcome missing(const char* what) { return {EINVAL, std::string(what) + " is NULL"}; }
 
 }  // namespace mrlease::client

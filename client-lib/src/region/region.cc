@@ -269,11 +269,6 @@ std::vector<std::pair<const ibv_pd*, std::uint32_t>> Region::rkeys() const {
   return keys;
 }
 
-bool Region::ended() {
-  std::lock_guard operation(operation_);
-  return gone_;
-}
-
 void Region::give_up_lease() {
   std::unique_lock operation(operation_);
   gone_ = true;

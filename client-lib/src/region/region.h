@@ -49,7 +49,7 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   static Outcome create(Context& context, RegionSpec spec, mrl_region* handle, std::shared_ptr<Region>* out);
   ~Region() override;
 
-  Outcome dereg();
+  Outcome dereg();  // EBUSY, and only that: it cannot be deregistered, and goes on as it was
   Outcome sync(std::uint64_t offset, std::uint64_t length);
   Outcome extend(std::uint64_t* size);
   // The lease's daemon is gone: take it again from the one behind `fresh`. ENOTCONN, EAGAIN: try again later. Anything else that
@@ -66,8 +66,6 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   std::uint32_t lkey() const { return lkey_.load(); }
   std::uint32_t rkey() const { return rkey_.load(); }
   std::vector<std::pair<const ibv_pd*, std::uint32_t>> rkeys() const;  // of each memory region, in their order
-
-  bool ended();  // by dereg(), which may have refused; waits for what is under way
 
   // From the I/O thread; none of these blocks.
   void on_recall(wire::v1::Recall recall, wire::Fd store);
