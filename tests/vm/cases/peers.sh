@@ -25,8 +25,7 @@ kernel_at_least 7.3 && backing=odp-cooperative
 file=$folder/peers sent=$work/sent size=$((4 * 1048576))
 head -c "$size" /dev/urandom > "$sent"; chmod 644 "$sent"
 
-"$MRLEASE_BUILD/daemon/loop/mrleased" --foreground --socket "$work/sock" --root "$folder" > "$work/daemon.log" 2>&1 & daemon=$!
-for _ in $(seq 200); do [ ! -S "$work/sock" ] || break; sleep 0.05; done
+serve --root "$folder"
 
 # begin NAME: receiver and sender, connected. The file is longer than what is sent: that part is cut.
 begin() {

@@ -66,8 +66,7 @@ everything() {
 }
 
 ctl=$MRLEASE_BUILD/daemon/ctl/mrleasectl
-"$MRLEASE_BUILD/daemon/loop/mrleased" --foreground --socket "$work/sock" --root /mnt/e > "$work/daemon.log" 2>&1 & daemon=$!
-for _ in $(seq 200); do [ ! -S "$work/sock" ] || break; sleep 0.05; done
+serve --root /mnt/e
 # 6.1 would pin the pages anyway, and its rxe lets perftest's peers end so, one time in three.
 tools= without=
 ! kernel_at_least 6.12 || tools=ib_send_bw without=ib_write_bw

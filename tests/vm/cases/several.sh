@@ -8,8 +8,7 @@ rm -rf "$work"; mkdir -p "$work"; chmod 1777 "$work"
 in_ns=; [ -z "$RECV_NS" ] || in_ns="-n recv"
 ip $in_ns link add several0 type dummy; ip $in_ns link set several0 mtu 9000 up; ip $in_ns addr add 10.98.0.1/24 dev several0
 $RECV_NS rdma link add rxe9 type rxe netdev several0 || { echo "NOT OK: no second device"; exit 1; }
-"$MRLEASE_BUILD/daemon/loop/mrleased" --foreground --socket "$work/sock" --root /mnt/e --recall-deadline-ms 1000 --fence-deadline-ms 400 > "$work/daemon.log" 2>&1 & daemon=$!
-for _ in $(seq 200); do [ ! -S "$work/sock" ] || break; sleep 0.05; done
+serve --root /mnt/e --recall-deadline-ms 1000 --fence-deadline-ms 400
 backings=bounce
 kernel_at_least 6.12 || backings="bounce direct"
 ! kernel_at_least 7.3 || backings="bounce odp odp-cooperative"

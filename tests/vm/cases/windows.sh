@@ -5,8 +5,7 @@
 . "$(dirname "$0")/case.inc"
 work=/run/load/windows
 rm -rf "$work"; mkdir -p "$work"; chmod 1777 "$work"
-"$MRLEASE_BUILD/daemon/loop/mrleased" --foreground --socket "$work/sock" --root /mnt/e --recall-deadline-ms 1000 --fence-deadline-ms 400 > "$work/daemon.log" 2>&1 & daemon=$!
-for _ in $(seq 200); do [ ! -S "$work/sock" ] || break; sleep 0.05; done
+serve --root /mnt/e --recall-deadline-ms 1000 --fence-deadline-ms 400
 backings=bounce
 kernel_at_least 6.12 || backings="bounce direct"
 ! kernel_at_least 7.3 || backings="bounce odp odp-cooperative"
