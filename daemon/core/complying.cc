@@ -27,8 +27,23 @@ void Arbiter::State::begin_before(Break& b, std::size_t part) {
     if (entry->fence != Fence::None) return wait_for(*entry, b, part, Step::Fenced);
     return recall_part(b, part, duty.action, b.ask.new_size);
   }
-  if (duty.work != Work::None) return work_part(b, part, duty.work);
-  complied(b, part);
+  work_before(b, part);
+}
+
+void Arbiter::State::work_before(Break& b, std::size_t part) {
+  const Work work = b.parts[part].row.before.work;
+  if (work == Work::None) return complied(b, part);
+  b.ask.kind == BreakKind::Sync ? sync_lease(b, part) : work_part(b, part, work);
+}
+
+// An fsync knows of nothing that lies in a store, so what is on its way from there to the file is waited for.
+void Arbiter::State::sync_lease(Break& b, std::size_t part) {
+  LeaseEntry& entry = *leases.find(b.parts[part].lease);
+  if (entry.ending != Ending::None && entry.owed != 0) return await_end(entry, b, part);
+  if (entry.fence != Fence::None || store_comes_back(entry)) return wait_for(entry, b, part, Step::Fenced);
+  // One that is late, where policy denies, may have moved to its store and not have said so, or never will.
+  if (may_be_in_store(entry) && b.answer == 0) b.answer = ETIMEDOUT;
+  work_part(b, part, b.parts[part].row.before.work);
 }
 
 // The client has answered a recall: well.
@@ -42,9 +57,7 @@ void Arbiter::State::recall_complied(Break& b, std::size_t part) {
     wait_for(entry, b, part, Step::Ending);
     return end_lease(entry, Ending::Revoked);
   }
-  const Work work = b.parts[part].row.before.work;
-  if (work != Work::None) return work_part(b, part, work);
-  complied(b, part);
+  work_before(b, part);
 }
 
 void Arbiter::State::complied(Break& b, std::size_t part) {
@@ -55,9 +68,9 @@ void Arbiter::State::complied(Break& b, std::size_t part) {
 void Arbiter::State::client_out(Break& b, std::size_t part) {
   if (b.ask.kind == BreakKind::Sync && b.parts[part].lease != 0) {
     const LeaseEntry* entry = leases.find(b.parts[part].lease);
-    // Its pages are pinned still, and not dirty: what the device has written is not among what fsync writes.
-    if (entry && entry->fence == Fence::Overrun && entry->lease.backing == Backing::Direct && b.answer == 0) b.answer = ETIMEDOUT;
-    // The destroyed registration has just handed its dirty pages to the file: an fsync, but of no lease.
+    // Its pages are pinned still, and not dirty, or its store is not in the file: neither is among what fsync writes.
+    if (entry && entry->fence == Fence::Overrun && b.answer == 0) b.answer = ETIMEDOUT;
+    // The destroyed registration has just handed its dirty pages to the file, or its store is there: an fsync, but of no lease.
     b.parts[part].lease = 0;
     return work_part(b, part, Work::Fsync);
   }

@@ -55,6 +55,22 @@ bool Arbiter::State::has_store(const LeaseEntry& entry) const {
   });
 }
 
+// After a denial: it complied too late, and has been asked to bring back what it wrote meanwhile.
+bool Arbiter::State::store_comes_back(const LeaseEntry& entry) const {
+  return std::any_of(entry.recalls.begin(), entry.recalls.end(), [this](RecallId id) {
+    const RecallRecord& r = recalls.at(id);
+    return r.break_id == 0 && !r.late && (r.action == Action::Settle || r.action == Action::Thaw);
+  });
+}
+
+// Likewise: it has not answered yet.
+bool Arbiter::State::may_be_in_store(const LeaseEntry& entry) const {
+  return std::any_of(entry.recalls.begin(), entry.recalls.end(), [this](RecallId id) {
+    const RecallRecord& r = recalls.at(id);
+    return r.late && (r.action == Action::Trim || r.action == Action::Freeze);
+  });
+}
+
 // REQUIRES: the client's MRs are gone, so every recall of this lease has got what it wanted.
 void Arbiter::State::end_lease(LeaseEntry& entry, Ending why) {
   entry.ending = why;
@@ -71,7 +87,8 @@ void Arbiter::State::end_lease(LeaseEntry& entry, Ending why) {
     Break* b = find_break(ref.break_id);
     if (!b) continue;
     const bool freeze = b->ask.kind == BreakKind::Freeze && entry.store_owed && !entry.retired();
-    const bool end = b->ask.kind == BreakKind::Revoke || (freeze && b->phase == Phase::Restoring);
+    const bool sync = b->ask.kind == BreakKind::Sync && entry.store_owed && !entry.retired();
+    const bool end = b->ask.kind == BreakKind::Revoke || sync || (freeze && b->phase == Phase::Restoring);
     if (end) b->parts[ref.part].step = Step::Ending;
     (end ? awaits : freeze ? frozen : complied).push_back(ref);
   }

@@ -108,6 +108,8 @@ struct Arbiter::State {
   // complying.cc
   void start(Break& b);
   void begin_before(Break& b, std::size_t part);
+  void work_before(Break& b, std::size_t part);
+  void sync_lease(Break& b, std::size_t part);
   void recall_complied(Break& b, std::size_t part);
   void complied(Break& b, std::size_t part);
   void client_out(Break& b, std::size_t part);  // its lease is gone or fenced: nothing more to ask
@@ -170,6 +172,8 @@ struct Arbiter::State {
   void end_lease(LeaseEntry& entry, Ending why);
   void start_owed_flush(LeaseEntry& entry, bool at_once);
   bool has_store(const LeaseEntry& entry) const;
+  bool store_comes_back(const LeaseEntry& entry) const;
+  bool may_be_in_store(const LeaseEntry& entry) const;
   void await_end(LeaseEntry& entry, Break& b, std::size_t part);
   void owed_flush_done(LeaseEntry& entry, int code);
   void remove(LeaseEntry& entry, int code);

@@ -74,7 +74,9 @@ void Arbiter::State::recall_answered(const event::RecallAnswered& e) {
   }
   if (e.code != 0) return recall_failed(e.recall, "the client refused with code " + std::to_string(e.code), true);
   forget_recall(e.recall);
-  if (record.break_id != 0) recall_complied(*find_break(record.break_id), record.part);
+  if (record.break_id != 0) return recall_complied(*find_break(record.break_id), record.part);
+  LeaseEntry& entry = *leases.find(record.lease);
+  if (!store_comes_back(entry)) resume(std::exchange(entry.waiting, {}));  // syncs
 }
 
 void Arbiter::State::recall_expired(RecallId id) {

@@ -230,6 +230,120 @@ TEST_F(Deny, ASyncIsDenied) {
   EXPECT_TRUE(last.empty());
 }
 
+// What a late one has written since it complied lies in its store, of which an fsync knows nothing.
+struct SyncAfterDenial : Deny {
+  effect::Recall late() {
+    ask(7, BreakKind::Freeze);
+    const auto freeze = only<effect::Recall>();
+    wait(p.recall_deadline);
+    EXPECT_TRUE(answered(7, EBUSY));
+    EXPECT_TRUE(over(7));
+    return freeze;
+  }
+  bool syncs() const {
+    const auto w = got<effect::StartWork>();
+    return w.size() == 1 && w[0].kind == Work::Fsync;
+  }
+};
+
+TEST_F(SyncAfterDenial, WaitsForTheStoreToComeBack) {
+  grant(1, Backing::OdpTransparent);
+  answer(late());
+  const auto thaw = only<effect::Recall>();
+  EXPECT_EQ(thaw.action, Action::Thaw);
+  ask(8, BreakKind::Sync);
+  EXPECT_TRUE(none<effect::StartWork>());
+  answer(thaw);
+  ASSERT_TRUE(syncs());
+  work_done(only<effect::StartWork>());
+  EXPECT_TRUE(answered(8));
+}
+
+TEST_F(SyncAfterDenial, WaitsForWhatATrimHadTakenOffTheFile) {
+  grant(1, Backing::OdpCooperative);
+  truncate(7, kPg);
+  const auto trim = only<effect::Recall>();
+  wait(p.recall_deadline);
+  left(7, kSize);
+  answer(trim);
+  const auto settle = only<effect::Recall>();
+  ask(8, BreakKind::Sync);
+  EXPECT_TRUE(none<effect::StartWork>());
+  answer(settle);
+  EXPECT_TRUE(syncs());
+}
+
+TEST_F(SyncAfterDenial, WaitsForTheFenceOfOneThatDoesNotBringItBack) {
+  grant(1, Backing::OdpTransparent);
+  answer(late());
+  ask(8, BreakKind::Sync);
+  wait(p.recall_deadline);
+  EXPECT_EQ(only<effect::StartFence>().lease, 1u);
+  EXPECT_TRUE(none<effect::StartWork>());
+  ask(9, BreakKind::Sync);
+  step(event::FenceDone{1, true});
+  ASSERT_TRUE(syncs());
+  work_done(only<effect::StartWork>());
+  EXPECT_TRUE(answered(8));
+}
+
+TEST_F(SyncAfterDenial, WaitsForAFenceThatRunsAlready) {
+  grant(1, Backing::OdpTransparent);
+  answer(late());
+  wait(p.recall_deadline);
+  EXPECT_EQ(only<effect::StartFence>().lease, 1u);
+  ask(8, BreakKind::Sync);
+  EXPECT_TRUE(none<effect::StartWork>());
+  step(event::FenceDone{1, true});
+  EXPECT_TRUE(syncs());
+}
+
+TEST_F(SyncAfterDenial, WaitsForTheLastFlushOfOneThatEndsMeanwhile) {
+  grant(1, Backing::OdpTransparent);
+  answer(late());
+  ask(8, BreakKind::Sync);
+  step(event::SessionGone{1});
+  const auto flush = only<effect::StartWork>();
+  EXPECT_EQ(flush.kind, Work::Flush);
+  work_done(flush);
+  EXPECT_EQ(only<effect::Forget>().lease, 1u);
+  EXPECT_TRUE(syncs());
+}
+
+TEST_F(SyncAfterDenial, WaitsForALastFlushThatRunsAlready) {
+  grant(1, Backing::OdpTransparent);
+  answer(late());
+  step(event::SessionGone{1});
+  const auto flush = only<effect::StartWork>();
+  ask(8, BreakKind::Sync);
+  EXPECT_TRUE(none<effect::StartWork>());
+  work_done(flush);
+  EXPECT_TRUE(syncs());
+}
+
+TEST_F(SyncAfterDenial, OfADirectLeaseWaitsToo) {
+  grant(1, Backing::Direct);
+  const auto freeze = late();
+  ask(8, BreakKind::Sync);
+  const auto dirty = only<effect::Recall>();
+  EXPECT_EQ(dirty.action, Action::Dirty);
+  answer(freeze);
+  const auto thaw = only<effect::Recall>();
+  answer(dirty);
+  EXPECT_TRUE(none<effect::StartWork>());
+  answer(thaw);
+  EXPECT_TRUE(syncs());
+}
+
+TEST_F(SyncAfterDenial, SaysSoWhereNobodyKnowsWhetherItHasComplied) {
+  grant(1, Backing::OdpTransparent);
+  late();
+  ask(8, BreakKind::Sync);
+  ASSERT_TRUE(syncs());
+  work_done(only<effect::StartWork>());
+  EXPECT_TRUE(answered(8, ETIMEDOUT));
+}
+
 TEST_F(Deny, BounceWorkIsResumed) {
   grant(1, Backing::Direct);
   grant(2, Backing::Bounce);
