@@ -10,6 +10,13 @@ void Arbiter::State::adopt_lease(const event::AdoptLease& e) {
   leases.insert(e.lease);
 }
 
+// What it was fenced for may have gone through meanwhile: to ask its client again would be to trust it.
+void Arbiter::State::adopt_fence(const event::AdoptFence& e) {
+  LeaseEntry* entry = leases.find(e.lease);
+  if (!entry) return;
+  fence(*entry, {.fence_deadline = policy.fence_deadline, .on_timeout = policy.on_timeout}, "a fence had been begun before the restart");
+}
+
 void Arbiter::State::adopt_break(const event::AdoptBreak& e) {
   if (find_break(e.id)) return report(e.file, 0, e.id, "a break with this id exists; not taken over twice");
   auto owned = std::make_unique<Break>();

@@ -79,6 +79,7 @@ Effects Arbiter::step(const Event& event, Time now) {
                    [&](const event::FenceDone& e) { s.fence_done(e); },
                    [&](const event::OperationLeft& e) { s.operation_left(e); },
                    [&](const event::AdoptLease& e) { s.adopt_lease(e); },
+                   [&](const event::AdoptFence& e) { s.adopt_fence(e); },
                    [&](const event::AdoptBreak& e) { s.adopt_break(e); }, [](const event::Tick&) {}},
              event);
   s.advance();

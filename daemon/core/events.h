@@ -36,6 +36,8 @@ struct FenceDone { LeaseId lease; bool ok; };                 // ok false: the c
 struct OperationLeft { BreakId id; std::uint64_t file_size; };
 // For the successor of an arbiter that has gone, before anything else, with the same ids. A lease that was granted:
 struct AdoptLease { Lease lease; };
+// It had begun to fence it (after its AdoptLease): whether that has ended nobody knows, so it begins again.
+struct AdoptFence { LeaseId lease; };
 // A break whose first half is done: these leases are out of its way (what of each, is the extent) and get back what they can
 // have. A Freeze with a hold left goes on holding, else it is thawed at once; an operation must have left, file_size: by
 // fstat. Never answered (it was); ends by effect::BreakDone, a Freeze by effect::Thawed as well.
@@ -50,7 +52,8 @@ struct Tick {};
 
 using Event = std::variant<event::RequestLease, event::ReleaseLease, event::ExtendLease, event::SessionGone,
                            event::RequestBreak, event::Thaw, event::RecallAnswered, event::WorkDone, event::FenceDone,
-                           event::OperationLeft, event::AdoptLease, event::AdoptBreak, event::Tick>;
+                           event::OperationLeft, event::AdoptLease, event::AdoptFence, event::AdoptBreak,
+                           event::Tick>;
 
 namespace effect {
 struct Granted { RequestId request; LeaseId lease; };

@@ -191,6 +191,7 @@ struct Arbiter::State {
 
   // adopt.cc
   void adopt_lease(const event::AdoptLease& e);
+  void adopt_fence(const event::AdoptFence& e);
   void adopt_break(const event::AdoptBreak& e);
 };
 

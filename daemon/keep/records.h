@@ -30,7 +30,8 @@ struct LeaseRecord {         // descriptors: f<file> the file (shared by leases)
   std::uint32_t write = 0, share = 0;
   std::uint32_t bounce = 0;
   std::uint32_t quiesced = 0;     // its client has been, or is being asked to deregister
-  std::uint32_t fenced = 0;
+  static constexpr std::uint32_t kFenceDone = 1, kFenceOrdered = 2;
+  std::uint32_t fenced = 0;       // or one of these
   std::uint32_t handed_back = 0;  // an MR was, and may not be deregistered yet
   std::uint32_t user = 0;
 };

@@ -110,7 +110,8 @@ void Broker::adopt_lease(keep::Slot slot, const keep::LeaseRecord& r) {
   lease->write = r.write != 0;
   lease->share = r.share != 0;
   lease->size_told = r.size_told;
-  lease->fencing = lease->destroyed = s == nullptr || r.fenced != 0;
+  lease->fencing = lease->destroyed = s == nullptr || r.fenced == keep::LeaseRecord::kFenceDone;
+  lease->fence_adopted = !lease->destroyed && r.fenced == keep::LeaseRecord::kFenceOrdered;
   lease->handed_back = r.handed_back != 0;
   auto& kept = adopted_files_[r.file];
   if (!kept) {
@@ -148,6 +149,7 @@ void Broker::adopt_into_arbiter() {
     const bool owes = lease->write && (lease->bounce || !lease->stores.empty());
     if (!lease->destroyed || owes) {
       step(core::event::AdoptLease{{id, lease->session, lease->file, lease->extent, lease->size_told, lease->backing, lease->write, lease->share}});
+      if (lease->fence_adopted) step(core::event::AdoptFence{id});
     } else if (find_session(lease->session) == nullptr) {
       over.insert(id);
     }

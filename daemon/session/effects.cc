@@ -174,6 +174,7 @@ void Broker::apply(const effect::StartFence& e) {
   if (!lease->destroyed)
     log_(2, "fencing lease " + std::to_string(e.lease) + " of " + (s != nullptr ? s->program : "a client that is gone") +
                 (e.kill ? " by SIGKILL" : ""));
+  if (auto* kept = record(*lease); kept != nullptr && !lease->destroyed) kept->fenced = keep::LeaseRecord::kFenceOrdered;
   fence_lease(lease, e.kill, [this, lease](bool ok) {
     rescue_stores(lease, [this, lease, ok] { step(core::event::FenceDone{lease->id, ok}); });
   });

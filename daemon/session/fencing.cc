@@ -74,7 +74,7 @@ void Broker::fence_session(core::SessionId id, Leases leases, bool kill, std::fu
       for (const auto& lease : leases) {
         lease->destroyed = r.outcome != fence::Outcome::Failed;
         if (!lease->destroyed) continue;
-        if (auto* kept = record(*lease)) kept->fenced = 1;
+        if (auto* kept = record(*lease)) kept->fenced = keep::LeaseRecord::kFenceDone;
         forget_mrs(*lease);
         for (auto& next : std::exchange(lease->after_fence, {})) next();
       }

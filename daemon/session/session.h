@@ -100,6 +100,7 @@ struct LeaseHold {
   std::uint64_t size_told = 0;  // the end on the file, as the client knows it
   std::atomic<bool> fencing = false;  // from the start of a fence: no MR is added or handed back, no merge begins
   bool destroyed = false;             // the fence is through
+  bool fence_adopted = false;         // a predecessor had begun one, which may not have ended
   std::vector<std::function<void()>> after_fence;   // who waits for the fence that runs
   bool rescuing = false;
   std::vector<std::function<void()>> after_rescue;  // who waits for the rescue that runs

@@ -64,6 +64,7 @@ class Daemon {
     core::Backing backing = core::Backing::Bounce;
     bool write = false, share = false;
     u64 size_told = 0;
+    bool fence_ordered = false;  // kept
     bool kept = false, quiesced = false, fencing = false, destroyed = false, merging = false, rescuing = false;
     bool handed_back = false;  // the client was told that it may deregister, and has not said since that it has
     std::vector<std::shared_ptr<Mr>> mrs;

@@ -139,6 +139,7 @@ void Daemon::apply(const effect::Recall& e) {
 void Daemon::apply(const effect::StartFence& e) {
   const HoldPtr hold = find(e.lease);
   if (!hold) return step(core::event::FenceDone{e.lease, true});
+  hold->fence_ordered = true;
   fence(hold, e.kill, [this, hold](bool ok) {
     rescue(hold, [this, hold, ok] { step(core::event::FenceDone{hold->id, ok}); });
   });
@@ -230,7 +231,9 @@ void Daemon::reload(const core::Policy& policy) {
 }
 
 bool Daemon::quiet() const {
-  return up_ && arbiter_->breaks() == 0 && arbiter_->next_deadline() == core::kNever && requests_.empty();
+  // A fence that hangs keeps the end of its client: what that one owes begins only then.
+  const bool ending = std::any_of(sessions_.begin(), sessions_.end(), [](const auto& s) { return s.second.ended; });
+  return up_ && !ending && arbiter_->breaks() == 0 && arbiter_->next_deadline() == core::kNever && requests_.empty();
 }
 
 }  // namespace mrlease::sim

@@ -90,6 +90,7 @@ void Daemon::take_over(const std::vector<core::FileKey>& changing) {
       continue;
     }
     step(core::event::AdoptLease{{id, h->session, h->file->key, h->extent, h->size_told, h->backing, h->write, h->share}});
+    if (h->fence_ordered && !h->destroyed) step(core::event::AdoptFence{id});
   }
   std::erase_if(api_, [&](const auto& b) { return b.second.until <= now || (!b.second.admin && session(b.second.session) == nullptr); });
   if (w_.plant.is("forget freezes at a restart")) api_.clear();

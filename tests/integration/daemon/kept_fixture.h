@@ -3,7 +3,9 @@
 #pragma once
 
 #include <poll.h>
+#include <sys/mman.h>
 
+#include "daemon/keep/state.h"
 #include "tests/integration/daemon/fixture.h"
 #include "tests/support/service_manager.h"
 
@@ -94,6 +96,19 @@ class KeptTest : public DaemonTest {
       ASSERT_EQ(::pwrite(journal, &allowed, sizeof allowed, at), static_cast<ssize_t>(sizeof allowed));
       found++;
     }
+    ASSERT_EQ(found, 1);
+  }
+  // Every lease's client was to be fenced, and whether that has ended nobody knows.
+  void pretend_it_was_fencing() {
+    void* memory = ::mmap(nullptr, keep::State::bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, manager->kept("state"), 0);
+    ASSERT_NE(memory, MAP_FAILED);
+    keep::State state(memory);
+    int found = 0;
+    state.leases.each([&](keep::Slot slot, const keep::LeaseRecord&) {
+      state.leases.at(slot).fenced = keep::LeaseRecord::kFenceOrdered;
+      found++;
+    });
+    ::munmap(memory, keep::State::bytes());
     ASSERT_EQ(found, 1);
   }
   // In a process of its own, as nobody, with nothing of what the manager keeps.

@@ -100,6 +100,22 @@ TEST_F(KeptTest, AClientThatHangsIsFencedByTheSuccessor) {
   EXPECT_EQ(other->wait(), 0) << manager->log();
 }
 
+// The client had not complied in time, and was not asked again. It has the daemon's word for it that its device access has ended.
+TEST_F(KeptTest, AFenceThatHadBegunEndsUnderTheSuccessor) {
+  start_service();
+  connect();
+  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
+  manager->kill(SIGKILL);
+  pretend_it_was_fencing();
+  auto other = truncate_to(4096);
+  manager->start();
+  EXPECT_EQ(other->wait(), 0) << manager->log();
+  resume();
+  const auto m = client->next();
+  ASSERT_TRUE(m && m->frame.has_notice()) << manager->log();
+  EXPECT_EQ(m->frame.notice().kind(), v1::Notice::FENCED);
+}
+
 // An operation is held, a lease runs: nobody's mistake in a file may make them wait, or end them.
 TEST_F(KeptTest, AFileWithAMistakeHoldsUpNobodyAtARestart) {
   const std::string config = directory->path("mrleased.toml");

@@ -54,6 +54,31 @@ TEST_F(Adopt, ATrimmedLeaseIsSettledBeforeTheNextTruncate) {
   EXPECT_FALSE(answered(10));
 }
 
+// The client had not complied, and what it was to be fenced for may have gone through.
+TEST_F(Adopt, AFenceThatHadBegunBeginsAgain) {
+  adopt(1, Backing::OdpTransparent);
+  step(event::AdoptFence{1});
+  EXPECT_EQ(only<effect::StartFence>().lease, 1u);
+  step(event::AdoptBreak{5, kFile, BreakKind::Truncate, {}, kSize, 0, 0, {{1, {kPg, kSize}}}});
+  EXPECT_TRUE(none<effect::Recall>());
+  truncate(10, kPg);
+  EXPECT_TRUE(none<effect::Recall>());
+  step(event::FenceDone{1, true});
+  EXPECT_EQ(only<effect::Fenced>().lease, 1u);
+  EXPECT_TRUE(over(5));
+  EXPECT_TRUE(answered(10));
+}
+
+TEST_F(Adopt, AFenceThatHadBegunIsBoundedAsAnother) {
+  adopt(1, Backing::Direct);
+  step(event::AdoptFence{1});
+  truncate(10, kPg);
+  wait(Policy{}.fence_deadline);
+  EXPECT_TRUE(only<effect::StartFence>().kill);
+  wait(Policy{}.fence_deadline);
+  EXPECT_TRUE(answered(10));
+}
+
 TEST_F(Adopt, WhatWasCutOffWhileNobodyLookedIsCutOff) {
   adopt(1, Backing::OdpTransparent);
   adopt(2, Backing::Direct);
