@@ -19,11 +19,10 @@ void Arbiter::State::begin_before(Break& b, std::size_t part) {
   LeaseEntry* entry = leases.find(b.parts[part].lease);
   if (!entry) return client_out(b, part);
   if (b.ask.kind == BreakKind::Revoke && entry->ending != Ending::None) return await_end(*entry, b, part);
+  // A flush that runs must not run into the operation, nor into what is to stand still.
+  if (entry->ending != Ending::None && entry->owed != 0) return await_end(*entry, b, part);
   if (duty.action != Action::None) {
-    if (entry->ending != Ending::None) {
-      // Nobody is there to be asked and the MRs are gone. But a flush that runs must not run into the operation.
-      return entry->owed != 0 ? await_end(*entry, b, part) : client_out(b, part);
-    }
+    if (entry->ending != Ending::None) return client_out(b, part);  // nobody is there to be asked and the MRs are gone
     if (entry->fence != Fence::None) return wait_for(*entry, b, part, Step::Fenced);
     return recall_part(b, part, duty.action, b.ask.new_size);
   }
@@ -39,7 +38,6 @@ void Arbiter::State::work_before(Break& b, std::size_t part) {
 // An fsync knows of nothing that lies in a store, so what is on its way from there to the file is waited for.
 void Arbiter::State::sync_lease(Break& b, std::size_t part) {
   LeaseEntry& entry = *leases.find(b.parts[part].lease);
-  if (entry.ending != Ending::None && entry.owed != 0) return await_end(entry, b, part);
   if (entry.fence != Fence::None || store_comes_back(entry)) return wait_for(entry, b, part, Step::Fenced);
   // One that is late, where policy denies, may have moved to its store and not have said so, or never will.
   if (may_be_in_store(entry) && b.answer == 0) b.answer = ETIMEDOUT;

@@ -115,6 +115,10 @@ void Arbiter::State::await_end(LeaseEntry& entry, Break& b, std::size_t part) {
 
 void Arbiter::State::owed_flush_done(LeaseEntry& entry, int code) {
   entry.owed = 0;
+  for (const PartRef& ref : entry.waiting) {
+    Break* b = find_break(ref.break_id);
+    if (b && b->ask.kind == BreakKind::Sync && b->answer == 0) b->answer = code;
+  }
   if (entry.ending != Ending::None) return remove(entry, code);
   resume(std::exchange(entry.waiting, {}));
 }

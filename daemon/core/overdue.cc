@@ -56,6 +56,11 @@ bool Arbiter::State::restore_overdue(FileQueue& queue) {
 // freeze would not stand still, a revoke could not write what is owed, a sync would claim what is not in the file.
 bool Arbiter::State::in_overdue_hands(const FileQueue& queue, const Break& b) {
   if (queue.overdue.empty() || has_operation(b.ask.kind)) return false;
+  // It would wait for a thaw that waits for such an operation.
+  if (std::any_of(queue.frozen.begin(), queue.frozen.end(),
+                  [&](const Break* f) { return f->thaw_wanted && kept_from_thawing(*f) && conflicts_with(*f, b); })) {
+    return true;
+  }
   const bool sync = b.ask.kind == BreakKind::Sync;
   const bool any = std::any_of(queue.overdue.begin(), queue.overdue.end(), [&](const Break* o) {
     return !sync || o->ask.kind != BreakKind::Write || holds_back(*o);  // a foreign write itself holds nothing back

@@ -147,6 +147,9 @@ void Broker::adopt_into_arbiter() {
   std::set<core::LeaseId> over;
   for (const auto& [id, lease] : leases_) {
     const bool owes = lease->write && (lease->bounce || !lease->stores.empty());
+    // The predecessor may have ended before it could say so. Whoever hears it twice has heard it.
+    if (lease->destroyed && find_session(lease->session) != nullptr)
+      notice(*lease, wire::v1::Notice::FENCED, 0, "its device access was ended before mrleased was replaced");
     if (!lease->destroyed || owes) {
       step(core::event::AdoptLease{{id, lease->session, lease->file, lease->extent, lease->size_told, lease->backing, lease->write, lease->share}});
       if (lease->fence_adopted) step(core::event::AdoptFence{id});
@@ -158,10 +161,11 @@ void Broker::adopt_into_arbiter() {
 }
 
 void Broker::end_sessions_of_before() {
-  std::set<core::SessionId> ended;
+  std::map<core::SessionId, Leases> ended;
   for (const auto& [id, lease] : leases_)
-    if (find_session(lease->session) == nullptr) ended.insert(lease->session);
-  for (const core::SessionId id : ended) step(core::event::SessionGone{id});
+    if (find_session(lease->session) == nullptr) ended[lease->session].push_back(lease);
+  // As session_closed() ends: what no freeze keeps is written first.
+  for (const auto& [id, leases] : ended) rescue_trimmed(leases, [this, session = id] { step(core::event::SessionGone{session}); });
 }
 
 void Broker::adopt_bounce(LeaseHold& lease) {

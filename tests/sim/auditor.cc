@@ -43,9 +43,10 @@ Auditor::LeaseView* Auditor::lease(core::LeaseId id) {
   return it == leases_.end() ? nullptr : &it->second;
 }
 
-std::vector<core::RecallId> Auditor::outstanding() const {
+std::vector<core::RecallId> Auditor::outstanding_of_others(core::SessionId session) const {
   std::vector<core::RecallId> ids;
-  for (const auto& [id, r] : recalls_) ids.push_back(id);
+  for (const auto& [id, r] : recalls_)
+    if (r.session != session) ids.push_back(id);
   return ids;
 }
 

@@ -48,7 +48,7 @@ class Auditor {
 
   void complain(const std::string& what) { complaints_.push_back(what); }
   const std::vector<std::string>& complaints() const { return complaints_; }
-  std::vector<core::RecallId> outstanding() const;
+  std::vector<core::RecallId> outstanding_of_others(core::SessionId session) const;
   u64 steps() const { return steps_; }
   Coverage& coverage() { return coverage_; }
 

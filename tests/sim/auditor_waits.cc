@@ -28,6 +28,8 @@ void Auditor::moved(const core::FileKey& file, Time now) {
   for (const core::BreakId id : line) {
     const BreakView& b = breaks_[id];
     waits |= b.answers == 0;
+    // Denied early: what it had asked of others is waited for, and then given back.
+    if (b.ask.kind <= BreakKind::Read && b.code != 0) due = std::max(due, plus(now, turn + most_.recall_deadline));
     if (b.passing && !b.left) due = std::max(due, plus(now, most_.passing_bound + turn));
     if (b.ask.kind == BreakKind::Freeze && b.answers > 0 && b.code == 0) {
       const Time max = most_.freeze_hold_max;

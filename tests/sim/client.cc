@@ -239,7 +239,7 @@ void Client::thaw(u64 luck) {
 
 void Client::forge(u64 luck) {
   if (nature_ != Nature::Liar || !connect()) return;
-  const std::vector<u64> recalls = w_.auditor.outstanding();
+  const std::vector<u64> recalls = w_.auditor.outstanding_of_others(session_);
   if (!recalls.empty()) answer(recalls[luck % recalls.size()], 0);
 }
 

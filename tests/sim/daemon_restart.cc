@@ -84,6 +84,12 @@ void Daemon::take_over(const std::vector<core::FileKey>& changing) {
     const bool ended = session(h->session) == nullptr;
     if (ended) h->fencing = h->destroyed = true;
     const bool owes = h->write && (h->bounce || !h->stores.empty());
+    if (h->destroyed && !ended) {
+      wire::Frame frame;
+      frame.mutable_notice()->set_lease(id);
+      frame.mutable_notice()->set_kind(wire::v1::Notice::FENCED);
+      reply(h->session, 0, std::move(frame));
+    }
     if (w_.plant.loses(id) || (h->destroyed && w_.plant.is("forget at a restart what is owed"))) continue;
     if (h->destroyed && !owes) {
       if (ended) drop(id);
@@ -117,10 +123,10 @@ void Daemon::take_over(const std::vector<core::FileKey>& changing) {
     guard_breaks_[id] = key;
     step(core::event::RequestBreak{id, key, BreakKind::Revoke, {}, 0, 0, 0, false});
   }
-  std::set<core::SessionId> ended;
+  std::map<core::SessionId, std::vector<HoldPtr>> ended;
   for (const auto& [id, h] : holds_)
-    if (session(h->session) == nullptr) ended.insert(h->session);
-  for (const core::SessionId id : ended) step(core::event::SessionGone{id});
+    if (session(h->session) == nullptr) ended[h->session].push_back(h);
+  for (const auto& [id, left] : ended) rescue_trimmed(left, [this, id = id] { step(core::event::SessionGone{id}); });
   publish();
   w_.auditor.taken_over();
   w_.foreign.begin();

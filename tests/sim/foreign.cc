@@ -131,6 +131,7 @@ void Foreign::judge(int tid) {
   Task& t = tasks_.at(tid);
   ledger_->came_again(t.file->key, tid);
   t.event.file_size = t.file->size;
+  t.unwatched = t.file->unwatched;
   const guard::Verdict verdict = guard::classify(t.event, t.facts, t.from, t.to);
   const auto wanted = guard::wanted(verdict, w_.daemon.published(t.file->key));
   if (!wanted) {
@@ -196,6 +197,7 @@ void Foreign::carry_out(const Task& t) {
       const u64 first = (t.begin + kPage - 1) / kPage;
       w_.auditor.removes(f, first, f.pages.size(), true, t.outlived);
       if (w_.auditor.overran(t.id)) w_.auditor.mislead(f, t.begin);
+      f.unwatched += !t.watched && t.begin < f.size;
       f.size = t.begin;
       f.remove(first, f.pages.size());
       return;
@@ -203,7 +205,7 @@ void Foreign::carry_out(const Task& t) {
     case Does::Collapse: {  // what is behind it moves down; to the range's own end the kernel does not allow it
       if (t.end >= f.size || f.size % kPage != 0) return;
       // Else nobody can know where the file will end: DESIGN.md, What shortens a file.
-      const bool told = (t.facts.stat->flags & kIoWorker) == 0 && !w_.auditor.overran(t.id);
+      const bool told = (t.facts.stat->flags & kIoWorker) == 0 && !w_.auditor.overran(t.id) && t.unwatched == f.unwatched;
       w_.auditor.collapses(f, t.begin / kPage, t.end / kPage, told, t.outlived);
       f.collapse(t.begin / kPage, t.end / kPage);
       return;
@@ -232,6 +234,7 @@ void Foreign::kill(u64 luck) {
 
 void Foreign::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
   // Nothing is owed to it afterwards: it is over at once. (How long such a one may take nobody can bound: see DESIGN.md.)
+  if (const auto it = held_.find(id); it != held_.end() && tasks_.count(it->second) != 0) tasks_.at(it->second).watched = watch_leaving;
   if (const auto it = held_.find(id); it != held_.end() && !watch_leaving && tasks_.count(it->second) != 0) {
     tasks_.at(it->second).runs = 0;
     tasks_.at(it->second).endless = false;

@@ -42,6 +42,8 @@ class Foreign {
     guard::EventFacts event;
     guard::TaskFacts facts;
     std::optional<guard::FdFacts> from, to;
+    bool watched = false;    // the daemon hears when it has left
+    u64 unwatched = 0;       // of the file, when it was asked for
     bool outlived = false;  // the wait of a successor for what its predecessor had allowed
     bool fails = false, tells = true, killed = false, endless = false, again = false;
     Time runs = 0;

@@ -22,6 +22,7 @@ struct File {
   core::FileKey key;
   u64 size = 0;
   std::vector<Page> pages;
+  u64 unwatched = 0;  // how often it was shortened by what no lease was in the way of
   bool holds(u64 page) const { return page * kPage < size; }
   void put(u64 page, u64 stamp, bool dirties) {
     if (!holds(page)) return;

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/mman.h>
 
+#include "daemon/guard/journal.h"
 #include "daemon/keep/state.h"
 #include "tests/integration/daemon/fixture.h"
 #include "tests/support/service_manager.h"
@@ -81,31 +82,28 @@ class KeptTest : public DaemonTest {
     const std::uint32_t yes = 1;
     ASSERT_EQ(::pwrite(manager->kept("journal"), &yes, sizeof yes, 8), static_cast<ssize_t>(sizeof yes));
   }
-  // What it held, it was letting go (guard/journal.cc: HeldRecord::used).
+  // What it held, it was letting go: noted as passing, then as allowed (guard/ledger.cc, guard/event_desk.cc).
   void pretend_it_was_allowing() {
-    const int journal = manager->kept("journal");
-    std::int32_t last = -1;
-    ASSERT_EQ(::pread(journal, &last, sizeof last, 0), static_cast<ssize_t>(sizeof last));
-    int found = 0;
-    for (std::int32_t number = 0; number <= last; number++) {
-      const off_t at = 4096 + off_t{112} * number;
-      std::uint32_t used = 0;
-      ASSERT_EQ(::pread(journal, &used, sizeof used, at), static_cast<ssize_t>(sizeof used));
-      if (used != 1) continue;
-      const std::uint32_t allowed = 2;
-      ASSERT_EQ(::pwrite(journal, &allowed, sizeof allowed, at), static_cast<ssize_t>(sizeof allowed));
-      found++;
+    void* memory = ::mmap(nullptr, guard::Journal::bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, manager->kept("journal"), 0);
+    ASSERT_NE(memory, MAP_FAILED);
+    guard::Journal journal(memory);
+    const auto held = journal.orphans();
+    for (const guard::Orphan& each : held) {
+      journal.passes(each.file, guard::look(each.tid));
+      journal.allows(each.number);
     }
-    ASSERT_EQ(found, 1);
+    ::munmap(memory, guard::Journal::bytes());
+    ASSERT_EQ(held.size(), 1u);
   }
-  // Every lease's client was to be fenced, and whether that has ended nobody knows.
-  void pretend_it_was_fencing() {
+  // kFenceOrdered: every lease's client was to be fenced, and whether that has ended nobody knows. kFenceDone: it has, and whether
+  // the client was told nobody knows.
+  void pretend_fenced(std::uint32_t fenced) {
     void* memory = ::mmap(nullptr, keep::State::bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, manager->kept("state"), 0);
     ASSERT_NE(memory, MAP_FAILED);
     keep::State state(memory);
     int found = 0;
     state.leases.each([&](keep::Slot slot, const keep::LeaseRecord&) {
-      state.leases.at(slot).fenced = keep::LeaseRecord::kFenceOrdered;
+      state.leases.at(slot).fenced = fenced;
       found++;
     });
     ::munmap(memory, keep::State::bytes());

@@ -106,7 +106,7 @@ TEST_F(KeptTest, AFenceThatHadBegunEndsUnderTheSuccessor) {
   connect();
   client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
   manager->kill(SIGKILL);
-  pretend_it_was_fencing();
+  pretend_fenced(keep::LeaseRecord::kFenceOrdered);
   auto other = truncate_to(4096);
   manager->start();
   EXPECT_EQ(other->wait(), 0) << manager->log();
@@ -114,6 +114,21 @@ TEST_F(KeptTest, AFenceThatHadBegunEndsUnderTheSuccessor) {
   const auto m = client->next();
   ASSERT_TRUE(m && m->frame.has_notice()) << manager->log();
   EXPECT_EQ(m->frame.notice().kind(), v1::Notice::FENCED);
+}
+
+TEST_F(KeptTest, WhoWasFencedIsToldByTheSuccessor) {
+  start_service();
+  connect();
+  const auto lease = client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize).frame.granted().lease();
+  manager->kill(SIGKILL);
+  pretend_fenced(keep::LeaseRecord::kFenceDone);
+  manager->start();
+  resume();
+  const auto m = client->next();
+  ASSERT_TRUE(m && m->frame.has_notice()) << manager->log();
+  EXPECT_EQ(m->frame.notice().kind(), v1::Notice::FENCED);
+  EXPECT_EQ(m->frame.notice().lease(), lease);
+  EXPECT_EQ(truncate_to(0)->wait(), 0) << "it is in nobody's way";
 }
 
 // An operation is held, a lease runs: nobody's mistake in a file may make them wait, or end them.

@@ -54,6 +54,23 @@ TEST_F(Adopt, ATrimmedLeaseIsSettledBeforeTheNextTruncate) {
   EXPECT_FALSE(answered(10));
 }
 
+// Trimmed for a truncate that was denied: what lies in its store comes to the file when that may change again.
+TEST_F(Adopt, UnderAFreezeThatGoesOnNothingIsSettled) {
+  adopt(1, Backing::OdpCooperative);
+  step(event::AdoptBreak{5, kFile, BreakKind::Freeze, {}, kSize, 500, 9, {{1, {0, kSize}}}});
+  step(event::AdoptBreak{6, kFile, BreakKind::Truncate, {}, kSize, 0, 0, {{1, {kPg, kSize}}}});
+  EXPECT_TRUE(none<effect::Recall>());
+  EXPECT_TRUE(over(6));
+  step(event::Thaw{5, 50});
+  const auto thaw = only<effect::Recall>();
+  EXPECT_EQ(thaw.action, Action::Thaw);
+  answer(thaw);
+  const auto settle = only<effect::Recall>();
+  EXPECT_EQ(settle.action, Action::Settle);
+  EXPECT_EQ(settle.extent, (Extent{kPg, kSize}));
+  EXPECT_EQ(settle.size, kSize);
+}
+
 // The client had not complied, and what it was to be fenced for may have gone through.
 TEST_F(Adopt, AFenceThatHadBegunBeginsAgain) {
   adopt(1, Backing::OdpTransparent);

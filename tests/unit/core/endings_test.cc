@@ -195,6 +195,28 @@ TEST_F(Endings, ARevokeWaitsForTheFlushOfASessionThatGoes) {
   EXPECT_EQ(only<effect::Forget>().lease, 1u);
 }
 
+// What it writes would change a file that stands still.
+TEST_F(Endings, AFreezeWaitsForALastFlushThatRuns) {
+  grant(1, Backing::Bounce);
+  step(event::SessionGone{1});
+  const auto flush = only<effect::StartWork>();
+  ask(7, BreakKind::Freeze);
+  EXPECT_TRUE(last.empty());
+  work_done(flush);
+  EXPECT_TRUE(answered(7));
+}
+
+TEST_F(Endings, ASyncSaysThatALastFlushHasFailed) {
+  grant(1, Backing::Bounce);
+  step(event::SessionGone{1});
+  const auto flush = only<effect::StartWork>();
+  ask(7, BreakKind::Sync);
+  EXPECT_TRUE(last.empty());
+  work_done(flush, ENOSPC);
+  work_done(only<effect::StartWork>());
+  EXPECT_TRUE(answered(7, ENOSPC));
+}
+
 TEST_F(Endings, AReleaseWhoseSessionGoesIsForgottenNotAnswered) {
   grant(1, Backing::Bounce);
   release(1, 1);

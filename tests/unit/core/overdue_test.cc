@@ -145,6 +145,27 @@ TEST_F(Overdue, ASyncIsNotSaidToBeDurableWhileAnInheritedFlushIsHeld) {
   EXPECT_TRUE(none<effect::StartWork>());
 }
 
+// The thaw waits for an operation that may never end; whoever waits for the thaw must not.
+TEST_F(Overdue, ASyncOfWhatCannotBeThawedIsRefused) {
+  Policy allow;
+  allow.freeze_conflict = FreezeConflict::Allow;
+  arbiter.set_policy(allow);
+  grant(1, Backing::Bounce);
+  ask(5, BreakKind::Freeze, {}, 3000, 9);
+  work_done(only<effect::StartWork>());
+  ASSERT_TRUE(answered(5));
+  ask(7, BreakKind::Write, {0, kPg});
+  ASSERT_EQ(only<effect::WatchPassing>().id, 7u);
+  wait(allow.passing_bound);
+  ask(8, BreakKind::Sync, {}, 0, 9);
+  EXPECT_TRUE(none<effect::BreakAnswered>()) << "it holds still";
+  wait(3000);
+  EXPECT_TRUE(answered(8, EBUSY));
+  left(7, kSize);
+  work_done(only<effect::StartWork>());
+  EXPECT_EQ(only<effect::StartWork>().kind, Work::ResumeFlush) << "the thaw";
+}
+
 TEST_F(Overdue, AThawWaitsForItAndTheOthersDoNot) {
   Policy p;
   p.freeze_conflict = FreezeConflict::Allow;
