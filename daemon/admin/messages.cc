@@ -169,6 +169,8 @@ void fill(v1::Lease* to, const session::LeaseView& view) {
   to->set_on_file_end(view.on_file_end);
   to->set_guard(to_proto(view.coverage.kind));
   to->set_coverage(view.coverage.text);
+  to->set_rule(view.rule);
+  fill(to->mutable_recall_deadline(), std::chrono::milliseconds(view.recall_deadline));
   for (const core::Action action : view.recalls) to->add_recalls(to_proto(action));
   for (const auto& mr : view.mrs) {
     auto& m = *to->add_memory_regions();

@@ -8,7 +8,6 @@
 #include "daemon/config/table.h"
 
 namespace mrlease::config {
-namespace {
 
 core::Time kernel_lease_break_time_ms() {
   // fs.lease-break-time, Documentation/admin-guide/sysctl/fs.rst: seconds.
@@ -18,9 +17,7 @@ core::Time kernel_lease_break_time_ms() {
   return seconds * 1000;
 }
 
-}  // namespace
-
-std::vector<Clash> nesting_clashes(const core::Policy& p, core::Time lease_break_time_ms) {
+std::vector<Clash> nesting_clashes(const core::Terms& p, core::Time lease_break_time_ms) {
   const auto ms = [](core::Time t) { return std::to_string(t) + " ms"; };
   std::vector<Clash> found;
   if (p.fence_deadline >= p.recall_deadline)

@@ -44,7 +44,7 @@ const char* kind_of(const toml::node& node) {
 }
 
 // The value as text, when it has the type that the row wants.
-std::optional<std::string> text_of(const Row& row, const toml::node& node) {
+std::optional<std::string> text_of(const Key& row, const toml::node& node) {
   if (row.type == Type::Number && node.is_integer()) return std::to_string(node.as_integer()->get());
   if (row.type == Type::Flag && node.is_boolean()) return node.as_boolean()->get() ? "true" : "false";
   const bool wants_text = row.type == Type::Text || row.type == Type::Address || row.type == Type::Word || row.type == Type::List;
@@ -52,7 +52,7 @@ std::optional<std::string> text_of(const Row& row, const toml::node& node) {
   return {};
 }
 
-std::string wanted(const Row& row) {
+std::string wanted(const Key& row) {
   switch (row.type) {
     case Type::Flag: return "true or false, without quotes";
     case Type::Number: return "a whole number, " + allowed(row);
@@ -76,11 +76,11 @@ std::size_t distance(const std::string& a, const std::string& b) {
   return row.back();
 }
 
-std::string unknown(const std::string& key, const toml::node& node) {
-  if (node.is_table()) return "[" + key + "]: there are no sections; every key stands at the top of the file";
+template <typename Target>
+std::string unknown(const std::string& key, const std::vector<BasicRow<Target>>& rows) {
   std::string nearest;
   std::size_t best = 1 + key.size() / 3;
-  for (const Row& row : table()) {
+  for (const Key& row : rows) {
     if (row.hidden || distance(key, row.name) >= best) continue;
     best = distance(key, row.name);
     nearest = row.name;
@@ -93,8 +93,20 @@ class Reader {
   FileContent content;
 
   void take(const std::string& key, const toml::node& node, Place place) {
-    const Row* row = find_row(key);
-    if (!row || row->hidden) return problem(place, unknown(key, node));
+    if (key == "rule") return take_rules(node, place);
+    if (node.is_table())
+      return problem(place, "[" + key + "]: there is no such section; rules are [[rule]], every other key stands at the top of the file");
+    take_value(key, node, place, table(), &content.values);
+  }
+
+  void problem(Place place, std::string text) { content.problems.push_back({place, std::move(text)}); }
+
+ private:
+  template <typename Target>
+  void take_value(const std::string& key, const toml::node& node, Place place, const std::vector<BasicRow<Target>>& rows,
+                  std::map<std::string, FileValue>* values) {
+    const auto row = std::find_if(rows.begin(), rows.end(), [&](const Key& r) { return r.name == key; });
+    if (row == rows.end() || row->hidden) return problem(place, unknown(key, rows));
     FileValue value{{}, place};
     const toml::array* array = row->type == Type::List ? node.as_array() : nullptr;
     bool good = true;
@@ -103,13 +115,20 @@ class Reader {
     } else {
       good = take_one(*row, node, &value);
     }
-    if (good) content.values[key] = std::move(value);
+    if (good) (*values)[key] = std::move(value);
   }
 
-  void problem(Place place, std::string text) { content.problems.push_back({place, std::move(text)}); }
+  void take_rules(const toml::node& node, Place place) {
+    const toml::array* rules = node.as_array();
+    if (rules == nullptr || !rules->is_array_of_tables()) return problem(place, "rule: each rule is a section of its own, [[rule]]");
+    for (const toml::node& each : *rules) {
+      FileRule rule{{}, place_of(each.source())};
+      for (const auto& [key, value] : *each.as_table()) take_value(std::string(key.str()), value, place_of(key.source()), rule_table(), &rule.values);
+      content.rules.push_back(std::move(rule));
+    }
+  }
 
- private:
-  bool take_one(const Row& row, const toml::node& node, FileValue* value) {
+  bool take_one(const Key& row, const toml::node& node, FileValue* value) {
     const auto text = text_of(row, node);
     const std::string error = text ? wrong(row, *text) : kind_of(node) + (" is not allowed: " + wanted(row));
     if (!error.empty()) {

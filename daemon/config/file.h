@@ -24,8 +24,14 @@ struct FileValue {
   Place place;  // of the key
 };
 
+struct FileRule {  // a [[rule]]
+  std::map<std::string, FileValue> values;  // by name of rule_table()
+  Place place;
+};
+
 struct FileContent {
   std::map<std::string, FileValue> values;  // row name ->; only what is right
+  std::vector<FileRule> rules;              // in their order
   std::vector<FileProblem> problems;
 };
 

@@ -20,7 +20,7 @@ std::string roff(const std::string& text) {
   return result;
 }
 
-std::string man_value(const Row& row) {
+std::string man_value(const Key& row) {
   std::string words;
   for (const auto& w : row.words) words += (words.empty() ? "" : "|") + w;
   if (row.type == Type::Word) return " " + words;
@@ -35,6 +35,16 @@ std::string toml_value(const Row& row) {
   std::string list;
   for (const auto& v : values) list += (list.empty() ? "\"" : ", \"") + v + "\"";
   return "[" + list + "]";
+}
+
+constexpr const char* kRules =
+    "Of the rules, the first whose path and user both fit decides on a lease; what it does not say is as above. A rule is looked up when a "
+    "lease is asked for, and again at a reload: a lease that it would not allow any more lasts until it ends.";
+
+std::string rule_example(const RuleRow& row) {
+  if (row.type == Type::Number) return std::to_string(row.max / 1000);
+  if (row.type == Type::List) return "[\"postgres\"]";
+  return row.type == Type::Word ? "\"" + row.words.front() + "\"" : "\"/srv/db/*\"";
 }
 
 // A comment, folded at 100 columns.
@@ -65,6 +75,11 @@ std::string man_options() {
     if (row.type != Type::Flag) out << "Default: " << roff(default_of(row)) << ".\n";
     if (row.reloadable) out << "A reload takes it over.\n";
   }
+  out << ".SS Rules\nIn the file only, as sections\n.BR [[rule]] .\n" << roff(kRules) << "\n";
+  for (const RuleRow& row : rule_table()) {
+    out << ".TP\n.B " << roff(row.name) << "\n" << roff(row.help) << "\n";
+    if (row.type == Type::Number || row.type == Type::Word) out << "Allowed: " << roff(allowed(row)) << ".\n";
+  }
   return out.str();
 }
 
@@ -81,6 +96,13 @@ std::string example_file() {
     comment(out, row.help);
     comment(out, "Allowed: " + allowed(row) + "." + (row.reloadable ? "" : " A change needs a restart."));
     out << "#" << row.name << " = " << toml_value(row) << "\n";
+  }
+  out << "\n## Rules\n\n";
+  comment(out, kRules);
+  out << "#[[rule]]\n";
+  for (const RuleRow& row : rule_table()) {
+    comment(out, row.help + (row.type == Type::Number || row.type == Type::Word ? " Allowed: " + allowed(row) + "." : ""));
+    out << "#" << row.name << " = " << rule_example(row) << "\n";
   }
   return out.str();
 }

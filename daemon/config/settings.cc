@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/config/settings.h"
 
+#include <pwd.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -66,6 +68,44 @@ Settings combine(const ReadFile& file, const Values& command_line) {
   return settings;
 }
 
+// Names are looked up once: a user that is renumbered is another after the next reload.
+std::vector<uid_t> uids_of(const session::Rule& rule, std::string* problem) {
+  std::vector<uid_t> uids;
+  for (const std::string& user : rule.users) {
+    uid_t uid = 0;
+    const auto [end, error] = std::from_chars(user.data(), user.data() + user.size(), uid);
+    if (error == std::errc() && end == user.data() + user.size()) {
+      uids.push_back(uid);
+    } else if (const passwd* known = ::getpwnam(user.c_str())) {
+      uids.push_back(known->pw_uid);
+    } else {
+      *problem = "user: there is no user '" + user + "'";
+    }
+  }
+  return uids;
+}
+
+// Those of the file, after everything else: what they do not say is as the policy for all has it.
+void add_rules(FileContent* content, session::Options* options) {
+  for (const FileRule& written : content->rules) {
+    session::Rule rule;
+    rule.line = written.place.line;
+    for (const RuleRow& row : rule_table())
+      if (const auto it = written.values.find(row.name); it != written.values.end()) row.set(rule, it->second.texts);
+    const auto problem = [&](const std::string& name, const std::string& text) {
+      const auto it = written.values.find(name);
+      content->problems.push_back({it != written.values.end() ? it->second.place : written.place, text});
+    };
+    std::string unknown;
+    rule.uids = uids_of(rule, &unknown);
+    if (!unknown.empty()) problem("user", unknown);
+    if (rule.recall_deadline || rule.fence_deadline)
+      for (const Clash& clash : nesting_clashes(session::terms_of(rule, options->policy), kernel_lease_break_time_ms()))
+        problem(clash.name, "in this rule, " + clash.text);
+    options->rules.push_back(std::move(rule));
+  }
+}
+
 std::vector<std::string> check_command_line(const Values& values) {
   std::vector<std::string> problems;
   for (const auto& [name, texts] : values) {
@@ -102,6 +142,7 @@ Loaded validate(ReadFile file, const CommandLine& line) {
   // What is wrong by itself takes no part in what must fit together.
   if (on_line.empty()) {
     settings = combine(file, line.values);
+    add_rules(&file.content, &settings->options.session);
     for (const Clash& clash : clashes(settings->options)) {
       const auto it = file.content.values.find(clash.name);
       if (it != file.content.values.end()) file.content.problems.push_back({it->second.place, clash.text});
@@ -134,6 +175,9 @@ Difference take_over(const Settings& fresh, Settings* current) {
       difference.needs_restart.push_back(row.name);
     }
   }
+  auto& rules = current->options.session.rules;
+  if (rules != fresh.options.session.rules) difference.changed.emplace_back("rule");
+  rules = fresh.options.session.rules;  // their lines may differ in any case
   current->file = fresh.file;
   return difference;
 }

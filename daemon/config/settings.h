@@ -46,7 +46,7 @@ Loaded load(const CommandLine& line, const std::string& must_have = "");
 Loaded without_file(const CommandLine& line);
 
 struct Difference {
-  std::vector<std::string> changed;        // rows, taken over
+  std::vector<std::string> changed;        // rows, taken over; "rule": the rules
   std::vector<std::string> needs_restart;  // rows that differ and are not
 };
 // Takes over what may change while the daemon runs.

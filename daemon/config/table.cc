@@ -209,7 +209,7 @@ const Row* find_row(const std::string& name) {
   return it == table().end() ? nullptr : &*it;
 }
 
-std::string allowed(const Row& row) {
+std::string allowed(const Key& row) {
   switch (row.type) {
     case Type::Flag: return "true or false";
     case Type::Number:
@@ -226,7 +226,7 @@ std::string allowed(const Row& row) {
   return {};
 }
 
-std::string wrong(const Row& row, const std::string& text) {
+std::string wrong(const Key& row, const std::string& text) {
   bool good = true;
   if (row.type == Type::Flag) good = text == "true" || text == "false";
   if (row.type == Type::Number) good = is_number(text, row.min, row.max);

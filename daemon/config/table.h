@@ -21,8 +21,8 @@ enum class Type {
   List     // texts; repeatable on the command line
 };
 
-struct Row {
-  std::string name;     // the key in the file; on the command line with "--" before it
+struct Key {
+  std::string name;     // in the file; on the command line with "--" before it
   std::string group;    // heading in --help and in the man page
   Type type = Type::Text;
   std::uint64_t min = 0, max = 0;    // Number
@@ -32,17 +32,25 @@ struct Row {
   bool optional = false;             // a Text that may be empty: off
   bool reloadable = false;           // SIGHUP takes it over; else a restart does
   bool hidden = false;               // for tests: on the command line only, not told of
-  // A value as text; a List has any number, everything else one.
-  std::function<std::vector<std::string>(const Options&)> get;
-  std::function<void(Options&, const std::vector<std::string>&)> set;  // after wrong() found nothing
 };
 
+template <typename Target>
+struct BasicRow : Key {
+  // A value as text; a List has any number, what is not set (in a rule) none, everything else one.
+  std::function<std::vector<std::string>(const Target&)> get;
+  std::function<void(Target&, const std::vector<std::string>&)> set;  // after wrong() found nothing
+};
+using Row = BasicRow<Options>;
+using RuleRow = BasicRow<session::Rule>;
+
 const std::vector<Row>& table();
+// The keys of a [[rule]]; in the file only.
+const std::vector<RuleRow>& rule_table();
 const Row* find_row(const std::string& name);
 // "10 to 600000 ms", "one of fence, deny, kill"
-std::string allowed(const Row& row);
+std::string allowed(const Key& row);
 // Empty: `text` is a value of this row; else what is wrong: "'5' is not allowed: 10 to 600000 ms".
-std::string wrong(const Row& row, const std::string& text);
+std::string wrong(const Key& row, const std::string& text);
 
 // What no single row can say.
 struct Clash {
@@ -52,6 +60,7 @@ struct Clash {
 std::vector<Clash> clashes(const Options& options);
 // Deadlines must nest, or the wrong timer fires first.
 std::vector<Clash> tls_clashes(const admin::Options& admin);
-std::vector<Clash> nesting_clashes(const core::Policy& policy, core::Time lease_break_time_ms);
+std::vector<Clash> nesting_clashes(const core::Terms& terms, core::Time lease_break_time_ms);
+core::Time kernel_lease_break_time_ms();
 
 }  // namespace mrlease::config

@@ -14,7 +14,8 @@ void Arbiter::State::adopt_lease(const event::AdoptLease& e) {
 void Arbiter::State::adopt_fence(const event::AdoptFence& e) {
   LeaseEntry* entry = leases.find(e.lease);
   if (!entry) return;
-  fence(*entry, {.fence_deadline = policy.fence_deadline, .on_timeout = policy.on_timeout}, "a fence had been begun before the restart");
+  const Terms& terms = terms_of(entry->lease);
+  fence(*entry, {.fence_deadline = terms.fence_deadline, .on_timeout = terms.on_timeout}, "a fence had been begun before the restart");
 }
 
 void Arbiter::State::adopt_break(const event::AdoptBreak& e) {

@@ -26,6 +26,10 @@ void Arbiter::State::refuse(RequestId request, int code, std::string message) {
   out.push_back(effect::Refused{request, code, std::move(message)});
 }
 
+const Terms& Arbiter::State::terms_of(const Lease& lease) const {
+  return lease.terms == 0 || lease.terms > special.size() ? policy : special[lease.terms - 1];
+}
+
 Break* Arbiter::State::find_break(BreakId id) {
   const auto it = breaks.find(id);
   return it == breaks.end() ? nullptr : it->second.get();
@@ -101,6 +105,13 @@ const Lease* Arbiter::find(LeaseId id) const {
 
 std::size_t Arbiter::leases() const { return state_->leases.size(); }
 std::size_t Arbiter::breaks() const { return state_->breaks.size(); }
-void Arbiter::set_policy(Policy policy) { state_->policy = std::move(policy); }
+void Arbiter::set_policy(Policy policy, std::vector<Terms> terms) {
+  state_->policy = std::move(policy);
+  state_->special = std::move(terms);
+}
+
+void Arbiter::set_terms(LeaseId id, std::uint16_t terms) {
+  if (LeaseEntry* entry = state_->leases.find(id)) entry->lease.terms = terms;
+}
 
 }  // namespace mrlease::core

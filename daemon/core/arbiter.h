@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "daemon/core/events.h"
 
@@ -33,7 +34,8 @@ class Arbiter {
   std::size_t leases() const;
   std::size_t breaks() const;  // not yet done
   // For what begins afterwards: deadlines that run, and the fences that follow recalls already sent, keep the old one.
-  void set_policy(Policy policy);
+  void set_policy(Policy policy, std::vector<Terms> terms = {});
+  void set_terms(LeaseId id, std::uint16_t terms);  // Lease.terms; likewise for what begins afterwards
 
  private:
   struct State;

@@ -66,6 +66,7 @@ struct Arbiter::State {
   explicit State(Policy p) : policy(std::move(p)) {}
 
   Policy policy;
+  std::vector<Terms> special;  // Lease.terms, from 1
   Time now = 0;
   Effects out;
   LeaseTable leases;
@@ -86,6 +87,7 @@ struct Arbiter::State {
   void expire(const Timer& timer);
   void report(const FileKey& file, LeaseId lease, BreakId id, std::string what);
   void refuse(RequestId request, int code, std::string message);
+  const Terms& terms_of(const Lease& lease) const;
   Break* find_break(BreakId id);
 
   // file_queue.cc

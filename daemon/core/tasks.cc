@@ -8,10 +8,11 @@ namespace mrlease::core {
 
 RecallId Arbiter::State::send_recall(LeaseEntry& entry, const RecallRecord& r) {
   const RecallId id = ++last_recall;
-  const Time deadline = after(now, policy.recall_deadline);
+  const Terms& terms = terms_of(entry.lease);
+  const Time deadline = after(now, terms.recall_deadline);
   RecallRecord& kept = recalls.emplace(id, r).first->second;
-  kept.fence_deadline = policy.fence_deadline;
-  kept.on_timeout = policy.on_timeout;
+  kept.fence_deadline = terms.fence_deadline;
+  kept.on_timeout = terms.on_timeout;
   entry.recalls.push_back(id);
   timers.set({Timer::Kind::Recall, id}, deadline);
   out.push_back(effect::Recall{id, r.lease, r.session, r.action, r.kind, r.extent, r.size, deadline, r.break_id});

@@ -83,15 +83,21 @@ struct Lease {
   Backing backing = Backing::Bounce;
   bool write = false;
   bool share = false;
+  std::uint16_t terms = 0;  // 0: those of the policy; n: the nth of Arbiter::set_policy()
 };
 
-struct Policy {
+// The part of the policy that may differ from lease to lease.
+struct Terms {
   Time recall_deadline = 2000;  // a client's time to comply
   Time fence_deadline = 500;    // the fence's time, after that the client is killed and the guard answered
+  OnTimeout on_timeout = OnTimeout::Fence;
+  bool operator==(const Terms&) const = default;
+};
+
+struct Policy : Terms {
   Time passing_bound = 1000;    // how long an allowed operation may run before others no longer wait for it
   Time work_deadline = 5000;    // the daemon's own file work; overrun: report and go on
   Time freeze_hold_max = 60000;
-  OnTimeout on_timeout = OnTimeout::Fence;
   FreezeConflict freeze_conflict = FreezeConflict::Wait;
 };
 

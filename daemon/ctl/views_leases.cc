@@ -88,6 +88,8 @@ std::string view(const v1::Lease& l, std::size_t width) {
   line(text, "since", time_of_day(l.since()));
   line(text, "guard", guard_of(l.guard()));
   line(text, "coverage", printable(l.coverage()));
+  line(text, "terms", (l.rule() == 0 ? "of the policy for all" : "of rule " + std::to_string(l.rule())) + ", recalled within " +
+                          duration(seconds(l.recall_deadline())));
   line(text, "breaks", std::to_string(l.breaks()));
   line(text, "pages written", std::to_string(l.pages_written()));
   Table regions({{"DEVICE"}, {"HANDLE", Align::Right}, {"LKEY", Align::Right}, {"RKEY", Align::Right}, {"LENGTH", Align::Right}});

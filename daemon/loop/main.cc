@@ -85,6 +85,12 @@ admin::Configuration facts_of(loop::Reloader& reloader) {
       const config::Settings& settings = reloader.settings();
       facts.push_back({row.name, row.get(settings.options), row.get({}), config::word(settings.sources.at(row.name)), row.reloadable, row.help});
     }
+    for (const session::Rule& rule : reloader.settings().options.session.rules) {
+      admin::OptionFacts fact{"rule", {}, {}, "file", true, "line " + std::to_string(rule.line)};
+      for (const config::RuleRow& row : config::rule_table())
+        for (const std::string& value : row.get(rule)) fact.values.push_back(row.name + "=" + value);
+      facts.push_back(std::move(fact));
+    }
     return facts;
   };
   configuration.reload = [&](std::function<void(const admin::Reloaded&)> done) {

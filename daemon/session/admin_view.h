@@ -27,6 +27,8 @@ struct LeaseView {
   std::vector<MrView> mrs;
   std::vector<core::Action> recalls;  // outstanding
   guard::Coverage coverage;
+  std::uint16_t rule = 0;             // Lease.terms
+  core::Time recall_deadline = 0;     // by them, ms
 };
 
 struct FileView {

@@ -151,7 +151,8 @@ void Broker::adopt_into_arbiter() {
     if (lease->destroyed && find_session(lease->session) != nullptr)
       notice(*lease, wire::v1::Notice::FENCED, 0, "its device access was ended before mrleased was replaced");
     if (!lease->destroyed || owes) {
-      step(core::event::AdoptLease{{id, lease->session, lease->file, lease->extent, lease->size_told, lease->backing, lease->write, lease->share}});
+      step(core::event::AdoptLease{{id, lease->session, lease->file, lease->extent, lease->size_told, lease->backing, lease->write, lease->share,
+                                    ruling(*lease).rule}});
       if (lease->fence_adopted) step(core::event::AdoptFence{id});
     } else if (find_session(lease->session) == nullptr) {
       over.insert(id);

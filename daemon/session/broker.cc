@@ -26,7 +26,9 @@ Broker::Broker(asio::io_context& loop, Options options, Log log, Kept kept)
       grace_timer_(loop),
       mailbox_(loop),
       kept_(kept),
-      chronicle_(loop, [this](const core::FileKey& file) { return path_of(file); }) {}
+      chronicle_(loop, [this](const core::FileKey& file) { return path_of(file); }) {
+  arbiter_.set_policy(options_.policy, terms_of(options_.rules, options_.policy));
+}
 
 Broker::~Broker() = default;
 
@@ -93,7 +95,20 @@ void Broker::took_over(core::BreakId id) {
 
 void Broker::reconfigure(const Options& options) {
   options_ = options;
-  arbiter_.set_policy(options_.policy);
+  arbiter_.set_policy(options_.policy, terms_of(options_.rules, options_.policy));
+  for (const auto& [id, lease] : leases_) arbiter_.set_terms(id, ruling(*lease).rule);
+}
+
+// As the rules are now, and the file's name.
+Ruling Broker::ruling(const LeaseHold& lease) const {
+  if (options_.rules.empty()) return {};
+  return judge(options_.rules, name_of(lease.fd.get()), lease.user, lease.write);
+}
+
+core::Terms Broker::terms(const LeaseHold& lease) const {
+  const core::Lease* known = arbiter_.find(lease.id);
+  const std::size_t rule = known != nullptr ? known->terms : 0;
+  return rule == 0 || rule > options_.rules.size() ? core::Terms(options_.policy) : terms_of(options_.rules[rule - 1], options_.policy);
 }
 
 core::Time Broker::now() const {

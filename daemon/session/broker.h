@@ -125,6 +125,10 @@ class Broker {
   void arm_timer();
   core::Time now() const;
 
+  // --- what the administrator decides ---
+  Ruling ruling(const LeaseHold& lease) const;
+  core::Terms terms(const LeaseHold& lease) const;
+
   // --- works.cc: workers and fences ---
   void grant_bounce(LeaseHold& lease);
   void send_granted(const LeaseHold& lease);

@@ -67,7 +67,10 @@ void Broker::fence_session(core::SessionId id, Leases leases, bool kill, std::fu
   std::erase_if(leases, [](const auto& lease) { return lease->fencing.load(); });
   for (const auto& lease : leases) lease->fencing = true;
   if (leases.empty() && !kill) return one_less();
-  fence::run(order_for(find_session(id), leases, options_.policy.fence_deadline, kill), [this, leases, result, one_less](fence::Result r) {
+  core::Time deadline = options_.policy.fence_deadline;
+  if (!leases.empty()) deadline = terms(*leases.front()).fence_deadline;
+  for (const auto& lease : leases) deadline = std::min(deadline, terms(*lease).fence_deadline);
+  fence::run(order_for(find_session(id), leases, deadline, kill), [this, leases, result, one_less](fence::Result r) {
     asio::post(loop_, [this, leases, result, one_less, r = std::move(r)] {
       if (!r.text.empty()) log_(1, "fence: " + r.text);
       *result = r.outcome;

@@ -6,13 +6,16 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "daemon/core/types.h"
+#include "daemon/session/rules.h"
 
 namespace mrlease::session {
 
 struct Options {
   core::Policy policy;
+  std::vector<Rule> rules;             // where it differs by file and user
   std::string userfaultfd = "always";  // always, never, or the name of a group whose members may use it
   std::uint32_t leases_max = 4096;     // of one user
   std::uint32_t sessions_max = 256;    // of one user

@@ -85,9 +85,11 @@ void Broker::on_hello(Session& s, const Frame& f) {
   Frame answer;
   v1::Welcome& w = *answer.mutable_welcome();
   w.set_version(version);
-  w.set_recall_deadline_ms(static_cast<std::uint32_t>(options_.policy.recall_deadline));
+  // Each recall says its own; the longest of this user's is what the application has to be ready for.
+  const core::Time recall_deadline = longest_recall(options_.rules, options_.policy, s.peer.uid);
+  w.set_recall_deadline_ms(static_cast<std::uint32_t>(recall_deadline));
   // The application's share: what is left is for the library's own steps.
-  w.set_callback_deadline_ms(static_cast<std::uint32_t>(options_.policy.recall_deadline * 3 / 4));
+  w.set_callback_deadline_ms(static_cast<std::uint32_t>(recall_deadline * 3 / 4));
   w.set_leases_max(options_.leases_max);
   std::vector<fence::SharedFd> fds;
   const std::string& policy = options_.userfaultfd;
@@ -180,6 +182,9 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd& fd, wire::Fd& mem
     return reply_status(s.id, f.id(), ERANGE,
                         "the range ends at " + std::to_string(extent->end) + ", the file at " + std::to_string(facts.size));
   if (const Verdict v = memory ? check_pages(memory.get()) : Verdict{}; v.code != 0) return reply_status(s.id, f.id(), v.code, v.message);
+  Ruling ruled;
+  if (!options_.rules.empty()) ruled = judge(options_.rules, name_of(fd.get()), s.peer.uid, r.write());
+  if (!ruled.refused.empty()) return reply_status(s.id, f.id(), EACCES, ruled.refused);
   if (charged(s.peer.uid) >= options_.leases_max)
     return reply_status(s.id, f.id(), EDQUOT, "the user has " + std::to_string(options_.leases_max) + " leases, the limit");
 
@@ -215,7 +220,7 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd& fd, wire::Fd& mem
   leases_[lease->id] = lease;
   s.leases.insert(lease->id);
   if (s.leases.size() == 1) note_holders();
-  core::Lease wanted{lease->id, s.id, facts.key, *extent, lease->size_told, *backing, r.write(), r.share()};
+  core::Lease wanted{lease->id, s.id, facts.key, *extent, lease->size_told, *backing, r.write(), r.share(), ruled.rule};
   step(core::event::RequestLease{new_request(s.id, f.id(), lease->id), wanted});
 }
 

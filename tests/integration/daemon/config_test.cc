@@ -124,6 +124,61 @@ TEST_F(ConfigTest, AReloadedDeadlineIsTheOneThatFences) {
   EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(10));
 }
 
+// As nobody, in a process of its own: what the daemon says to a lease of `name`, 0 for yes.
+std::unique_ptr<Child> lease_by_other(const std::string& socket, const std::string& name, bool write) {
+  return std::make_unique<Child>([=] {
+    WireClient client(socket);
+    const wire::Fd file(::open(name.c_str(), O_RDWR | O_CLOEXEC));
+    wire::Frame f;
+    f.mutable_register_()->set_backing(v1::BACKING_ODP_TRANSPARENT);
+    f.mutable_register_()->mutable_range()->set_length(4096);
+    f.mutable_register_()->set_write(write);
+    f.mutable_register_()->set_share(true);  // the one before may not have ended yet
+    return client.call(std::move(f), {file.get()}).frame.status().code();
+  });
+}
+
+TEST_F(ConfigTest, ARuleSaysWhoMayLeaseWhat) {
+  const std::string db = directory->file("table.db", kSize);
+  write("[[rule]]\npath = '*.db'\nuser = ['nobody']\nleases = 'read'\n");
+  start({"--config", file});
+  const auto by_nobody = [&](const std::string& name, bool for_writing) { return lease_by_other(daemon->socket(), name, for_writing)->wait(); };
+  EXPECT_EQ(by_nobody(db, true), EACCES);
+  EXPECT_EQ(by_nobody(db, false), 0);
+  EXPECT_EQ(by_nobody(path, true), 0);
+  const wire::Fd mine(::open(db.c_str(), O_RDWR | O_CLOEXEC));
+  EXPECT_NO_THROW(client->lease(mine.get(), v1::BACKING_ODP_TRANSPARENT, 0, 4096, true, true)) << "another user";
+  // A second name is a name; and what was moved is where it is now.
+  const std::string moved = directory->path("moved");
+  ASSERT_EQ(::rename(path.c_str(), (moved + ".db").c_str()), 0);
+  EXPECT_EQ(by_nobody(moved + ".db", true), EACCES);
+  write("[[rule]]\npath = '*.db'\nuser = ['nobody']\nleases = 'none'\n");
+  reload();
+  EXPECT_EQ(by_nobody(db, false), EACCES);
+  write("");
+  reload(2);
+  EXPECT_EQ(by_nobody(db, true), 0);
+}
+
+TEST_F(ConfigTest, ARuleHasDeadlinesOfItsOwn) {
+  write("recall-deadline-ms = 20000\n[[rule]]\npath = '*/data'\nrecall-deadline-ms = 300\nfence-deadline-ms = 100\n");
+  start({"--config", file});
+  EXPECT_EQ(told_recall_deadline(), 20000u) << "what the application must be ready for";
+  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
+  auto other = truncate_by_other(0);
+  EXPECT_LE(client->recall().frame.recall().deadline_ms(), 300u);
+  EXPECT_EQ(other->wait(), 0) << "nobody answers the recall";
+  // A reload is for the leases of now, too.
+  auto second = directory->file("second", kSize);
+  const wire::Fd its(::open(second.c_str(), O_RDWR | O_CLOEXEC));
+  client->lease(its.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
+  write("recall-deadline-ms = 20000\n[[rule]]\npath = '*/second'\nrecall-deadline-ms = 400\nfence-deadline-ms = 100\n");
+  reload();
+  Child truncates([&] { return ::truncate(second.c_str(), 0) == 0 ? 0 : errno; });
+  EXPECT_LE(client->recall().frame.recall().deadline_ms(), 400u);
+  EXPECT_EQ(truncates.wait(), 0);
+}
+
 TEST_F(ConfigTest, AFileWithAMistakeChangesNothingAndSaysWhy) {
   write("recall-deadline-ms = 1500\n");
   start({"--config", file});

@@ -44,10 +44,30 @@ TEST(ConfigFile, MistakesAreToldWithTheirPlace) {
   EXPECT_THAT(only_problem("foreground = 1"), HasSubstr("1:14: foreground: a number is not allowed: true or false"));
   EXPECT_THAT(only_problem("socket = 1.5"), HasSubstr("a number with a fraction is not allowed: a string"));
   EXPECT_THAT(only_problem("root = [\"/a\",\n 7]"), HasSubstr("2:2: root: a number is not allowed"));
-  EXPECT_THAT(only_problem("[deadlines]\nx = 1"), HasSubstr("1:2: [deadlines]: there are no sections"));
+  EXPECT_THAT(only_problem("[deadlines]\nx = 1"), HasSubstr("1:2: [deadlines]: there is no such section"));
   EXPECT_THAT(only_problem("socket = "), HasSubstr("1:10: not TOML: "));
   EXPECT_THAT(only_problem("socket = 'a'\nsocket = 'b'"), HasSubstr("not TOML: "));
   EXPECT_THAT(only_problem("break-something = true"), HasSubstr("there is no such key"));
+}
+
+TEST(ConfigFile, RulesAreSectionsInTheirOrder) {
+  const FileContent content = parse_file("log-level = 'info'\n[[rule]]\npath = '/a/*'\n\n[[rule]]\nuser = ['root', '7']\nrecall-deadline-ms = 50\n");
+  EXPECT_TRUE(content.problems.empty());
+  ASSERT_EQ(content.rules.size(), 2u);
+  EXPECT_THAT(content.rules[0].values.at("path").texts, ElementsAre("/a/*"));
+  EXPECT_EQ(content.rules[0].place.line, 2u);
+  EXPECT_THAT(content.rules[1].values.at("user").texts, ElementsAre("root", "7"));
+  EXPECT_EQ(content.rules[1].values.at("recall-deadline-ms").place, (Place{7, 1}));
+}
+
+TEST(ConfigFile, MistakesInRulesAreToldWithTheirPlace) {
+  EXPECT_EQ(only_problem("[[rule]]\nlease = 'any'"), "2:1: lease: there is no such key; is leases meant?");
+  EXPECT_EQ(only_problem("[[rule]]\nroot = '/x'"), "2:1: root: there is no such key; mrleased --help lists them");
+  EXPECT_EQ(only_problem("[[rule]]\nleases = 'some'"), "2:10: leases: 'some' is not allowed: one of any, read, none");
+  EXPECT_EQ(only_problem("[[rule]]\nrecall-deadline-ms = 5"), "2:22: recall-deadline-ms: '5' is not allowed: 10 to 600000 ms");
+  EXPECT_THAT(only_problem("[rule]\npath = '/x'"), HasSubstr("1:2: rule: each rule is a section of its own, [[rule]]"));
+  EXPECT_THAT(only_problem("rule = [1]"), HasSubstr("each rule is a section of its own"));
+  EXPECT_THAT(only_problem("path = '/x'"), HasSubstr("path: there is no such key"));
 }
 
 // What toml++ takes for impossible; seen by the sanitizers' build and by tests/fuzz.

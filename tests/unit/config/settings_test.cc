@@ -55,6 +55,37 @@ TEST_F(SettingsTest, EveryProblemIsToldInTheOrderOfTheFile) {
   EXPECT_FALSE(load(line).settings);
 }
 
+TEST_F(SettingsTest, ARuleIsThePolicyButForWhatItSays) {
+  write("on-timeout = 'deny'\n[[rule]]\nuser = ['root', '4711']\nleases = 'read'\nrecall-deadline-ms = 900\n");
+  const Loaded loaded = load(line);
+  ASSERT_TRUE(loaded.settings) << loaded.problems.front();
+  const auto& options = loaded.settings->options.session;
+  ASSERT_EQ(options.rules.size(), 1u);
+  EXPECT_THAT(options.rules[0].uids, ElementsAre(0u, 4711u));
+  EXPECT_EQ(options.rules[0].leases, session::May::Read);
+  EXPECT_EQ(options.rules[0].line, 2u);
+  EXPECT_EQ(session::terms_of(options.rules[0], options.policy), (core::Terms{900, core::Policy{}.fence_deadline, core::OnTimeout::Deny}));
+}
+
+TEST_F(SettingsTest, DeadlinesOfARuleMustNestToo) {
+  write("[[rule]]\nrecall-deadline-ms = 400\n[[rule]]\npath = '/x'\nfence-deadline-ms = 2000\n[[rule]]\nuser = 'no-such-user'\n");
+  EXPECT_THAT(load(line).problems,
+              ElementsAre(line.file + ":1:1: in this rule, fence-deadline-ms (500 ms) must be shorter than recall-deadline-ms (400 ms)",
+                          line.file + ":5:1: in this rule, fence-deadline-ms (2000 ms) must be shorter than recall-deadline-ms (2000 ms)",
+                          line.file + ":7:1: user: there is no user 'no-such-user'"));
+}
+
+TEST_F(SettingsTest, RulesAreTakenOverWhileItRuns) {
+  write("[[rule]]\nleases = 'read'\n");
+  Settings current = *load(line).settings;
+  write("# a line more\n[[rule]]\nleases = 'read'\n");
+  EXPECT_TRUE(take_over(*load(line).settings, &current).changed.empty());
+  EXPECT_EQ(current.options.session.rules[0].line, 2u);
+  write("[[rule]]\nleases = 'none'\n");
+  EXPECT_THAT(take_over(*load(line).settings, &current).changed, ElementsAre("rule"));
+  EXPECT_EQ(current.options.session.rules[0].leases, session::May::Nothing);
+}
+
 TEST_F(SettingsTest, AFileThatWasAskedForMustBeReadable) {
   EXPECT_THAT(load(line).problems, ElementsAre(EndsWith("mrleased.toml: No such file or directory")));
   ASSERT_EQ(::mkfifo(line.file.c_str(), 0600), 0);  // would keep a reader waiting

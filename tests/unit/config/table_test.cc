@@ -49,6 +49,19 @@ TEST(Table, EveryRowHasAFieldOfItsOwn) {
   }
 }
 
+TEST(Table, EveryKeyOfARuleHasAFieldOfItsOwn) {
+  for (const RuleRow& row : rule_table()) {
+    session::Rule rule;
+    const std::string other = row.type == Type::Number ? std::to_string(row.max - 1) : row.type == Type::Word ? row.words.back() : "/other";
+    EXPECT_EQ(wrong(row, other), "") << row.name;
+    row.set(rule, {other});
+    EXPECT_EQ(row.get(rule), std::vector{other}) << row.name;
+    EXPECT_NE(rule, session::Rule{}) << row.name;
+    for (const RuleRow& rest : rule_table())
+      EXPECT_TRUE(rest.name == row.name || rest.get(rule) == rest.get(session::Rule{})) << row.name << " changes " << rest.name;
+  }
+}
+
 TEST(Table, WhatIsNotAllowedIsNamedWithWhatIs) {
   const Row& recall = *find_row("recall-deadline-ms");
   EXPECT_EQ(wrong(recall, "2000"), "");

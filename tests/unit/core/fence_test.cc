@@ -206,7 +206,7 @@ TEST_F(Fencing, AStepThatComesLateAppliesEveryStageInOrder) {
 }
 
 TEST_F(Fencing, DeadlinesOfZeroEnd) {
-  Policy zero{0, 0, 0, 0, 0, OnTimeout::Fence, FreezeConflict::Wait};
+  Policy zero{{0, 0, OnTimeout::Fence}, 0, 0, 0, FreezeConflict::Wait};
   arbiter.set_policy(zero);
   grant(1, Backing::Direct);
   truncate(7, 0);

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who may lease which files, and on what terms, where that differs from the policy for all. The first rule that fits decides. Pure,
+// but for name_of().
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/core/types.h"
+
+namespace mrlease::session {
+
+enum class May : std::uint8_t { Any, Read, Nothing };
+
+struct Rule {
+  std::string path;                 // fnmatch(3) without FNM_PATHNAME: '*' takes '/' too; empty: every file
+  std::vector<std::string> users;   // names or numbers, as the administrator wrote them; empty: everybody
+  std::vector<uid_t> uids;          // the same
+  May leases = May::Any;
+  // Not set: as the policy has it.
+  std::optional<core::Time> recall_deadline, fence_deadline;  // ms
+  std::optional<core::OnTimeout> on_timeout;
+  unsigned line = 0;                // of the configuration file
+
+  bool fits_user(uid_t uid) const;
+  bool operator==(const Rule& other) const;  // whatever the line
+};
+
+// The name of an open file as the daemon sees it; empty where that cannot be told: unlinked, or in a mount namespace where the
+// same name leads elsewhere. Never waits for a file system.
+std::string name_of(int fd);
+
+struct Ruling {
+  std::uint16_t rule = 0;  // from 1; 0: none fits
+  std::string refused;     // why a lease is not granted; empty: it may be
+};
+// name: of name_of(). A file without one is no client's way around a rule: it is refused where any path that a rule
+// gives this user less for could be its.
+Ruling judge(const std::vector<Rule>& rules, const std::string& name, uid_t uid, bool write);
+
+core::Terms terms_of(const Rule& rule, const core::Policy& policy);
+std::vector<core::Terms> terms_of(const std::vector<Rule>& rules, const core::Policy& policy);
+// The longest recall deadline that a lease of this user can have.
+core::Time longest_recall(const std::vector<Rule>& rules, const core::Policy& policy, uid_t uid);
+
+}  // namespace mrlease::session

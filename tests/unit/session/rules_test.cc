@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/session/rules.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "daemon/sys/fd.h"
+
+namespace mrlease::session {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr uid_t kAnn = 1001, kBob = 1002;
+
+Rule rule(const std::string& path, std::vector<uid_t> uids, May leases) {
+  Rule r;
+  r.path = path;
+  for (const uid_t uid : uids) r.users.push_back(std::to_string(uid));
+  r.uids = std::move(uids);
+  r.leases = leases;
+  r.line = 7;
+  return r;
+}
+
+TEST(Rules, TheFirstThatFitsDecides) {
+  const std::vector<Rule> rules = {rule("/srv/db/*", {kAnn}, May::Any), rule("/srv/*", {}, May::Read), rule("", {kBob}, May::Nothing)};
+  EXPECT_EQ(judge(rules, "/srv/db/deep/table", kAnn, true).rule, 1);
+  EXPECT_EQ(judge(rules, "/srv/db/deep/table", kAnn, true).refused, "");
+  EXPECT_EQ(judge(rules, "/srv/db/table", kBob, false).rule, 2);
+  EXPECT_EQ(judge(rules, "/srv/db/table", kBob, false).refused, "");
+  EXPECT_THAT(judge(rules, "/srv/db/table", kBob, true).refused, HasSubstr("(line 7 of the daemon's configuration) allows no lease for writing of /srv/db/table"));
+  EXPECT_THAT(judge(rules, "/tmp/x", kBob, false).refused, HasSubstr("allows no lease of /tmp/x"));
+  EXPECT_EQ(judge(rules, "/tmp/x", kAnn, true).rule, 0);
+  EXPECT_EQ(judge({}, "/tmp/x", kAnn, true).refused, "");
+}
+
+// An unlinked file, or one that a client has mounted elsewhere, must not be the way around a rule; nor is every such file refused.
+TEST(Rules, WhatHasNoNameGetsNoMoreThanAnyPathWould) {
+  EXPECT_THAT(judge({rule("/srv/*", {kAnn}, May::Nothing)}, "", kAnn, false).refused, HasSubstr("name cannot be told"));
+  EXPECT_THAT(judge({rule("/a/*", {}, May::Any), rule("/srv/*", {}, May::Read)}, "", kAnn, true).refused, HasSubstr("/srv/*"));
+  EXPECT_EQ(judge({rule("/srv/*", {}, May::Read)}, "", kAnn, false).refused, "");
+  EXPECT_EQ(judge({rule("/srv/*", {kBob}, May::Nothing)}, "", kAnn, true).refused, "");
+  EXPECT_EQ(judge({rule("/a/*", {}, May::Any), rule("", {}, May::Any)}, "", kAnn, true).rule, 2);
+}
+
+TEST(Rules, WhatARuleDoesNotSayIsThePolicys) {
+  core::Policy policy;
+  policy.on_timeout = core::OnTimeout::Deny;
+  Rule r;
+  EXPECT_EQ(terms_of(r, policy), core::Terms(policy));
+  r.recall_deadline = 50;
+  EXPECT_EQ(terms_of(r, policy), (core::Terms{50, policy.fence_deadline, core::OnTimeout::Deny}));
+}
+
+TEST(Rules, TheLongestDeadlineIsOfTheUsersOwnRules) {
+  Rule slow = rule("/slow/*", {kAnn}, May::Any), slower = rule("/slower/*", {kBob}, May::Any);
+  slow.recall_deadline = 5000;
+  slower.recall_deadline = 9000;
+  EXPECT_EQ(longest_recall({slow, slower}, {}, kAnn), 5000u);
+  EXPECT_EQ(longest_recall({slow, slower}, {}, 0), core::Policy{}.recall_deadline);
+}
+
+class NameOf : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = ::testing::TempDir() + "mrlease-rules-XXXXXX";
+    directory = ::mkdtemp(pattern.data());
+    path = directory + "/f";
+    fd = sys::Fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  }
+  void TearDown() override {
+    ::unlink(path.c_str());
+    ::rmdir(directory.c_str());
+  }
+  std::string directory, path;
+  sys::Fd fd;
+};
+
+TEST_F(NameOf, IsWhereTheFileIsNow) {
+  EXPECT_EQ(name_of(fd.get()), path);
+  const std::string moved = path + "2";
+  ASSERT_EQ(::rename(path.c_str(), moved.c_str()), 0);
+  EXPECT_EQ(name_of(fd.get()), moved);
+  ASSERT_EQ(::rename(moved.c_str(), path.c_str()), 0);
+}
+
+TEST_F(NameOf, IsNoneOfAnUnlinkedFileAlsoWhereAnotherHasItsName) {
+  ASSERT_EQ(::unlink(path.c_str()), 0);
+  EXPECT_EQ(name_of(fd.get()), "");
+  const sys::Fd liar(::open((path + " (deleted)").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  EXPECT_EQ(name_of(fd.get()), "");
+  ::unlink((path + " (deleted)").c_str());
+}
+
+TEST_F(NameOf, IsNoneOfWhatIsNoFile) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  EXPECT_EQ(name_of(ends[0]), "");
+  ::close(ends[0]);
+  ::close(ends[1]);
+  EXPECT_EQ(name_of(-1), "");
+}
+
+}  // namespace
+}  // namespace mrlease::session
