@@ -42,7 +42,7 @@ constexpr const char* kRules =
     "lease is asked for, and again at a reload: a lease that it would not allow any more lasts until it ends.";
 
 std::string rule_example(const RuleRow& row) {
-  if (row.type == Type::Number) return std::to_string(row.max / 1000);
+  if (row.type == Type::Number) return default_of(*find_row(row.name));
   if (row.type == Type::List) return "[\"postgres\"]";
   return row.type == Type::Word ? "\"" + row.words.front() + "\"" : "\"/srv/db/*\"";
 }

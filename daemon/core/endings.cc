@@ -74,7 +74,7 @@ bool Arbiter::State::may_be_in_store(const LeaseEntry& entry) const {
 // REQUIRES: the client's MRs are gone, so every recall of this lease has got what it wanted.
 void Arbiter::State::end_lease(LeaseEntry& entry, Ending why) {
   entry.ending = why;
-  entry.store_owed = entry.lease.write && entry.lease.backing != Backing::Bounce && has_store(entry);
+  entry.store_owed = entry.lease.write && has_store(entry) && (entry.lease.backing != Backing::Bounce || entry.retired());
   if (!entry.retired()) {
     timers.cancel({Timer::Kind::Fence, entry.lease.id});
     entry.fence = Fence::None;
@@ -97,7 +97,7 @@ void Arbiter::State::end_lease(LeaseEntry& entry, Ending why) {
   for (const PartRef& ref : frozen) this->complied(*find_break(ref.break_id), ref.part);
   resume(complied);
   if (entry.owed != 0) return;  // the flush after a fence is running: its end is the lease's
-  if (!entry.owes() || entry.retired()) return remove(entry, 0);
+  if (entry.retired() ? !entry.store_owed : !entry.owes()) return remove(entry, 0);
   start_owed_flush(entry, awaited);
 }
 
@@ -115,6 +115,7 @@ void Arbiter::State::await_end(LeaseEntry& entry, Break& b, std::size_t part) {
 
 void Arbiter::State::owed_flush_done(LeaseEntry& entry, int code) {
   entry.owed = 0;
+  entry.store_owed = false;
   for (const PartRef& ref : entry.waiting) {
     Break* b = find_break(ref.break_id);
     if (b && b->ask.kind == BreakKind::Sync && b->answer == 0) b->answer = code;

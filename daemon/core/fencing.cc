@@ -70,11 +70,15 @@ void Arbiter::State::fence_done(const event::FenceDone& e) {
   if (!retired) out_of_reach(*entry);
 }
 
-// No break asks it for anything any more. What bounce pages hold is owed to the file still.
+// No break asks it for anything any more. What bounce pages hold is owed to the file still, and what a freeze keeps: while that one
+// holds, at its thaw (begin_after()).
 void Arbiter::State::out_of_reach(LeaseEntry& entry) {
   leases.retire(entry);
   marked.insert(entry.lease.file);
-  if (entry.owes()) return start_owed_flush(entry, true);
+  entry.store_owed = entry.lease.write && entry.frozen_by != 0;
+  const Break* freeze = find_break(entry.frozen_by);
+  const bool stands_still = freeze && freeze->phase == Phase::Holding;
+  if (entry.owes() && !stands_still) return start_owed_flush(entry, true);
   resume(std::exchange(entry.waiting, {}));
 }
 

@@ -125,9 +125,10 @@ bool Arbiter::State::conflicts_with(const Break& freeze, const Break& b) {
   if (b.ask.kind != BreakKind::Sync && freeze.extent().overlaps(b.extent())) return true;
   // These concern a lease as a whole: the last flush of a revoked one writes all that it owes.
   if (b.ask.kind != BreakKind::Freeze && b.ask.kind != BreakKind::Revoke && b.ask.kind != BreakKind::Sync) return false;
-  bool shares = false;
-  leases.visit(b.ask.file, b.extent(), [&](const LeaseEntry& e) { return !(shares = e.frozen_by == freeze.ask.id); });
-  return shares;
+  return std::any_of(freeze.parts.begin(), freeze.parts.end(), [&](const Part& p) {
+    const LeaseEntry* e = leases.find(p.lease);
+    return e && e->frozen_by == freeze.ask.id && e->lease.extent.overlaps(b.extent());
+  });
 }
 
 void Arbiter::State::activate(Break& b, Phase phase) {

@@ -41,7 +41,7 @@ struct LeaseEntry {
   std::uint32_t trims = 0;           // works under way that cut off what lies beyond the file's end
   std::uint32_t overdue = 0;         // parts in overdue operations (FileQueue::overdue)
   BreakId frozen_by = 0;
-  bool store_owed = false;           // odp, direct: it ended while frozen, what its store holds is not in the file
+  bool store_owed = false;           // it ended (odp, direct) or was fenced while frozen: what its store holds is not in the file
   WorkId owed = 0;                   // the last flush, running
   std::vector<RecallId> recalls;     // outstanding
   std::vector<PartRef> waiting;      // parts of breaks that wait for its fence or its end

@@ -38,6 +38,10 @@ void Arbiter::State::cut_leases(Break& b) {
       if (entry.lease.on_file_end > b.ask.new_size) cut(entry.lease);
       return true;
     });
+    // Fenced, so out of the index; what their stores hold is to come to the file yet.
+    for (const Break* freeze : queues.at(b.ask.file).frozen)
+      for (const Part& part : freeze->parts)
+        if (LeaseEntry* entry = leases.find(part.lease); entry && entry->retired()) cut(entry->lease);
   } else if (b.ask.kind == BreakKind::Destructive) {  // it may have shrunk the file; what comes back must fit
     for (const Part& part : b.parts) {
       LeaseEntry* entry = leases.find(part.lease);
@@ -71,6 +75,7 @@ void Arbiter::State::restore(Break& b) {
 void Arbiter::State::begin_after(Break& b, std::size_t part) {
   const Duty duty = b.parts[part].row.after;
   LeaseEntry* entry = leases.find(b.parts[part].lease);
+  if (entry && entry->retired() && entry->store_owed) return await_end(*entry, b, part);  // its store is written to the file first
   if (!entry || entry->retired()) return client_out(b, part);
   if (duty.action == Action::None) return work_part(b, part, duty.work);
   if (entry->ending != Ending::None) {

@@ -176,7 +176,7 @@ void Broker::apply(const effect::StartFence& e) {
                 (e.kill ? " by SIGKILL" : ""));
   if (auto* kept = record(*lease); kept != nullptr && !lease->destroyed) kept->fenced = keep::LeaseRecord::kFenceOrdered;
   fence_lease(lease, e.kill, [this, lease](bool ok) {
-    rescue_stores(lease, [this, lease, ok] { step(core::event::FenceDone{lease->id, ok}); });
+    rescue_trimmed({lease}, [this, lease, ok] { step(core::event::FenceDone{lease->id, ok}); });
   });
 }
 

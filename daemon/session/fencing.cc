@@ -134,7 +134,7 @@ void Broker::rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::functio
   lease->rescuing = true;
   auto report = std::make_shared<std::string>();
   // What a truncate has cut off since is nobody's to bring back.
-  const std::uint64_t end_now = std::min(lease->extent.end, lease->size_told);
+  const std::uint64_t end_now = std::min({lease->extent.end, lease->size_told, size_left(*lease)});
   in_worker(
       [lease, stores, end_now, report] {
         std::lock_guard lock(lease->file_mutex);

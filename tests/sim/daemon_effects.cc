@@ -141,7 +141,7 @@ void Daemon::apply(const effect::StartFence& e) {
   if (!hold) return step(core::event::FenceDone{e.lease, true});
   hold->fence_ordered = true;
   fence(hold, e.kill, [this, hold](bool ok) {
-    rescue(hold, [this, hold, ok] { step(core::event::FenceDone{hold->id, ok}); });
+    rescue_trimmed({hold}, [this, hold, ok] { step(core::event::FenceDone{hold->id, ok}); });
   });
 }
 

@@ -147,7 +147,9 @@ void Daemon::rescue(const HoldPtr& hold, std::function<void()> done) {
   std::erase_if(stores, [](const Store& s) { return !s.live; });
   if (stores.empty() || !hold->write) return done();
   hold->rescuing = true;
-  const u64 end = std::min(hold->extent.end, hold->size_told);
+  const core::Lease* known = arbiter_->find(hold->id);
+  const u64 left = known != nullptr ? core::size_left(*known, hold->file->size) : hold->file->size;
+  const u64 end = std::min({hold->extent.end, hold->size_told, left});
   const auto kept = std::make_shared<std::vector<Store>>(stores);
   hold->stores = {};
   rescued_[hold->id] = *kept;

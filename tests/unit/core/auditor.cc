@@ -148,7 +148,7 @@ void Auditor::work_started(const effect::StartWork& w, Time now) {
   LeaseView& v = it->second;
   if (w.kind == Work::ResumeFlush) gives_back(w.lease);
   if (w.kind == Work::Flush && v.lease.backing != Backing::Bounce) {
-    if (!v.ending) complain("the store of a lease that lives is merged");
+    if (!v.ending && !v.fenced && v.fence_began == kNever) complain("the store of a lease that lives is merged");
     if (frozen(v, now)) complain("a frozen file gets the store of a lease that ended");
     v.store_owed = false;
   }

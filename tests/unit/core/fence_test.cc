@@ -163,6 +163,7 @@ TEST_F(Fencing, TheNextBreakWaitsForAFenceThatIsUnderWay) {
   EXPECT_EQ(only<effect::StartFence>().lease, 2u);
   EXPECT_TRUE(none<effect::Thawed>());
   step(event::FenceDone{2, true});
+  work_done(only<effect::StartWork>());
   EXPECT_EQ(only<effect::Thawed>().request, 70u);
 }
 

@@ -333,8 +333,9 @@ TEST_F(Freezing, AClientThatDoesNotThawIsFenced) {
   wait(Policy{}.recall_deadline);
   EXPECT_EQ(only<effect::StartFence>().lease, 1u);
   step(event::FenceDone{1, true});
+  EXPECT_FALSE(over(7)) << "what it would have brought back the daemon does";
+  work_done(only<effect::StartWork>());
   EXPECT_TRUE(over(7));
-  EXPECT_TRUE(ever<effect::StartWork>().empty()) << "the fence has merged its store";
 }
 
 TEST_F(Freezing, AReaderIsNotAsked) {
@@ -359,6 +360,63 @@ TEST_F(Freezing, ManyWaitingOperationsFollowInTheirOrder) {
     work_done(only<effect::StartWork>());
     ASSERT_TRUE(over(id));
   }
+}
+
+// What the store of a fenced lease holds changes the file: not before it is thawed, and then before anybody hears of the thaw.
+struct FencedWhileFrozen : testing::Test, Harness {
+  void fenced(Backing backing) {
+    grant(1, backing);
+    ask(5, BreakKind::Freeze, {kPg, 2 * kPg}, 5000, 9);
+    answer(only<effect::Recall>());
+    ASSERT_TRUE(answered(5));
+    truncate(7, 4 * kPg);
+    wait(Policy{}.recall_deadline);
+    ASSERT_EQ(only<effect::StartFence>().lease, 1u);
+    EXPECT_TRUE(arbiter.has_frozen_store(1));
+    step(event::FenceDone{1, true});
+    EXPECT_TRUE(none<effect::StartWork>());
+    EXPECT_TRUE(answered(7)) << "it is out of the truncate's way";
+    EXPECT_TRUE(arbiter.has_frozen_store(1));
+    left(7, 4 * kPg);
+    EXPECT_EQ(arbiter.find(1)->on_file_end, 4 * kPg) << "what comes to the file must not lie beyond its end";
+  }
+};
+
+TEST_F(FencedWhileFrozen, ItsStoreIsWrittenAtTheThaw) {
+  fenced(Backing::OdpTransparent);
+  ask(8, BreakKind::Sync);
+  EXPECT_TRUE(none<effect::StartWork>()) << "what lies in the store is not durable";
+  step(event::Thaw{5, 50});
+  const auto flush = only<effect::StartWork>();
+  EXPECT_EQ(flush.kind, Work::Flush);
+  EXPECT_EQ(flush.lease, 1u);
+  EXPECT_TRUE(none<effect::Thawed>());
+  work_done(flush);
+  EXPECT_EQ(only<effect::Thawed>().freeze, 5u);
+  EXPECT_EQ(only<effect::StartWork>().kind, Work::Fsync);
+  EXPECT_FALSE(arbiter.has_frozen_store(1));
+  step(event::ReleaseLease{10, 1, 1});
+  EXPECT_EQ(only<effect::Released>().code, EKEYREVOKED);
+}
+
+TEST_F(FencedWhileFrozen, AlsoWhereItsSessionGoesMeanwhile) {
+  fenced(Backing::Direct);
+  step(event::SessionGone{1});
+  EXPECT_TRUE(none<effect::Forget>());
+  step(event::Thaw{5, 50});
+  work_done(only<effect::StartWork>());
+  EXPECT_EQ(only<effect::Forget>().lease, 1u);
+  EXPECT_EQ(only<effect::Thawed>().freeze, 5u);
+  EXPECT_EQ(arbiter.next_deadline(), kNever);
+}
+
+TEST_F(FencedWhileFrozen, AReleaseOfItWaitsForTheThaw) {
+  fenced(Backing::OdpCooperative);
+  step(event::ReleaseLease{10, 1, 1});
+  EXPECT_TRUE(none<effect::Released>());
+  step(event::Thaw{5, 50});
+  work_done(only<effect::StartWork>());
+  EXPECT_EQ(only<effect::Released>().code, EKEYREVOKED);
 }
 
 }  // namespace
