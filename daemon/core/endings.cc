@@ -132,7 +132,7 @@ void Arbiter::State::remove(LeaseEntry& entry, int code) {
   } else {
     out.push_back(effect::Forget{id});
   }
-  const std::vector<PartRef> waiting = std::move(entry.waiting);
+  const PartRefs waiting = std::move(entry.waiting);
   owed_after.erase(id);
   timers.cancel({Timer::Kind::Fence, id});
   leases.erase(id);

@@ -11,7 +11,7 @@ void Arbiter::State::wait_for(LeaseEntry& entry, Break& b, std::size_t part, Ste
   entry.waiting.push_back({b.ask.id, part});
 }
 
-void Arbiter::State::resume(const std::vector<PartRef>& parts) {
+void Arbiter::State::resume(const PartRefs& parts) {
   for (const PartRef& ref : parts) {
     if (Break* b = find_break(ref.break_id)) client_out(*b, ref.part);
   }

@@ -2,122 +2,130 @@
 #include "daemon/core/interval_index.h"
 
 #include <algorithm>
+#include <tuple>
+#include <utility>
 
 namespace mrlease::core {
 
-// The finalizer of splitmix64: ids are handed out in order, priorities must not be.
-std::uint64_t IntervalIndex::priority(LeaseId id) {
-  std::uint64_t x = id + 0x9e3779b97f4a7c15u;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
+bool IntervalIndex::precedes(const Entry& a, const Entry& b) { return a.begin != b.begin ? a.begin < b.begin : a.id < b.id; }
+
+// The last whose keys begin at or before it; the first for what is before all.
+IntervalIndex::Node::iterator IntervalIndex::child_for(Node& node, const Entry& key) {
+  prefetch(node.data(), node.size() * sizeof(Entry));
+  const auto next = std::upper_bound(node.begin(), node.end(), key, precedes);
+  return next == node.begin() ? next : next - 1;
 }
 
-bool IntervalIndex::before(Ref ref, std::uint64_t begin, LeaseId id) const {
-  const Node& n = nodes_[ref];
-  return n.begin != begin ? n.begin < begin : n.id < id;
+IntervalIndex::Entry IntervalIndex::describe(Node* node) {
+  Entry entry = node->front();
+  for (const Entry& e : *node) entry.end = std::max(entry.end, e.end);
+  entry.below = node;
+  return entry;
 }
 
-void IntervalIndex::pull(Ref ref) {
-  Node& n = nodes_[ref];
-  n.max_end = n.end;
-  if (n.left != kNil) n.max_end = std::max(n.max_end, nodes_[n.left].max_end);
-  if (n.right != kNil) n.max_end = std::max(n.max_end, nodes_[n.right].max_end);
+// By a quarter: doubling would leave half of the memory of a million leases empty.
+void IntervalIndex::add(Node& node, Node::iterator place, const Entry& entry) {
+  const auto at = place - node.begin();
+  if (node.size() == node.capacity()) node.reserve(node.size() + node.size() / 4 + 1);
+  node.insert(node.begin() + at, entry);
 }
 
-// Everything before (begin, id) goes to low, the rest to high.
-void IntervalIndex::split(Ref ref, std::uint64_t begin, LeaseId id, Ref* low, Ref* high) {
-  if (ref == kNil) {
-    *low = *high = kNil;
-    return;
-  }
-  Ref half = kNil;
-  if (before(ref, begin, id)) {
-    split(nodes_[ref].right, begin, id, &half, high);
-    nodes_[ref].right = half;
-    *low = ref;
+// Takes the upper half out, or the last one: files are leased from their begin to their end, and nodes stay full then.
+IntervalIndex::Node* IntervalIndex::split(Node& node, bool at_end) {
+  const auto from = node.begin() + static_cast<std::ptrdiff_t>(at_end ? node.size() - 1 : node.size() / 2);
+  auto* const upper = new Node(from, node.end());
+  node.erase(from, node.end());
+  if (!at_end) node.shrink_to_fit();
+  return upper;
+}
+
+// What has been split off the node, if it was full.
+IntervalIndex::Node* IntervalIndex::insert_below(Node& node, unsigned height, const Entry& entry) {
+  Entry added = entry;
+  Node::iterator place;
+  if (height == 0) {
+    prefetch(node.data(), node.size() * sizeof(Entry));
+    place = std::upper_bound(node.begin(), node.end(), entry, precedes);
   } else {
-    split(nodes_[ref].left, begin, id, low, &half);
-    nodes_[ref].left = half;
-    *high = ref;
+    const auto child = child_for(node, entry);
+    Node* const beside = insert_below(*child->below, height - 1, entry);
+    if (beside == nullptr) {
+      if (precedes(entry, *child)) std::tie(child->begin, child->id) = std::tie(entry.begin, entry.id);
+      child->end = std::max(child->end, entry.end);
+      return nullptr;
+    }
+    *child = describe(child->below);
+    place = child + 1;
+    added = describe(beside);
   }
-  pull(ref);
+  const bool at_end = place == node.end();
+  add(node, place, added);
+  return node.size() > kMost ? split(node, at_end) : nullptr;
 }
 
-IntervalIndex::Ref IntervalIndex::merge(Ref low, Ref high) {
-  if (low == kNil) return high;
-  if (high == kNil) return low;
-  if (priority(nodes_[low].id) > priority(nodes_[high].id)) {
-    const Ref right = merge(nodes_[low].right, high);
-    nodes_[low].right = right;
-    pull(low);
-    return low;
+void IntervalIndex::insert(const Extent& extent, LeaseId id, LeaseEntry* lease) {
+  Node* const beside = insert_below(root_, height_, {extent.begin, id, extent.end, {lease}});
+  if (beside != nullptr) {
+    auto* const lower = new Node(std::move(root_));
+    root_ = {describe(lower), describe(beside)};
+    ++height_;
   }
-  const Ref left = merge(low, nodes_[high].left);
-  nodes_[high].left = left;
-  pull(high);
-  return high;
-}
-
-IntervalIndex::Ref IntervalIndex::allocate(const Extent& extent, LeaseId id) {
-  const Node node{extent.begin, extent.end, extent.end, id, kNil, kNil};
-  if (free_ == kNil) {
-    nodes_.push_back(node);
-    return static_cast<Ref>(nodes_.size() - 1);
-  }
-  const Ref ref = free_;
-  free_ = nodes_[ref].left;
-  nodes_[ref] = node;
-  return ref;
-}
-
-IntervalIndex::Ref IntervalIndex::insert_at(Ref ref, Ref node) {
-  if (ref == kNil) return node;
-  Node& fresh = nodes_[node];
-  if (priority(fresh.id) > priority(nodes_[ref].id)) {
-    split(ref, fresh.begin, fresh.id, &fresh.left, &fresh.right);
-    pull(node);
-    return node;
-  }
-  if (before(ref, fresh.begin, fresh.id)) {
-    nodes_[ref].right = insert_at(nodes_[ref].right, node);
-  } else {
-    nodes_[ref].left = insert_at(nodes_[ref].left, node);
-  }
-  pull(ref);
-  return ref;
-}
-
-void IntervalIndex::insert(const Extent& extent, LeaseId id) {
-  const Ref node = allocate(extent, id);  // before the walk: it may move the block
-  root_ = insert_at(root_, node);
   ++size_;
 }
 
-IntervalIndex::Ref IntervalIndex::erase_at(Ref ref, std::uint64_t begin, LeaseId id, bool* found) {
-  if (ref == kNil) return kNil;
-  Node& n = nodes_[ref];
-  if (n.begin == begin && n.id == id) {
-    *found = true;
-    const Ref rest = merge(n.left, n.right);
-    n.left = free_;
-    free_ = ref;
-    return rest;
+// entry: by its key; gets its end.
+bool IntervalIndex::erase_below(Node& node, unsigned height, Entry* entry) {
+  if (height > 0) {
+    const auto child = child_for(node, *entry);
+    if (!erase_below(*child->below, height - 1, entry)) return false;
+    tidy(node, child, *entry);
+    return true;
   }
-  if (before(ref, begin, id)) {
-    n.right = erase_at(n.right, begin, id, found);
-  } else {
-    n.left = erase_at(n.left, begin, id, found);
+  prefetch(node.data(), node.size() * sizeof(Entry));
+  const auto place = std::lower_bound(node.begin(), node.end(), *entry, precedes);
+  if (place == node.end() || precedes(*entry, *place)) return false;
+  entry->end = place->end;
+  node.erase(place);
+  return true;
+}
+
+// The least key may stay lower than it is; the largest end is right. A node of few is joined with the next where that is one, too.
+void IntervalIndex::tidy(Node& node, Node::iterator child, const Entry& erased) {
+  Node* const below = child->below;
+  if (below->empty()) {
+    delete below;
+    node.erase(child);
+    return;
   }
-  pull(ref);
-  return ref;
+  if (child->end == erased.end) *child = describe(below);
+  if (below->size() > kMost / 4 || child + 1 == node.end()) return;
+  Node* const next = (child + 1)->below;
+  if (below->size() + next->size() > kMost / 2) return;
+  below->insert(below->end(), next->begin(), next->end());
+  delete next;
+  *child = describe(below);
+  node.erase(child + 1);
 }
 
 bool IntervalIndex::erase(const Extent& extent, LeaseId id) {
-  bool found = false;
-  root_ = erase_at(root_, extent.begin, id, &found);
-  if (found) --size_;
-  return found;
+  Entry entry{extent.begin, id, extent.end, {nullptr}};
+  if (!erase_below(root_, height_, &entry)) return false;
+  if (height_ > 0 && root_.size() == 1) {
+    Node* const only = root_.front().below;
+    root_ = std::move(*only);
+    delete only;
+    --height_;
+  }
+  --size_;
+  return true;
+}
+
+void IntervalIndex::destroy(Node& node, unsigned height) {
+  if (height == 0) return;
+  for (const Entry& e : node) {
+    destroy(*e.below, height - 1);
+    delete e.below;
+  }
 }
 
 }  // namespace mrlease::core

@@ -1,20 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/core/lease_table.h"
 
+#include <algorithm>
+#include <memory>
+
 namespace mrlease::core {
-
-LeaseEntry* LeaseTable::find(LeaseId id) {
-  const auto it = entries_.find(id);
-  return it == entries_.end() ? nullptr : &it->second;
-}
-
-const LeaseEntry* LeaseTable::find(LeaseId id) const {
-  const auto it = entries_.find(id);
-  return it == entries_.end() ? nullptr : &it->second;
-}
+namespace {
 
 // by is 1 or its negative; unsigned arithmetic makes both an addition.
-void LeaseTable::count(Census* census, const Lease& lease, std::size_t by) {
+void count(Census* census, const Lease& lease, std::size_t by) {
   census->all += by;
   if (lease.backing == Backing::Direct) census->direct += by;
   if (lease.backing != Backing::Bounce) return;
@@ -22,39 +16,62 @@ void LeaseTable::count(Census* census, const Lease& lease, std::size_t by) {
   if (lease.write) census->bounce_write += by;
 }
 
-void LeaseTable::insert(const Lease& lease) {
-  entries_[lease.id].lease = lease;
-  File& file = files_[lease.file];
-  file.index.insert(lease.extent, lease.id);
-  count(&file.census, lease, 1);
-  sessions_.insert({lease.session, lease.id});
+}  // namespace
+
+// File systems number inodes as they like, so all bits of them have to reach the low ones (Fibonacci hashing).
+std::size_t LeasedFile::hash(const FileKey& file) {
+  const std::uint64_t x = (file.inode ^ (file.device << 32)) * 0x9e3779b97f4a7c15u;
+  return x ^ (x >> 32);
 }
 
-void LeaseTable::retire(const LeaseEntry& entry) {
-  const auto it = files_.find(entry.lease.file);
-  if (it == files_.end() || !it->second.index.erase(entry.lease.extent, entry.lease.id)) return;
-  count(&it->second.census, entry.lease, static_cast<std::size_t>(-1));
-  if (it->second.index.empty()) files_.erase(it);
+void LeaseTable::insert(const Lease& lease) {
+  LeaseEntry& entry = leases_.insert(std::make_unique<LeaseEntry>(lease));
+  entry.file = files_.find(lease.file);
+  if (entry.file == nullptr) entry.file = &files_.insert(std::make_unique<LeasedFile>(lease.file));
+  entry.file->index.insert(lease.extent, lease.id, &entry);
+  count(&entry.file->census, lease, 1);
+  LeasingSession* session = sessions_.find(lease.session);
+  if (session == nullptr) session = &sessions_.insert(std::make_unique<LeasingSession>(lease.session));
+  entry.before = std::exchange(session->latest, &entry);
+  if (entry.before != nullptr) entry.before->after = &entry;
+}
+
+void LeaseTable::retire(LeaseEntry& entry) {
+  LeasedFile* const file = std::exchange(entry.file, nullptr);
+  if (file == nullptr) return;
+  file->index.erase(entry.lease.extent, entry.lease.id);
+  count(&file->census, entry.lease, static_cast<std::size_t>(-1));
+  if (file->index.empty()) files_.erase(*file);
 }
 
 void LeaseTable::erase(LeaseId id) {
-  const auto it = entries_.find(id);
-  if (it == entries_.end()) return;
-  retire(it->second);
-  sessions_.erase({it->second.lease.session, id});
-  entries_.erase(it);
+  LeaseEntry* const entry = leases_.find(id);
+  if (entry == nullptr) return;
+  prefetch(entry->before, sizeof *entry);
+  prefetch(entry->after, sizeof *entry);
+  retire(*entry);
+  if (entry->before != nullptr) entry->before->after = entry->after;
+  if (entry->after != nullptr) {
+    entry->after->before = entry->before;
+  } else if (LeasingSession* const session = sessions_.find(entry->lease.session); entry->before != nullptr) {
+    session->latest = entry->before;
+  } else {
+    sessions_.erase(*session);
+  }
+  leases_.erase(*entry);
 }
 
 Census LeaseTable::census(const FileKey& file) const {
-  const auto it = files_.find(file);
-  return it == files_.end() ? Census{} : it->second.census;
+  const LeasedFile* const leased = files_.find(file);
+  return leased != nullptr ? leased->census : Census{};
 }
 
 std::vector<LeaseId> LeaseTable::of_session(SessionId session) const {
   std::vector<LeaseId> ids;
-  for (auto it = sessions_.lower_bound({session, 0}); it != sessions_.end() && it->first == session; ++it) {
-    ids.push_back(it->second);
-  }
+  const LeasingSession* const leasing = sessions_.find(session);
+  if (leasing == nullptr) return ids;
+  for (const LeaseEntry* entry = leasing->latest; entry != nullptr; entry = entry->before) ids.push_back(entry->lease.id);
+  std::sort(ids.begin(), ids.end());
   return ids;
 }
 

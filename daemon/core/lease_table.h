@@ -3,14 +3,12 @@
 #pragma once
 
 #include <cstddef>
-#include <map>
 #include <optional>
-#include <set>
-#include <unordered_map>
-#include <utility>
 #include <vector>
 
+#include "daemon/core/chained_table.h"
 #include "daemon/core/interval_index.h"
+#include "daemon/core/rare_list.h"
 #include "daemon/core/types.h"
 
 namespace mrlease::core {
@@ -20,6 +18,8 @@ struct PartRef {
   BreakId break_id = 0;
   std::size_t part = 0;
 };
+
+using PartRefs = RareList<PartRef>;
 
 enum class Fence : std::uint8_t {
   None,
@@ -31,63 +31,92 @@ enum class Fence : std::uint8_t {
 
 enum class Ending : std::uint8_t { None, Released, Gone, Revoked };
 
-struct LeaseEntry {
-  Lease lease;
-  Fence fence = Fence::None;
-  Time fence_deadline = 0;           // of each stage of the fence that runs
-  Ending ending = Ending::None;
-  std::optional<RequestId> release;  // who waits for effect::Released
-  std::uint32_t open_after = 0;      // breaks that still owe it what follows them (Merge, ResumeFlush, Settle, ...)
-  std::uint32_t trims = 0;           // works under way that cut off what lies beyond the file's end
-  std::uint32_t overdue = 0;         // parts in overdue operations (FileQueue::overdue)
-  BreakId frozen_by = 0;
-  bool store_owed = false;           // it ended (odp, direct) or was fenced while frozen: what its store holds is not in the file
-  WorkId owed = 0;                   // the last flush, running
-  std::vector<RecallId> recalls;     // outstanding
-  std::vector<PartRef> waiting;      // parts of breaks that wait for its fence or its end
-
-  // Out of every break's way, for good.
-  bool retired() const { return fence == Fence::Overrun || fence == Fence::Done; }
-  bool owes() const { return lease.write && (lease.backing == Backing::Bounce || store_owed); }
-};
-
 // Leases of one file that may be in a break's way, by what they ask of it.
 struct Census {
   std::size_t all = 0, direct = 0, bounce = 0, bounce_write = 0;
 };
 
+struct LeasedFile {
+  explicit LeasedFile(const FileKey& of) : file(of) {}
+
+  const FileKey file;
+  IntervalIndex index;
+  Census census;
+
+  LeasedFile* chain = nullptr;
+  const FileKey& key() const { return file; }
+  static std::size_t hash(const FileKey& file);
+};
+
+struct LeaseEntry;
+
+struct LeasingSession {
+  explicit LeasingSession(SessionId of) : session(of) {}
+
+  const SessionId session;
+  LeaseEntry* latest = nullptr;
+
+  LeasingSession* chain = nullptr;
+  SessionId key() const { return session; }
+  static std::size_t hash(SessionId session) { return session; }  // they are counted
+};
+
+// There may be a million (./run bench): what only few have at a time takes a pointer.
+struct LeaseEntry {
+  explicit LeaseEntry(const Lease& granted) : lease(granted) {}
+
+  Lease lease;
+  Fence fence = Fence::None;
+  Ending ending = Ending::None;
+  bool store_owed = false;           // it ended (odp, direct) or was fenced while frozen: what its store holds is not in the file
+  std::uint32_t open_after = 0;      // breaks that still owe it what follows them (Merge, ResumeFlush, Settle, ...)
+  std::uint32_t trims = 0;           // works under way that cut off what lies beyond the file's end
+  std::uint32_t overdue = 0;         // parts in overdue operations (FileQueue::overdue)
+  BreakId frozen_by = 0;
+  RareList<RecallId> recalls;        // outstanding
+  PartRefs waiting;                  // parts of breaks that wait for its fence or its end
+  WorkId owed = 0;                   // the last flush, running
+  std::optional<RequestId> release;  // who waits for effect::Released
+  Time fence_deadline = 0;           // of each stage of the fence that runs
+
+  // Out of every break's way, for good.
+  bool retired() const { return fence == Fence::Overrun || fence == Fence::Done; }
+  bool owes() const { return lease.write && (lease.backing == Backing::Bounce || store_owed); }
+
+  // LeaseTable's:
+  LeasedFile* file = nullptr;                      // none: retired
+  LeaseEntry *before = nullptr, *after = nullptr;  // of the session's
+  LeaseEntry* chain = nullptr;
+  LeaseId key() const { return lease.id; }
+  static std::size_t hash(LeaseId id) { return id; }  // they are counted
+};
+
 class LeaseTable {
  public:
-  LeaseEntry* find(LeaseId id);
-  const LeaseEntry* find(LeaseId id) const;
+  LeaseEntry* find(LeaseId id) { return leases_.find(id); }
+  const LeaseEntry* find(LeaseId id) const { return leases_.find(id); }
   void insert(const Lease& lease);  // REQUIRES: the id is new
   void erase(LeaseId id);
   // Takes a lease out of the file's index and census; it stays in the table. Erasing does it as well.
-  void retire(const LeaseEntry& entry);
+  void retire(LeaseEntry& entry);
 
   // Calls visit(LeaseEntry&) for each lease not retired that overlaps, by rising begin, until it returns false.
   // visit must neither insert, erase nor retire.
   template <typename Visit>
   void visit(const FileKey& file, const Extent& extent, Visit&& visit) {
-    const auto it = files_.find(file);
-    if (it == files_.end()) return;
-    it->second.index.visit(extent, [&](LeaseId id) { return visit(*find(id)); });
+    const LeasedFile* const leased = files_.find(file);
+    if (leased == nullptr) return;
+    leased->index.visit(extent, [&](LeaseId, LeaseEntry* entry) { return visit(*entry); });
   }
 
   Census census(const FileKey& file) const;
-  std::vector<LeaseId> of_session(SessionId session) const;
-  std::size_t size() const { return entries_.size(); }
+  std::vector<LeaseId> of_session(SessionId session) const;  // rising
+  std::size_t size() const { return leases_.size(); }
 
  private:
-  struct File {
-    IntervalIndex index;
-    Census census;
-  };
-  static void count(Census* census, const Lease& lease, std::size_t by);
-
-  std::unordered_map<LeaseId, LeaseEntry> entries_;
-  std::map<FileKey, File> files_;
-  std::set<std::pair<SessionId, LeaseId>> sessions_;
+  ChainedTable<LeaseId, LeaseEntry> leases_;
+  ChainedTable<FileKey, LeasedFile> files_;          // with a lease that is not retired
+  ChainedTable<SessionId, LeasingSession> sessions_;  // with a lease
 };
 
 }  // namespace mrlease::core

@@ -162,7 +162,7 @@ struct Arbiter::State {
   void fence_expired(LeaseId id);
   void fence_done(const event::FenceDone& e);
   void wait_for(LeaseEntry& entry, Break& b, std::size_t part, Step step);
-  void resume(const std::vector<PartRef>& parts);
+  void resume(const PartRefs& parts);
   void settle_recalls(LeaseEntry& entry, Step waits_as);
   void out_of_reach(LeaseEntry& entry);
   void deny(Break& b);

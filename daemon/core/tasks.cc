@@ -51,7 +51,7 @@ void Arbiter::State::forget_recall(RecallId id) {
   timers.cancel({Timer::Kind::Recall, id});
   const auto it = recalls.find(id);
   if (it == recalls.end()) return;
-  if (LeaseEntry* entry = leases.find(it->second.lease)) std::erase(entry->recalls, id);
+  if (LeaseEntry* entry = leases.find(it->second.lease)) entry->recalls.remove(id);
   recalls.erase(it);
 }
 

@@ -148,9 +148,12 @@ void Broker::accept(Connection::Socket socket) {
 
 // A forked child may hold the socket open: the end of the process is seen on its pidfd.
 void Broker::watch_exit(Session& s) {
-  const int copy = s.pidfd ? ::fcntl(s.pidfd.get(), F_DUPFD_CLOEXEC, 0) : -1;
-  if (copy < 0) return;
-  s.exit_watch = std::make_shared<asio::posix::stream_descriptor>(loop_, copy);
+  if (!s.pidfd) return;
+  // Without a duplicate: with the socket and a lease's file it is three descriptors a connection. So the watch gives it back at its end.
+  s.exit_watch = {new asio::posix::stream_descriptor(loop_, s.pidfd.get()), [pidfd = s.pidfd](asio::posix::stream_descriptor* watch) {
+                    watch->release();
+                    delete watch;
+                  }};
   s.exit_watch->async_wait(asio::posix::stream_descriptor::wait_read,
                            [this, id = s.id, keep = s.exit_watch](const asio::error_code& error) {
                              if (!error) session_closed(id, "the process has ended");
@@ -164,7 +167,7 @@ void Broker::session_closed(core::SessionId id, const std::string& why) {
   s->gone = true;
   chronicle_.session_ended(id, why, s->leases.size());
   s->connection->close();
-  if (s->exit_watch) s->exit_watch->close();
+  if (s->exit_watch) s->exit_watch->cancel();
   log_(s->leases.empty() ? 0 : 1, "session " + std::to_string(id) + " (" + s->program + "): " + why);
   Leases leases;
   for (const core::LeaseId lease_id : s->leases)

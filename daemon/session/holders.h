@@ -6,6 +6,7 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 namespace mrlease::session {
 
@@ -16,11 +17,12 @@ class Holders {
   // Of a predecessor, those that still live.
   std::multiset<pid_t> left() const { return left_; }
   // Once for each session that holds leases: each has to come back.
-  void note(const std::multiset<pid_t>& processes);
+  void note(std::vector<pid_t> processes);
 
  private:
   const std::string path_;
-  std::multiset<pid_t> left_, noted_;
+  std::multiset<pid_t> left_;
+  std::vector<pid_t> noted_;  // rising
 };
 
 }  // namespace mrlease::session

@@ -75,10 +75,10 @@ void Broker::on_reclaimed(Session& s, const wire::Frame& f) {
 // After this process, whoever holds a lease now, or was waited for in vain, is to be waited for.
 void Broker::note_holders() {
   if (kept_.holders == nullptr || stopping_) return;
-  std::multiset<pid_t> holders = awaited_;
+  std::vector<pid_t> holders(awaited_.begin(), awaited_.end());
   for (const auto& [id, s] : sessions_)
-    if (!s->leases.empty()) holders.insert(s->peer.pid);
-  kept_.holders->note(holders);
+    if (!s->leases.empty()) holders.push_back(s->peer.pid);
+  kept_.holders->note(std::move(holders));
 }
 
 }  // namespace mrlease::session

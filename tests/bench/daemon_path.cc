@@ -23,7 +23,20 @@ namespace {
 namespace v1 = wire::v1;
 using wire::Frame;
 
-// Connects as soon as the daemon listens; dies after 20 s.
+}  // namespace
+
+void start_daemon(Process* process, const std::string& daemon, const std::string& dir, const std::string& socket) {
+  process->start([&](int) {
+    if (::access(daemon.c_str(), X_OK) != 0) die("start " + daemon);
+    // Its log costs what it costs, but five hundred lines of it would hide the table.
+    const int log = ::open((dir + "/mrleased.log").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (log < 0 || ::dup2(log, STDERR_FILENO) < 0) die("open the daemon's log");
+    ::execl(daemon.c_str(), daemon.c_str(), "--foreground", "--socket", socket.c_str(), "--root", dir.c_str(),
+            static_cast<char*>(nullptr));
+    die("start " + daemon);
+  });
+}
+
 int connect_daemon(const std::string& path) {
   sockaddr_un address{AF_UNIX, {}};
   if (path.size() >= sizeof address.sun_path) die("the socket's path is too long: choose a shorter --dir");
@@ -39,6 +52,8 @@ int connect_daemon(const std::string& path) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
 }
+
+namespace {
 
 class Client {
  public:
@@ -149,15 +164,7 @@ class Daemon : public Contestant {
  public:
   Daemon(const std::string& daemon, const std::string& dir) : path_(dir + "/leased"), fd_(make_file(path_)) {
     const std::string socket = dir + "/socket";
-    daemon_.start([&](int) {
-      if (::access(daemon.c_str(), X_OK) != 0) die("start " + daemon);
-      // Its log costs what it costs, but five hundred lines of it would hide the table.
-      const int log = ::open((dir + "/mrleased.log").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-      if (log < 0 || ::dup2(log, STDERR_FILENO) < 0) die("open the daemon's log");
-      ::execl(daemon.c_str(), daemon.c_str(), "--foreground", "--socket", socket.c_str(), "--root", dir.c_str(),
-              static_cast<char*>(nullptr));
-      die("start " + daemon);
-    });
+    start_daemon(&daemon_, daemon, dir, socket);
     client_.start([&](int control) {
       const int connection = connect_daemon(socket);
       become_nobody();

@@ -6,10 +6,15 @@
 #include <string>
 
 #include "contestant.h"
+#include "processes.h"
 
 namespace mrlease::bench {
 
-// daemon: the path of mrleased.
+// daemon: the path of mrleased. It looks after `dir`, and logs into it.
+void start_daemon(Process* process, const std::string& daemon, const std::string& dir, const std::string& socket);
+// Connects as soon as the daemon listens; dies after 20 s.
+int connect_daemon(const std::string& socket);
+
 std::unique_ptr<Contestant> make_daemon(const std::string& daemon, const std::string& dir);
 
 }  // namespace mrlease::bench

@@ -76,8 +76,8 @@ void receive(int socket, void* bytes, std::size_t size) {
   if (n != static_cast<ssize_t>(size)) std::_Exit(0);
 }
 
-void become_nobody() {
-  if (::setgroups(0, nullptr) != 0 || ::setgid(65534) != 0 || ::setuid(65534) != 0) die("become uid 65534");
+void become(uid_t user) {
+  if (::setgroups(0, nullptr) != 0 || ::setgid(user) != 0 || ::setuid(user) != 0) die("become uid " + std::to_string(user));
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // setuid() has cleared it
 }
 

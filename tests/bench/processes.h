@@ -40,7 +40,9 @@ void send(int socket, const void* bytes, std::size_t size);
 void receive(int socket, void* bytes, std::size_t size);
 
 // Foreign tasks and clients have no privilege.
-void become_nobody();
+inline constexpr uid_t kNobody = 65534;
+void become(uid_t user);
+inline void become_nobody() { become(kNobody); }
 
 // The foreign task: truncate(2) of the path to kCutSize by an unprivileged process of its own. Nanoseconds.
 class Foreign {

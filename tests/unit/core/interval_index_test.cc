@@ -12,7 +12,7 @@ namespace {
 
 std::vector<LeaseId> found(const IntervalIndex& index, const Extent& extent) {
   std::vector<LeaseId> ids;
-  index.visit(extent, [&](LeaseId id) {
+  index.visit(extent, [&](LeaseId id, LeaseEntry*) {
     ids.push_back(id);
     return true;
   });
@@ -45,7 +45,7 @@ TEST(IntervalIndex, AVisitCanStop) {
   IntervalIndex index;
   for (LeaseId id = 1; id <= 100; ++id) index.insert({id, id + 200}, id);
   int seen = 0;
-  index.visit({150, 160}, [&](LeaseId) { return ++seen < 3; });
+  index.visit({150, 160}, [&](LeaseId, LeaseEntry*) { return ++seen < 3; });
   EXPECT_EQ(seen, 3);
 }
 
@@ -83,6 +83,39 @@ TEST(IntervalIndex, AgreesWithBruteForce) {
       ASSERT_EQ(index.size(), oracle.size());
     }
   }
+}
+
+// Three levels of nodes, that are split in the middle and joined again, down to none.
+TEST(IntervalIndex, GrowsAndShrinksInAnyOrder) {
+  std::mt19937_64 random(7);
+  IntervalIndex index;
+  std::vector<std::pair<Extent, LeaseId>> all;
+  for (LeaseId id = 1; id <= 5000; ++id) {
+    const std::uint64_t begin = random() % 100000;
+    all.push_back({{begin, begin + 1 + random() % (id % 50 == 0 ? 100000 : 100)}, id});
+    index.insert(all.back().first, id);
+  }
+  std::shuffle(all.begin(), all.end(), random);
+  while (!all.empty()) {
+    if (all.size() % 16 == 0) {
+      const std::uint64_t begin = random() % 200000;
+      const Extent query{begin, begin + 1 + random() % 50};
+      std::vector<LeaseId> expected, got = found(index, query);
+      for (const auto& [extent, id] : all) {
+        if (extent.overlaps(query)) expected.push_back(id);
+      }
+      std::sort(expected.begin(), expected.end());
+      std::sort(got.begin(), got.end());
+      ASSERT_EQ(got, expected) << all.size() << " are left";
+    }
+    ASSERT_TRUE(index.erase(all.back().first, all.back().second));
+    ASSERT_FALSE(index.erase(all.back().first, all.back().second));
+    all.pop_back();
+    ASSERT_EQ(index.size(), all.size());
+  }
+  EXPECT_TRUE(found(index, {}).empty());
+  index.insert({0, 1}, 1);
+  EXPECT_EQ(found(index, {}), std::vector<LeaseId>{1});
 }
 
 // A million leases under one that covers the whole file: pruning by length alone would look at half of them.
