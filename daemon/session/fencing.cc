@@ -9,6 +9,8 @@ namespace mrlease::session {
 
 namespace {
 
+constexpr std::uint64_t kRefusalsMax = 4;  // each may take tens of milliseconds
+
 fence::Order order_for(const Session* session, const std::vector<std::shared_ptr<LeaseHold>>& leases, core::Time deadline, bool kill) {
   fence::Order order;
   if (session != nullptr) {
@@ -132,8 +134,11 @@ void Broker::rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::functio
   auto report = std::make_shared<std::string>();
   // What a truncate has cut off since is nobody's to bring back.
   const std::uint64_t end_now = std::min(lease->extent.end, lease->size_told);
+  // A client that lives is told and has its pages still; it and the fence's bound wait for this. Of a dead one nothing else is left.
+  const Session* const client = find_session(lease->session);
+  const std::uint64_t refusals_max = client != nullptr && !client->gone ? kRefusalsMax : ~0ull;
   in_worker(
-      [lease, stores, end_now, report] {
+      [lease, stores, end_now, report, refusals_max] {
         std::lock_guard lock(lease->file_mutex);
         for (const Store& store : stores) {
           std::uint64_t pages = 0;
@@ -141,7 +146,7 @@ void Broker::rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::functio
           if (end <= store.extent.begin) continue;
           // Possible: when the fence has overrun its time, the truncate that it was for goes on while we write.
           const int code = store::merge_all(store.memfd.get(), store.extent.begin, end - store.extent.begin, lease->fd.get(), &pages,
-                                            store::Truncates::Possible);
+                                            store::Truncates::Possible, refusals_max);
           *report += std::to_string(pages) + " pages of a frozen store written to the file";
           if (code != 0) *report += std::string(", then ") + std::strerror(code);
         }
