@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# Under systemd: clients killed at random moments (the daemon: systemd_restart.sh), while remote peers stream and others truncate, punch, freeze and
-# sync. No page leaves the page cache under a memory region of a direct lease (tmpfs here: this kernel pins no others; a memory
-# region of odp lives on when pages go, the device follows), nothing acknowledged is lost, nothing is left over.
+# Under systemd: clients killed at random moments (the daemon: systemd_restart.sh), while remote peers stream and others truncate,
+# punch, freeze and sync. No page leaves the page cache under a memory region of a direct lease (tmpfs here: this kernel pins no
+# others; a memory region of odp lives on when pages go, the device follows), nothing acknowledged is lost, nothing is left over.
 # kernels: 7.3
 # init: systemd
 # limit: 300
