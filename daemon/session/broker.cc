@@ -121,6 +121,8 @@ void Broker::accept(Connection::Socket socket) {
   ucred credentials{};
   socklen_t length = sizeof credentials;
   if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) return;
+  // Up to here Hello is answered with it.
+  if (const Verdict room = check_room(socket.native_handle(), 0.5); room.code != 0) return log_(2, room.message + "; a client is refused");
   std::uint32_t of_user = 0;
   for (const auto& [id, s] : sessions_) of_user += s->peer.uid == credentials.uid;
   if (of_user >= options_.sessions_max) {

@@ -12,6 +12,7 @@
 #include "daemon/guard/guard.h"
 #include "daemon/keep/state.h"
 #include "daemon/session/chronicle.h"
+#include "daemon/session/descriptors.h"
 #include "daemon/session/mailbox.h"
 #include "daemon/session/holders.h"
 #include "daemon/session/options.h"
@@ -71,6 +72,7 @@ class Broker {
     keep::Slot slot = keep::kNoSlot;
     bool admin = false;  // asked for by an administrator: the session is nobody's
     bool ends_with_daemon = false;  // a freeze of a call whose end thaws it
+    Verdict failed;  // a sync: what the file work came to, in words
   };
   // A frame that the arbiter will answer; lease: of a Register.
   struct PendingRequest { core::SessionId session = 0; core::RequestId request = 0; core::LeaseId lease = 0; };
@@ -137,6 +139,7 @@ class Broker {
   void make_store(const core::effect::Recall& e, const std::shared_ptr<LeaseHold>& lease);
   void prepare_store();
   void work_done(const core::effect::StartWork& e, const store::Bounce::Result& result);
+  void sync_failed(const core::effect::StartWork& e);
   void tell_trimmed(LeaseHold& lease, std::uint64_t size);
   std::uint64_t size_left(const LeaseHold& lease);
   using Leases = std::vector<std::shared_ptr<LeaseHold>>;

@@ -2,10 +2,12 @@
 #include "daemon/session/descriptors.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -17,6 +19,8 @@
 namespace mrlease::session {
 
 namespace {
+
+constexpr rlim_t kReserveMax = 256;
 
 Verdict no(int code, std::string message) { return {code, std::move(message)}; }
 
@@ -78,6 +82,16 @@ Verdict check_uverbs(int fd, std::string* device) {
     return {};
   }
   return no(ENODEV, "no RDMA device has the number " + want + " of the descriptor: it is closed, or gone");
+}
+
+Verdict check_room(int newest, double share) {
+  rlimit limit{};
+  if (newest < 0 || ::getrlimit(RLIMIT_NOFILE, &limit) != 0) return {};
+  const rlim_t reserve = std::min<rlim_t>(kReserveMax, limit.rlim_cur / 4);
+  const auto kept = static_cast<rlim_t>(static_cast<double>(reserve) * (1 - share));
+  if (static_cast<rlim_t>(newest) + kept < limit.rlim_cur) return {};
+  return no(EMFILE, "mrleased has " + std::to_string(newest) + " descriptors open of " + std::to_string(limit.rlim_cur) +
+                        ", and keeps the rest for operations that it holds: raise LimitNOFILE=, or end leases");
 }
 
 Verdict check_pages(int fd) {

@@ -33,6 +33,10 @@ bool may_block(const std::string& filesystem_type);
 Verdict check_uverbs(int fd, std::string* device);
 // Bounce pages that a daemon before this one has made: sealed, and so of shmem or hugetlbfs (mm/memfd.c).
 Verdict check_pages(int fd);
+// Are there descriptors left for one more client or lease? A reserve is kept for the operations that the guard holds, each of which
+// needs one: without it the kernel refuses them with EPERM. newest: a descriptor that has just come; it has the lowest free
+// number, so that this is how many there are. share: of the reserve that may be used up.
+Verdict check_room(int newest, double share = 0);
 // A userfaultfd. Recognised by its link in /proc/self/fd.
 Verdict check_userfaultfd(int fd);
 

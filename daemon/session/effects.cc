@@ -196,7 +196,10 @@ void Broker::apply(const effect::BreakAnswered& e) {
   if (s == nullptr) return;
   if (!holds) {
     s->freezes.erase(e.id);
-    return reply_status(s->id, it->second.request, e.deny_errno, e.deny_errno == 0 ? "" : std::strerror(e.deny_errno));
+    const Verdict& failed = it->second.failed;
+    const bool said = e.deny_errno != 0 && failed.code == e.deny_errno && !failed.message.empty();
+    return reply_status(s->id, it->second.request, e.deny_errno,
+                        said ? failed.message : e.deny_errno == 0 ? "" : std::strerror(e.deny_errno));
   }
   send_frozen(*s, e.id, it->second);
 }

@@ -9,6 +9,8 @@ namespace mrlease::session {
 
 namespace {
 
+constexpr std::uint64_t kRefusalsMax = 4;  // each may take tens of milliseconds
+
 fence::Order order_for(const Session* session, const std::vector<std::shared_ptr<LeaseHold>>& leases, core::Time deadline, bool kill) {
   fence::Order order;
   if (session != nullptr) {
@@ -133,10 +135,14 @@ void Broker::rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::functio
   }
   lease->rescuing = true;
   auto report = std::make_shared<std::string>();
+  auto failed = std::make_shared<int>(0);
   // What a truncate has cut off since is nobody's to bring back.
   const std::uint64_t end_now = std::min({lease->extent.end, lease->size_told, size_left(*lease)});
+  // A client that lives is told and has its pages still; it and the fence's bound wait for this. Of a dead one nothing else is left.
+  const Session* const client = find_session(lease->session);
+  const std::uint64_t refusals_max = client != nullptr && !client->gone ? kRefusalsMax : ~0ull;
   in_worker(
-      [lease, stores, end_now, report] {
+      [lease, stores, end_now, report, failed, refusals_max] {
         std::lock_guard lock(lease->file_mutex);
         for (const Store& store : stores) {
           std::uint64_t pages = 0;
@@ -144,15 +150,17 @@ void Broker::rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::functio
           if (end <= store.extent.begin) continue;
           // Possible: when the fence has overrun its time, the truncate that it was for goes on while we write.
           const int code = store::merge_all(store.memfd.get(), store.extent.begin, end - store.extent.begin, lease->fd.get(), &pages,
-                                            store::Truncates::Possible);
+                                            store::Truncates::Possible, refusals_max);
           *report += std::to_string(pages) + " pages of a frozen store written to the file";
+          if (*failed == 0) *failed = code;
           if (code != 0) *report += std::string(", then ") + std::strerror(code);
         }
       },
-      [this, lease, report, stores, done = std::move(done)] {
+      [this, lease, report, failed, stores, done = std::move(done)] {
         forget_stores(stores);  // only now: a successor would have to do it
         if (!report->empty()) log_(1, "lease " + std::to_string(lease->id) + ": " + *report);
         lease->rescuing = false;
+        lease->rescue_failed = *failed;
         done();
         for (auto& next : std::exchange(lease->after_rescue, {})) next();
       });

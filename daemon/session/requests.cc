@@ -78,6 +78,7 @@ void Broker::on_hello(Session& s, const Frame& f) {
     return reply_status(s.id, f.id(), ENOTSUP,
                         "mrleased runs in a pid namespace that does not hold this process: run it in the host's (a container: "
                         "with --pid=host)");
+  if (const Verdict room = check_room(s.connection->native_handle()); room.code != 0) return reply_status(s.id, f.id(), room.code, room.message);
   s.greeted = true;
   s.version = version;
   s.program = f.hello().program().substr(0, 64) + "[" + std::to_string(s.peer.pid) + "]";
@@ -109,7 +110,8 @@ void Broker::on_hello(Session& s, const Frame& f) {
 
 void Broker::on_add_device(Session& s, const Frame& f, wire::Fd& fd) {
   Device device;
-  const Verdict verdict = check_uverbs(fd.get(), &device.name);
+  Verdict verdict = check_room(fd.get());
+  if (verdict.code == 0) verdict = check_uverbs(fd.get(), &device.name);
   if (verdict.code != 0) return reply_status(s.id, f.id(), verdict.code, verdict.message);
   const std::uint32_t known = f.add_device().device();  // after a Resume
   if (known >= s.next_device) return reply_status(s.id, f.id(), EINVAL, "add_device: device: not a number that was given");
@@ -168,7 +170,8 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd& fd, wire::Fd& mem
   if (defer(s, f, fd, memory)) return;
   if (r.reclaim() && still_ending(s)) return reply_status(s.id, f.id(), EAGAIN, "a session of this process is still being ended");
   FileFacts facts;
-  const Verdict verdict = check_file(fd.get(), r.write(), s.peer.pid, &facts);
+  Verdict verdict = check_room(fd.get());
+  if (verdict.code == 0) verdict = check_file(fd.get(), r.write(), s.peer.pid, &facts);
   if (verdict.code != 0) return reply_status(s.id, f.id(), verdict.code, verdict.message);
   if (const std::string why = banned_ ? banned_(facts.key, fd.get()) : ""; !why.empty()) return reply_status(s.id, f.id(), ESHUTDOWN, why);
   const auto backing = to_core(r.backing());

@@ -103,6 +103,7 @@ struct LeaseHold {
   bool fence_adopted = false;         // a predecessor had begun one, which may not have ended
   std::vector<std::function<void()>> after_fence;   // who waits for the fence that runs
   bool rescuing = false;
+  int rescue_failed = 0;              // errno of the last one
   std::vector<std::function<void()>> after_rescue;  // who waits for the rescue that runs
   bool merging = false;               // a Merge of the client is with a worker: one at a time
   std::vector<core::effect::StartWork> parked;      // bounce: works that came before its pages were there

@@ -13,6 +13,7 @@
 #include "daemon/session/broker.h"
 #include "daemon/session/kept_names.h"
 #include "daemon/session/translate.h"
+#include "daemon/store/dirty_again.h"
 
 namespace mrlease::session {
 
@@ -169,8 +170,13 @@ void Broker::do_work(const effect::StartWork& e, store::Bounce* bounce, const Le
     case core::Work::HoldFlush: if (bounce != nullptr) bounce->trim(core::kToEnd); break;  // waits for what runs, cuts nothing
     case core::Work::ResumeFlush: if (bounce != nullptr) bounce->trim(file_end); break;
     case core::Work::Fsync:
-      if (writes) *result = bounce->flush();
-      if (result->code == 0 && fd >= 0 && ::fsync(fd) != 0) result->code = errno;
+      if (writes) {
+        *result = bounce->sync();
+      } else if (fd >= 0 && ::fsync(fd) != 0) {
+        result->code = errno;
+        result->text = std::string("fsync: ") + std::strerror(errno);
+        if (lease != nullptr && lease->write) store::dirty_again(fd, lease->extent.begin, file_end);
+      }
       break;
     case core::Work::None: break;
   }
@@ -187,7 +193,12 @@ void Broker::apply(const effect::StartWork& e) {
   }
   // A lease without bounce pages that ends while it is frozen: its stores are what it owes.
   if (lease && !lease->bounce && e.kind == core::Work::Flush)
-    return rescue_stores(lease, [this, e] { work_done(e, {}); });
+    return rescue_stores(lease, [this, e, lease] {
+      store::Bounce::Result result;
+      result.code = lease->rescue_failed;
+      if (result.code != 0) result.text = "a frozen store";
+      work_done(e, result);
+    });
   fence::SharedFd fd = lease ? lease->fd : fence::SharedFd();
   if (!lease)
     for (const auto& [id, b] : api_breaks_)
@@ -199,8 +210,19 @@ void Broker::apply(const effect::StartWork& e) {
             },
             [this, e, lease, result, file_end] {
               if (core::trims(e.kind) && lease) tell_trimmed(*lease, file_end);
+              if (e.kind == core::Work::Fsync && result->code != 0) sync_failed(e);
               work_done(e, *result);
             });
+}
+
+// The kernel tells an error once to each open file, and leases may share one: the file's others would be told that all is well.
+void Broker::sync_failed(const effect::StartWork& e) {
+  for (const auto& [id, lease] : leases_) {
+    if (id == e.lease || lease->file != e.file || !lease->write) continue;
+    in_worker([lease = lease, end = std::max(size_left(*lease), lease->extent.begin)] {
+      lease->bounce ? lease->bounce->sync_failed() : store::dirty_again(lease->fd.get(), lease->extent.begin, end);
+    }, [] {});
+  }
 }
 
 void Broker::work_done(const effect::StartWork& e, const store::Bounce::Result& result) {
@@ -209,6 +231,9 @@ void Broker::work_done(const effect::StartWork& e, const store::Bounce::Result& 
   if (result.conflicts != 0)
     log_(2, "lease " + std::to_string(e.lease) + ": " + std::to_string(result.conflicts) +
                 " pages were written both by RDMA and by a foreign write: RDMA's stay");
+  if (e.kind == core::Work::Fsync && result.code != 0)
+    for (auto& [id, b] : api_breaks_)
+      if (b.kind == core::BreakKind::Sync && b.file == e.file) b.failed = {result.code, result.text};
   chronicle_.wrote(e.lease, result.pages_written, result.conflicts);
   if (e.kind == core::Work::FreezeFlush)
     for (auto& [id, b] : api_breaks_)

@@ -58,6 +58,7 @@ struct Bounce::Impl {
   void reclaim(const Reclaimed& from);              // throws std::system_error; takes ownership
   void map_notes();
   void map_aside();
+  void doubt_all() { in_doubt.assign(pages_of(length), true); }  // a predecessor's, for all we know
   std::size_t batch_bytes() const { return std::min<std::uint64_t>(kBatch, pages_of(length) * kPage); }  // no more than there is
 
   // ---- a batch of pages ----
@@ -76,6 +77,7 @@ struct Bounce::Impl {
   void write_run(const Batch& batch, std::uint64_t begin, std::uint64_t end, const PageHash* fresh, Result* result,
                  Pages* written);
   Pages flush_pages(const Pages* only, Result* result, Copies copies);
+  void write_again(Result* result);
 
   // ---- what else happens to the file ----
   void merge_batch(const Batch& batch, Result* result);
@@ -97,6 +99,7 @@ struct Bounce::Impl {
   std::uint64_t& end() const { return notes->end; }
   PageHash* base() const { return notes->base; }
   Clock::time_point last_written;  // under mutex: by a flush of any kind
+  std::vector<bool> in_doubt;      // under mutex: pages written since an fsync(2) succeeded
   char* ours = nullptr;           // under mutex: a batch of our pages, aside's mapping
   std::vector<char> theirs_data;  // under mutex: a batch of the file's
   char* const theirs;
@@ -107,6 +110,7 @@ Bounce::Impl::Impl(fence::SharedFd f, std::uint64_t o, std::uint64_t l, Truncate
       offset(o),
       length(l),
       writer(file.get(), o, l, truncates),
+      in_doubt(pages_of(l)),
       theirs_data(batch_bytes()),
       theirs(theirs_data.data()) {}
 
@@ -156,6 +160,7 @@ void Bounce::Impl::adopt(int kept_memfd, int kept_notes) {
   if (end() > length) throw failure(EINVAL, "the kept notes on the bounce pages are damaged");
   map_aside();
   last_written = Clock::now();  // by the predecessor, for all we know
+  doubt_all();
 }
 
 void Bounce::Impl::reclaim(const Reclaimed& from) {
@@ -186,6 +191,7 @@ void Bounce::Impl::reclaim(const Reclaimed& from) {
     }
   }
   last_written = Clock::now();  // by the predecessor, for all we know
+  if (from.write) doubt_all();
 }
 
 void Bounce::Impl::fail(Result* result, int code, std::uint64_t page, const char* verb) const {
@@ -245,6 +251,7 @@ void Bounce::Impl::write_run(const Batch& batch, std::uint64_t begin, std::uint6
     const bool whole = from + done >= std::min((page + 1) * kPage, batch.end_on_file);
     if (!whole) break;
     base()[page] = fresh[page - batch.first];
+    in_doubt[page] = true;
     written->push_back(page);
     result->pages_written++;
   }
@@ -308,6 +315,14 @@ Pages Bounce::Impl::flush_pages(const Pages* only, Result* result, Copies copies
     last_written = Clock::now();
   }
   return written;
+}
+
+void Bounce::Impl::write_again(Result* result) {
+  Pages pages;
+  for (std::uint64_t page = 0; page < in_doubt.size(); page++)
+    if (in_doubt[page]) pages.push_back(page);
+  for (const std::uint64_t page : pages) base()[page] = kDirty;
+  flush_pages(&pages, result, Copies::Any);
 }
 
 void Bounce::Impl::merge_batch(const Batch& batch, Result* result) {
@@ -437,6 +452,33 @@ Bounce::Result Bounce::flush() {
   Result result;
   impl_->flush_pages(nullptr, &result, Copies::Any);
   return result;
+}
+
+Bounce::Result Bounce::sync(int (*fsync)(int)) {
+  Result result;
+  std::vector<bool> answered_for;  // by this fsync: what is written while it runs may be, or not
+  {
+    std::lock_guard lock(impl_->mutex);
+    impl_->flush_pages(nullptr, &result, Copies::Any);
+    if (result.code != 0) return result;
+    answered_for = std::exchange(impl_->in_doubt, std::vector<bool>(impl_->in_doubt.size()));
+  }
+  // Not under the mutex: a foreign read may wait for a flush.
+  if (fsync(impl_->file.get()) == 0) return result;
+  result.code = errno;
+  result.text = std::string("fsync: ") + std::strerror(result.code) + "; what was written is written again";
+  std::lock_guard lock(impl_->mutex);
+  for (std::size_t page = 0; page < answered_for.size(); page++)
+    if (answered_for[page]) impl_->in_doubt[page] = true;
+  Result again = result;  // it has failed already: what this comes to, the next one tells
+  impl_->write_again(&again);
+  return result;
+}
+
+void Bounce::sync_failed() {
+  std::lock_guard lock(impl_->mutex);
+  Result result;
+  impl_->write_again(&result);
 }
 
 Bounce::Result Bounce::flush_settled(std::chrono::milliseconds patience, std::chrono::milliseconds pause) {

@@ -2,6 +2,8 @@
 // File work of the daemon: bounce pages and frozen stores to and from the file. Blocking; runs in workers.
 #pragma once
 
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -46,6 +48,11 @@ class Bounce {
   // Write the pages that changed since they were last written, never beyond the file's end (fstat before each) nor
   // beyond the lease. A page is copied aside, the copy is hashed and written, the hash kept only after success.
   Result flush();
+  // flush, then fsync(2) of the file. Where that fails, what was written since the last one that did not is written again: the
+  // kernel has called those pages clean and may drop them. fsync: in tests another one.
+  Result sync(int (*fsync)(int) = ::fsync);
+  // The fsync(2) of somebody else has failed, and may have been told in our place.
+  void sync_failed();
   // flush, then look again at what was written until it has settled (settle.h; its patience and longest pause): a page
   // that the device was just writing is not left torn in the file. What any flush wrote within the last four pauses, and
   // all that a predecessor left, is looked at too. unsettled: pages that never stood still.
@@ -78,9 +85,10 @@ struct MergeRange { std::uint64_t begin, length; };
 int merge_ranges(int store, std::uint64_t store_begin, int file, const std::vector<MergeRange>& ranges,
                  const std::function<bool()>& stop);
 // For a client that is fenced or dead: write every page of the store that holds data and differs from the file.
-// pages: how many were written. 0 or errno.
+// pages: how many were written. 0 or errno (the first). It goes on behind what cannot be written, for refusals_max times: on a
+// full disk each takes its time, and pages that have a block can be written.
 int merge_all(int store, std::uint64_t store_begin, std::uint64_t store_length, int file, std::uint64_t* pages,
-              Truncates truncates = Truncates::Possible);
+              Truncates truncates = Truncates::Possible, std::uint64_t refusals_max = ~0ull);
 // A sealed (no shrink, no grow) memfd of length bytes. Throws std::system_error.
 int create_store(const char* name, std::uint64_t length);
 // The same in two steps, the first of which can be done ahead of time.

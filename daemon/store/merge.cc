@@ -44,11 +44,11 @@ constexpr std::uint64_t kToEndOfFile = ~0ull;
 constexpr std::uint64_t kWindow = 64 << 20;
 
 // Writes those pages of [offset, offset + length) of the file that differ in ours and theirs, runs of them at once.
-// 0 or errno (the first).
+// 0 or errno (the first). refusals: how many errors it goes on after.
 int write_differing(const char* ours, const char* theirs, std::uint64_t length, int store, std::uint64_t store_begin,
-                    InsideWriter* writer, std::uint64_t offset, std::uint64_t* pages) {
+                    InsideWriter* writer, std::uint64_t offset, std::uint64_t* pages, std::uint64_t* refusals) {
   int first_error = 0;
-  for (std::uint64_t at = 0; at < length;) {
+  for (std::uint64_t at = 0; at < length && *refusals > 0;) {
     std::uint64_t end = at;
     while (end < length && std::memcmp(ours + end, theirs + end, std::min(kPage, length - end)) != 0) {
       end = std::min(length, end + kPage);
@@ -57,6 +57,7 @@ int write_differing(const char* ours, const char* theirs, std::uint64_t length, 
       std::uint64_t written = 0;
       const int code = writer->write({store, offset + at - store_begin}, offset + at, end - at, &written);
       if (code != 0 && first_error == 0) first_error = code;
+      if (code != 0) --*refusals;
       *pages += (written + kPage - 1) / kPage;
     }
     at = std::max(end, at + kPage);
@@ -66,10 +67,10 @@ int write_differing(const char* ours, const char* theirs, std::uint64_t length, 
 
 // Compares and writes [begin, end) of the file, all of it data in the store. 0 or errno (the first).
 int merge_data(int store, std::uint64_t store_begin, int file, std::uint64_t begin, std::uint64_t end,
-               std::vector<char>* buffer, std::uint64_t* pages, Truncates truncates) {
+               std::vector<char>* buffer, std::uint64_t* pages, Truncates truncates, std::uint64_t* refusals) {
   InsideWriter writer(file, begin, end - begin, truncates);
   int first_error = 0;
-  for (std::uint64_t at = begin; at < end; at += kBatch) {
+  for (std::uint64_t at = begin; at < end && *refusals > 0; at += kBatch) {
     std::uint64_t inside = 0;
     int code = inside_file(file, at, std::min<std::uint64_t>(kBatch, end - at), &inside);
     if (code == 0 && inside == 0) break;
@@ -77,7 +78,7 @@ int merge_data(int store, std::uint64_t store_begin, int file, std::uint64_t beg
     char* theirs = buffer->data() + kBatch;
     if (code == 0) code = read_zero_filled(store, ours, inside, at - store_begin);
     if (code == 0) code = read_zero_filled(file, theirs, inside, at);
-    if (code == 0) code = write_differing(ours, theirs, inside, store, store_begin, &writer, at, pages);
+    if (code == 0) code = write_differing(ours, theirs, inside, store, store_begin, &writer, at, pages, refusals);
     if (code != 0 && first_error == 0) first_error = code;  // go on: what can be saved is saved
   }
   if (*pages > 0) writer.touch();
@@ -128,16 +129,16 @@ int merge_ranges(int store, std::uint64_t store_begin, int file, const std::vect
 }
 
 int merge_all(int store, std::uint64_t store_begin, std::uint64_t store_length, int file, std::uint64_t* pages,
-              Truncates truncates) {
+              Truncates truncates, std::uint64_t refusals_max) {
   *pages = 0;
   if (store_begin % kPage != 0) return EINVAL;
   int first_error = 0;
   std::vector<char> buffer(2 * kBatch);
   std::uint64_t begin = 0, end = 0;
-  for (std::uint64_t at = 0; at < store_length && next_data(store, at, store_length, &begin, &end); at = end) {
+  for (std::uint64_t at = 0; at < store_length && refusals_max > 0 && next_data(store, at, store_length, &begin, &end); at = end) {
     begin &= ~(kPage - 1);
     end = std::min(end, begin + kWindow);
-    const int code = merge_data(store, store_begin, file, store_begin + begin, store_begin + end, &buffer, pages, truncates);
+    const int code = merge_data(store, store_begin, file, store_begin + begin, store_begin + end, &buffer, pages, truncates, &refusals_max);
     if (code != 0 && first_error == 0) first_error = code;
   }
   return first_error;

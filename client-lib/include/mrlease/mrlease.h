@@ -61,7 +61,8 @@ enum mrl_event_type {
   /* The file ends inside the region now: what lies beyond size bytes of the region is off the file, until mrl_extend(). */
   MRL_EVENT_TRIMMED = 3,
   /* The lease is lost and its memory regions are destroyed; remote operations fail. Register again when you like, after
-   * mrl_dereg(). */
+   * mrl_dereg(). Where the file could not be written at a thaw (a full disk; the message says so), what peers had written to
+   * the frozen range of a transparent odp lease is in the mapping until then: save it elsewhere. */
   MRL_EVENT_FENCED = 4,
   /* The daemon is gone: leases are not protected until RECONNECTED. Remote operations go on; frozen ranges are merged into
    * the file and go on there; calls that need the daemon fail with ENOTCONN. The library looks for another daemon at the

@@ -143,6 +143,7 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   std::uint64_t asked_recall_ = 0;  // 0: no recall waits for the application
   int answer_ = -1;                 // -1: none yet
   std::string guard_name_, coverage_;
+  std::string unmerged_;  // why the last thaw failed, where that was the file's fault
   ExchangeStats stats_;
 };
 

@@ -44,6 +44,8 @@ void Region::serve(RecallOrder order) {
     if (backing_) {
       std::lock_guard lock(mutex_);
       stats_ = backing_->stats();
+      const bool of_file = ends_store && (o.code == ENOSPC || o.code == EDQUOT || o.code == EROFS || o.code == EIO);
+      unmerged_ = of_file ? o.text : "";
     }
   }
   (void)asked_by->send(protocol::recall_done(id, o));
@@ -173,14 +175,20 @@ void Region::on_fenced(const std::string& why) {
   if (fenced_.exchange(true)) return;
   none_now();
   guard_.revoke();
+  Event e = event(MRL_EVENT_FENCED);
+  e.message = why;
+  bool kept;
   {
     std::lock_guard lock(mutex_);
     answered_.notify_all();
+    kept = !unmerged_.empty();
+    if (kept) e.message = unmerged_ + "; what was written to the frozen range is in the mapping, and not all of it in the file";
   }
-  Event e = event(MRL_EVENT_FENCED);
-  e.message = why;
-  push(std::move(e));
-  lane(wire::v1::ACTION_NONE).post([self = shared_from_this()] { self->restore_mapping(); });
+  if (!kept) push(e);
+  lane(wire::v1::ACTION_NONE).post([self = shared_from_this(), e = std::move(e), kept] {
+    self->restore_mapping();
+    if (kept) self->push(e);  // who is told looks there
+  });
 }
 
 void Region::restore_mapping() {

@@ -236,6 +236,7 @@ Outcome Exchange::restore() {
     Outcome done;
     if (s.kind == Segment::Kind::Store) {
       done = map_file(layout_, s.begin, s.end, layout_.protection, true, nullptr);
+      if (done.ok() && refused_.count(s.store) != 0) done = keep_pages(s);
       if (done.ok()) segments_.set(s.begin, s.end, Segment::Kind::File);
     } else if (s.kind == Segment::Kind::Orphan) {
       const Store& store = store_of(s);
@@ -252,6 +253,24 @@ Outcome Exchange::restore() {
   resolver_.userfaultfd().wake(address(layout_.base), layout_.length);
   drop_unused_stores();
   return first;
+}
+
+// Over the file's: a page that the store lacks was neither written nor read.
+Outcome Exchange::keep_pages(const Segment& s) {
+  const Store& store = store_of(s);
+  const auto first = static_cast<off_t>(layout_.file_offset + s.begin * kPage - store.begin);
+  const off_t end = first + static_cast<off_t>(s.pages() * kPage);
+  for (off_t data = first; (data = ::lseek(store.memfd.get(), data, SEEK_DATA)) >= 0 && data < end;) {
+    const off_t stop = std::min(end, ::lseek(store.memfd.get(), data, SEEK_HOLE));
+    char* const to = at(s.begin) + (data - first);
+    const auto length = static_cast<std::size_t>(stop - data);
+    if (::mmap(to, length, layout_.protection, MAP_SHARED | MAP_FIXED, store.memfd.get(), data) == MAP_FAILED ||
+        ::madvise(to, length, MADV_DONTFORK) != 0) {
+      return from_errno("mmap of the pages that could not be merged");
+    }
+    data = stop;
+  }
+  return {};
 }
 
 void Exchange::set_gate(const Segment* s) {

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <memory>
 
 #include "client-lib/src/region/segments.h"
@@ -47,7 +48,8 @@ class Exchange {
   Outcome settle(std::uint64_t store, std::uint64_t file_size, Deadline until);
   // The file has grown: orphans below file_size are the file's pages again; their content is dropped.
   Outcome extend(std::uint64_t file_size);
-  // Fenced: the file under all that is not orphaned; whoever waits goes on. Nothing is merged (the daemon did).
+  // Fenced: the file under all that is not orphaned; whoever waits goes on. Nothing is merged (the daemon did). Of a store that
+  // could not be merged (a full disk), the pages that it has stay where they are: what was written is nowhere else.
   Outcome restore();
   Outcome thaw_all(Deadline until);
 
@@ -64,6 +66,7 @@ class Exchange {
   };
 
   char* at(std::uint64_t page) const { return layout_.base + page * kPage; }
+  Outcome keep_pages(const Segment& s);
   Store& store_of(const Segment& s) { return *stores_.at(s.store); }
   Outcome swap_in(Store& store, const Segment& s);
   Outcome make_store_mapping(Store& store, const Segment& s, char** out);
@@ -89,6 +92,7 @@ class Exchange {
   std::shared_ptr<Watch> watch_;
   Segments segments_;
   std::map<std::uint64_t, std::unique_ptr<Store>> stores_;
+  std::set<std::uint64_t> refused_;  // stores of which a merge has failed, by the file's fault
   ExchangeStats stats_;
 };
 

@@ -150,6 +150,8 @@ Outcome Exchange::merge(const Segment& s, const Delta& delta) {
   const Store& store = store_of(s);
   Outcome outcome = merge_(store, ranges_of(delta.pages, layout_.file_offset + s.begin * kPage, store));
   if (outcome.ok()) stats_.pages_merged += delta.count;
+  if (outcome.ok()) refused_.erase(store.id);
+  else if (outcome.code != EKEYREVOKED) refused_.insert(store.id);
   return outcome;
 }
 

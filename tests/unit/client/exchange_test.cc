@@ -529,6 +529,29 @@ TEST(Exchange, RestoreAfterAFenceMakesTheMappingUsable) {
   EXPECT_EQ(rig.in_file(7), 'd');
 }
 
+TEST(Exchange, RestoreAfterAFailedMergeKeepsWhatWasWritten) {
+  Rig rig;
+  START_OR_SKIP(rig);
+  ASSERT_TRUE(rig.freeze(1).ok());
+  rig.at(3) = 'c';
+  rig.at(4) = 'd';
+  rig.at(9) = 'e';
+  rig.daemon->fail = ENOSPC;
+  EXPECT_EQ(rig.exchange->thaw(1, soon()).code, ENOSPC);
+  rig.daemon->fail = EKEYREVOKED;  // fenced for that
+  EXPECT_EQ(rig.exchange->thaw(1, soon()).code, EKEYREVOKED);
+  ASSERT_EQ(rig.resolver->userfaultfd().poison(reinterpret_cast<std::uint64_t>(&rig.at(7))), 0);
+  ASSERT_TRUE(rig.exchange->restore().ok());
+  ASSERT_TRUE(rig.exchange->restore().ok()) << "mrl_dereg() does it again";
+  EXPECT_EQ(rig.at(3), 'c');
+  EXPECT_EQ(rig.at(4), 'd');
+  EXPECT_EQ(rig.at(9, 1), 'a');
+  EXPECT_EQ(rig.at(9), 'e');
+  EXPECT_EQ(rig.in_file(3), 'a');
+  rig.at(7) = 'f';
+  EXPECT_EQ(rig.in_file(7), 'f') << "the file's own page";
+}
+
 // Two holders of one store in one process (two regions of the same file range): they agree on every page.
 TEST(Exchange, TwoHoldersOfOneStoreAgree) {
   Rig rig;

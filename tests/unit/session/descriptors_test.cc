@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -48,6 +49,22 @@ TEST_F(Descriptors, WhatCannotBeLeasedIsNamed) {
   EXPECT_EQ(code(ends[0], false), ENOTSUP);
   ::close(ends[0]);
   ::close(ends[1]);
+}
+
+TEST_F(Descriptors, SomeAreKeptForHeldOperations) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const Fd newest(::fcntl(file.get(), F_DUPFD_CLOEXEC, 60));
+  rlimit limit = before;
+  limit.rlim_cur = 80;  // 20 are kept
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  const Verdict all = check_room(newest.get()), half = check_room(newest.get(), 0.5), before_it = check_room(newest.get() - 1);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(all.code, EMFILE);
+  EXPECT_NE(all.message.find("LimitNOFILE"), std::string::npos) << all.message;
+  EXPECT_EQ(half.code, 0) << half.message;
+  EXPECT_EQ(before_it.code, 0) << before_it.message;
+  EXPECT_EQ(check_room(newest.get()).code, 0);
 }
 
 TEST_F(Descriptors, OnlyAUverbsDeviceIsOne) {

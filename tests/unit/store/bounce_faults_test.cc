@@ -213,6 +213,38 @@ TEST(BounceFaultsTest, SettledFlushCountsWhatNeverRests) {
   EXPECT_EQ(result.unsettled, 1u);
 }
 
+int failing(int) {
+  errno = EIO;
+  return -1;
+}
+int succeeding(int) { return 0; }
+
+// The kernel tells that once, calls the pages clean, and may drop them.
+TEST(BounceFaultsTest, WritesAgainWhatAnFsyncHasFailedFor) {
+  TempFile file("/var/tmp");
+  put(file.fd(), 0, pages(8, 'o'));
+  Bounce bounce(file.shared(), 0, 8 * kPage);
+  put(bounce.memfd(), kPage, "before");
+  EXPECT_EQ(bounce.sync(succeeding).code, 0);
+  put(bounce.memfd(), 3 * kPage, "ours");
+  const auto failed = bounce.sync(failing);
+  EXPECT_EQ(failed.code, EIO);
+  EXPECT_NE(failed.text.find("fsync"), std::string::npos) << failed.text;
+  EXPECT_EQ(failed.pages_written, 1u);
+  put(file.fd(), 3 * kPage, "oooo");  // dropped, and read from the disk
+  put(file.fd(), kPage, "foreign");   // durable before: not ours to write any more
+  EXPECT_EQ(bounce.sync(failing).code, EIO);
+  EXPECT_EQ(get(file.fd(), 3 * kPage, 4), "ours");
+  put(file.fd(), 3 * kPage, "oooo");
+  bounce.sync_failed();  // somebody else's
+  EXPECT_EQ(get(file.fd(), 3 * kPage, 4), "ours");
+  EXPECT_EQ(bounce.sync(succeeding).code, 0);
+  put(file.fd(), 3 * kPage, "oooo");
+  bounce.sync_failed();
+  EXPECT_EQ(get(file.fd(), 3 * kPage, 4), "oooo") << "it was durable";
+  EXPECT_EQ(get(file.fd(), kPage, 7), "foreign");
+}
+
 // A tmpfs of 8 pages in a mount namespace of this process. False with errno: not allowed here.
 bool small_tmpfs(const std::string& dir) {
   if (::unshare(CLONE_NEWNS) != 0) return false;

@@ -102,6 +102,8 @@ class Leased : public Memory {
         .add("guard", about.guard)
         .add("coverage", about.coverage)
         .add("reason", about.backing_reason);
+    std::lock_guard lock(mutex_);
+    json.add("fenced_why", fenced_why_);
   }
   std::string events() const override {
     std::lock_guard lock(mutex_);
@@ -148,6 +150,7 @@ class Leased : public Memory {
     {
       std::lock_guard lock(mutex_);
       ++counts_[event_name(event.type)];
+      if (event.type == MRL_EVENT_FENCED) fenced_why_ = event.message;
       peer = peer_;
     }
     if (!peer) return 0;
@@ -160,6 +163,7 @@ class Leased : public Memory {
   mutable std::mutex mutex_;
   Peer* peer_ = nullptr;
   std::map<std::string, int> counts_;
+  std::string fenced_why_;
   mrl_ctx* ctx_ = nullptr;
   mrl_region* region_ = nullptr;
   int file_ = -1;

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/store/dirty_again.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "daemon/store/file_work.h"
+#include "daemon/store/page_io.h"
+
+namespace mrlease::store {
+namespace {
+
+constexpr std::uint64_t kWindow = 64 << 20;  // mapped at a time
+
+// A write fault makes a page dirty and changes nothing; MADV_POPULATE_WRITE (asm-generic/mman-common.h, 5.14) is one of each page.
+// Not of those that are not in memory: a hole would get a block.
+void dirty_window(char* map, std::uint64_t length) {
+  const std::uint64_t pages = (length + kPage - 1) / kPage;
+  std::vector<unsigned char> there(pages);
+  if (::mincore(map, length, there.data()) != 0) std::fill(there.begin(), there.end(), 1);
+  const auto is_there = [](unsigned char flags) { return (flags & 1) != 0; };
+  for (auto run = std::find_if(there.begin(), there.end(), is_there); run != there.end();) {
+    const auto stop = std::find_if_not(run, there.end(), is_there);
+    // One that fails is beyond the end by now, or has no block and gets none: then it was not written by the disk's fault.
+    for (auto page = run; page != stop; ++page) {
+      if (::madvise(map + (page - there.begin()) * kPage, static_cast<std::size_t>(stop - page) * kPage, MADV_POPULATE_WRITE) == 0) break;
+    }
+    run = std::find_if(stop, there.end(), is_there);
+  }
+}
+
+}  // namespace
+
+void dirty_again(int file, std::uint64_t begin, std::uint64_t end) {
+  std::uint64_t size = 0;
+  if (file_size(file, &size) != 0) return;
+  end = std::min(end, size);
+  for (std::uint64_t at = begin / kPage * kPage; at < end; at += kWindow) {
+    const std::uint64_t length = std::min(kWindow, end - at);
+    void* const map = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, file, static_cast<off_t>(at));
+    if (map == MAP_FAILED) return;
+    dirty_window(static_cast<char*>(map), length);
+    ::munmap(map, length);
+  }
+}
+
+}  // namespace mrlease::store

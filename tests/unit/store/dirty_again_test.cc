@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/store/dirty_again.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+
+#include <cstdint>
+
+#include "temp_file.h"
+
+namespace mrlease::store {
+namespace {
+
+// Pages of the file that are dirty, as /proc/self/pagemap and /proc/kpageflags do not tell without root: by what a write fault does
+// to a hole, which gets a block.
+std::uint64_t blocks(const TempFile& file) {
+  struct stat s {};
+  EXPECT_EQ(::fsync(file.fd()), 0);
+  EXPECT_EQ(::fstat(file.fd(), &s), 0);
+  return static_cast<std::uint64_t>(s.st_blocks) * 512;
+}
+
+TEST(DirtyAgainTest, ChangesNothingAndLeavesHolesThatAreNotInMemoryAlone) {
+  TempFile file("/var/tmp");
+  put(file.fd(), 0, pages(3, 'a'));
+  ASSERT_EQ(::ftruncate(file.fd(), 64 * kPage), 0);
+  const std::uint64_t before = blocks(file);
+  dirty_again(file.fd(), kPage, 1000 * kPage);
+  EXPECT_EQ(file.size(), 64 * kPage);
+  EXPECT_EQ(get(file.fd(), 0, 3 * kPage), pages(3, 'a'));
+  EXPECT_EQ(blocks(file), before);
+}
+
+TEST(DirtyAgainTest, WriteFaultsOnWhatIsInMemory) {
+  TempFile file("/var/tmp");
+  ASSERT_EQ(::ftruncate(file.fd(), 2 * kPage), 0);
+  const std::uint64_t before = blocks(file);
+  (void)get(file.fd(), 0, 2 * kPage);  // now the hole is in memory
+  dirty_again(file.fd(), 0, kPage);
+  EXPECT_GT(blocks(file), before);
+}
+
+}  // namespace
+}  // namespace mrlease::store

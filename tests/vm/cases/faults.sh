@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+# Disks that are full, fail or go read-only under a lease; limits of the daemon; many that wait at once.
+# kernels: 6.1 7.3
+# limit: 180
+. "$(dirname "$0")/case.inc"
+status=0
+faults() {
+  local names=$1; shift
+  RECV_NS=$RECV_NS SEND_NS=$SEND_NS python3 -B "$cases/../load/faults.py" "$names" --size 1048576 "$@" \
+    --bin "$MRLEASE_BUILD/tests/vm/load" --daemon "$MRLEASE_BUILD/daemon/loop/mrleased" --out /dev/null || status=1
+  for log in /run/load/fault_*/*.log; do cp "$log" "$VM_RESULTS/cases/faults.$(basename "$(dirname "$log")").$(basename "$log")"; done
+}
+faults full,failing,read_only,limits --backing bounce
+kernel_at_least 7.3 || faults pressure --backing direct
+! kernel_at_least 7.3 || faults full_frozen,failing,read_only,pressure --backing odp --quirk
+exit $status
