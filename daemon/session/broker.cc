@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "daemon/session/translate.h"
+#include "daemon/sys/name_of.h"
 #include "daemon/sys/peer_pidfd.h"
 
 namespace mrlease::session {
@@ -102,7 +103,7 @@ void Broker::reconfigure(const Options& options) {
 // As the rules are now, and the file's name.
 Ruling Broker::ruling(const LeaseHold& lease) const {
   if (options_.rules.empty()) return {};
-  return judge(options_.rules, name_of(lease.fd.get()), lease.user, lease.write);
+  return judge(options_.rules, sys::name_of(lease.fd.get()), lease.user, lease.write);
 }
 
 core::Terms Broker::terms(const LeaseHold& lease) const {

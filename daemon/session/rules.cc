@@ -1,18 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/session/rules.h"
 
-#include <fcntl.h>
 #include <fnmatch.h>
-#include <linux/openat2.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <climits>
-
-#include "daemon/sys/fd.h"
 
 namespace mrlease::session {
 namespace {
@@ -31,27 +22,6 @@ bool Rule::fits_user(uid_t uid) const { return users.empty() || std::find(uids.b
 bool Rule::operator==(const Rule& o) const {
   return path == o.path && users == o.users && uids == o.uids && leases == o.leases && recall_deadline == o.recall_deadline &&
          fence_deadline == o.fence_deadline && on_timeout == o.on_timeout;
-}
-
-std::string name_of(int fd) {
-  std::array<char, PATH_MAX> name{};
-  const ssize_t length = ::readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), name.data(), name.size());
-  if (length <= 0 || static_cast<std::size_t>(length) == name.size() || name[0] != '/') return {};
-  const std::string path(name.data(), static_cast<std::size_t>(length));
-  // A client may have mounted what it likes there. RESOLVE_CACHED (linux/openat2.h, Linux 5.12): what is not in the caches, or asks
-  // a file system of somebody's, is an error instead of a wait.
-  open_how how{};
-  how.flags = O_PATH | O_CLOEXEC | O_NOFOLLOW;
-  how.resolve = RESOLVE_CACHED | RESOLVE_NO_SYMLINKS;
-  const sys::Fd there(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)));
-  struct statx a {}, b {};
-  if (!there) return {};
-  const auto look = [](int which, struct statx* to) {
-    return ::statx(which, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, to) == 0;
-  };
-  if (!look(fd, &a) || !look(there.get(), &b)) return {};
-  const bool same = a.stx_ino == b.stx_ino && a.stx_dev_major == b.stx_dev_major && a.stx_dev_minor == b.stx_dev_minor;
-  return same ? path : std::string();
 }
 
 Ruling judge(const std::vector<Rule>& rules, const std::string& name, uid_t uid, bool write) {

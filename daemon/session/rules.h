@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who may lease which files, and on what terms, where that differs from the policy for all. The first rule that fits decides. Pure,
-// but for name_of().
+// Who may lease which files, and on what terms, where that differs from the policy for all. The first rule that fits decides. Pure.
 #pragma once
 
 #include <sys/types.h>
@@ -30,15 +29,11 @@ struct Rule {
   bool operator==(const Rule& other) const;  // whatever the line
 };
 
-// The name of an open file as the daemon sees it; empty where that cannot be told: unlinked, or in a mount namespace where the
-// same name leads elsewhere. Never waits for a file system.
-std::string name_of(int fd);
-
 struct Ruling {
   std::uint16_t rule = 0;  // from 1; 0: none fits
   std::string refused;     // why a lease is not granted; empty: it may be
 };
-// name: of name_of(). A file without one is no client's way around a rule: it is refused where any path that a rule
+// name: of sys::name_of(). A file without one is no client's way around a rule: it is refused where any path that a rule
 // gives this user less for could be its.
 Ruling judge(const std::vector<Rule>& rules, const std::string& name, uid_t uid, bool write);
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemon/sys/fd.h"
+#include "daemon/sys/name_of.h"
 
 namespace mrlease::session {
 namespace {
@@ -80,28 +81,28 @@ class NameOf : public ::testing::Test {
 };
 
 TEST_F(NameOf, IsWhereTheFileIsNow) {
-  EXPECT_EQ(name_of(fd.get()), path);
+  EXPECT_EQ(sys::name_of(fd.get()), path);
   const std::string moved = path + "2";
   ASSERT_EQ(::rename(path.c_str(), moved.c_str()), 0);
-  EXPECT_EQ(name_of(fd.get()), moved);
+  EXPECT_EQ(sys::name_of(fd.get()), moved);
   ASSERT_EQ(::rename(moved.c_str(), path.c_str()), 0);
 }
 
 TEST_F(NameOf, IsNoneOfAnUnlinkedFileAlsoWhereAnotherHasItsName) {
   ASSERT_EQ(::unlink(path.c_str()), 0);
-  EXPECT_EQ(name_of(fd.get()), "");
+  EXPECT_EQ(sys::name_of(fd.get()), "");
   const sys::Fd liar(::open((path + " (deleted)").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  EXPECT_EQ(name_of(fd.get()), "");
+  EXPECT_EQ(sys::name_of(fd.get()), "");
   ::unlink((path + " (deleted)").c_str());
 }
 
 TEST_F(NameOf, IsNoneOfWhatIsNoFile) {
   int ends[2];
   ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
-  EXPECT_EQ(name_of(ends[0]), "");
+  EXPECT_EQ(sys::name_of(ends[0]), "");
   ::close(ends[0]);
   ::close(ends[1]);
-  EXPECT_EQ(name_of(-1), "");
+  EXPECT_EQ(sys::name_of(-1), "");
 }
 
 }  // namespace

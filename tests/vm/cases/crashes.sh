@@ -7,7 +7,7 @@
 # limit: 300
 . "$(dirname "$0")/service.inc"
 install_service --recall-deadline-ms 2000 --fence-deadline-ms 500
-each=7; [ -z "${MRLEASE_FULL:-}" ] || each=70
+each=4; [ -z "${MRLEASE_FULL:-}" ] || each=70
 seed=${MRLEASE_SEED:-1}
 crash() {
   local name=$1 what=$2 count=$3; shift 3

@@ -5,7 +5,7 @@
 # kernels: 6.1
 # limit: 180
 . "$(dirname "$0")/case.inc"
-count=20; [ -z "${MRLEASE_FULL:-}" ] || count=200
+count=8; [ -z "${MRLEASE_FULL:-}" ] || count=200
 crash() {
   python3 -B "$cases/../load/crashes.py" clients "$@" --size 1048576 --backing direct --bin "$MRLEASE_BUILD/tests/vm/load" \
     --daemon "$MRLEASE_BUILD/daemon/loop/mrleased" --out /dev/null

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Disks that are full, fail or go read-only under a lease; limits of the daemon; many that wait at once.
+# Each on one kernel; --full: all on each.
 # kernels: 6.1 7.3
 # limit: 180
 . "$(dirname "$0")/case.inc"
@@ -10,7 +11,12 @@ faults() {
     --bin "$MRLEASE_BUILD/tests/vm/load" --daemon "$MRLEASE_BUILD/daemon/loop/mrleased" --out /dev/null || status=1
   for log in /run/load/fault_*/*.log; do cp "$log" "$VM_RESULTS/cases/faults.$(basename "$(dirname "$log")").$(basename "$log")"; done
 }
-faults full,failing,read_only,limits --backing bounce
-kernel_at_least 7.3 || faults pressure --backing direct
-! kernel_at_least 7.3 || faults full_frozen,failing,read_only,pressure --backing odp --quirk
+bounce=full,failing,read_only,limits odp=full_frozen,failing,read_only,pressure direct=pressure
+if [ -z "${MRLEASE_FULL:-}" ]; then
+  direct=; odp=full_frozen,read_only,pressure
+  if kernel_at_least 7.3; then bounce=failing,limits; else bounce=full; fi
+fi
+faults $bounce --backing bounce
+kernel_at_least 7.3 || [ -z "$direct" ] || faults $direct --backing direct
+! kernel_at_least 7.3 || faults $odp --backing odp --quirk
 exit $status

@@ -17,7 +17,7 @@ from row import FILE_GROUP, FOREIGN, PAGE, RECEIVER, RECALL_DEADLINE_MS, Refused
 from scenarios import Scenario
 
 FENCE_MS = 500  # --fence-deadline-ms
-SLACK_MS = 1000  # the rig's processors are emulated
+SLACK_MS = 2000  # the rig's processors are emulated
 BOUND_MS = RECALL_DEADLINE_MS + FENCE_MS + SLACK_MS
 
 
