@@ -68,6 +68,8 @@ Settings combine(const ReadFile& file, const Values& command_line) {
   return settings;
 }
 
+constexpr std::size_t kRulesMax = 1000;  // each lease asks them one after the other
+
 // Names are looked up once: a user that is renumbered is another after the next reload.
 std::vector<uid_t> uids_of(const session::Rule& rule, std::string* problem) {
   std::vector<uid_t> uids;
@@ -87,6 +89,10 @@ std::vector<uid_t> uids_of(const session::Rule& rule, std::string* problem) {
 
 // Those of the file, after everything else: what they do not say is as the policy for all has it.
 void add_rules(FileContent* content, session::Options* options) {
+  if (content->rules.size() > kRulesMax) {
+    content->problems.push_back({content->rules[kRulesMax].place, "rule: " + std::to_string(kRulesMax) + " are the limit"});
+    content->rules.resize(kRulesMax);
+  }
   for (const FileRule& written : content->rules) {
     session::Rule rule;
     rule.line = written.place.line;

@@ -152,7 +152,7 @@ struct mrl_reg_options {
  *   ERANGE   the range reaches beyond the end of the file
  *   EISDIR, ENOTSUP  not a regular file, or a file system or device that cannot back the lease asked for
  *   EBADF    fd is not open
- *   EACCES   fd is not open in the mode that the access needs
+ *   EACCES   fd is not open in the mode that the access needs; or a rule of the administrator allows no such lease
  *   EBUSY    overlaps another's write lease, and MRL_REG_SHARE was not set by both
  *   ENODEV   the device of pd is closed or gone
  *   EOPNOTSUPP the backing asked for does not work on this kernel and device; the message says what was tried
@@ -227,7 +227,12 @@ struct mrl_info {
 MRL_API int mrl_get_info(const struct mrl_region *region, struct mrl_info *info);
 
 /* What RDMA wrote before this call is on the disk when it returns 0. [offset, offset + length) of the file; length 0: to
- * the end of the region. */
+ * the end of the region. After an error nothing is given up: call it again.
+ *   EIO, ENOSPC, EDQUOT, EROFS  the disk's answer; the message says to what
+ *   EBUSY        an operation of somebody on the file does not end; or policy denies what a client is late for
+ *   ETIMEDOUT    a client of the file has not answered in time, or the disk has not: not all may be on it
+ *   EKEYREVOKED  the region is fenced
+ */
 MRL_API int mrl_sync(struct mrl_region *region, uint64_t offset, uint64_t length);
 /* The file has grown again: put the cut-off part of the region back on the file, up to its end. What was written there
  * meanwhile is discarded. *size (may be NULL): bytes of the region on the file now. */
@@ -241,7 +246,7 @@ MRL_API int mrl_enter(struct mrl_region *region);
 MRL_API void mrl_leave(struct mrl_region *region);
 
 /* ---- for anybody with a descriptor of the file: no region is needed ---- */
-/* Every lease's data in the range durable. length 0: to the end. */
+/* Every lease's data in the range durable, of any process; errors as mrl_sync(). length 0: to the end. */
 MRL_API int mrl_file_sync(struct mrl_ctx *ctx, int fd, uint64_t offset, uint64_t length);
 /* The range of the file stands still until mrl_thaw(), or hold_ms has passed, or this process ends. fd must be open for
  * writing. *unsettled (may be NULL): pages of bounce leases that were being written all the while and may be torn.

@@ -75,6 +75,13 @@ TEST_F(SettingsTest, DeadlinesOfARuleMustNestToo) {
                           line.file + ":7:1: user: there is no user 'no-such-user'"));
 }
 
+TEST_F(SettingsTest, ThereAreNoMoreRulesThanOneCanAsk) {
+  std::string text;
+  for (int i = 0; i <= 1000; ++i) text += "[[rule]]\n";
+  write(text);
+  EXPECT_THAT(load(line).problems, ElementsAre(line.file + ":1001:1: rule: 1000 are the limit"));
+}
+
 TEST_F(SettingsTest, RulesAreTakenOverWhileItRuns) {
   write("[[rule]]\nleases = 'read'\n");
   Settings current = *load(line).settings;
