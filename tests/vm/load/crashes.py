@@ -20,7 +20,7 @@ from row import FILE_GROUP, PAGE, RECALL_DEADLINE_MS, RECEIVER, Refused, Row
 from systemd import SOCKET, ServedKiller, UnderSystemd, pid_of_daemon, systemctl, UNIT
 
 FENCE_MS = 500  # --fence-deadline-ms, of the service and of ours
-SLACK_MS = 1000  # the rig's processors are emulated
+SLACK_MS = 2000  # the rig's processors are emulated
 BOUND_MS = RECALL_DEADLINE_MS + FENCE_MS + SLACK_MS
 
 
