@@ -148,6 +148,9 @@ void add_limits(std::vector<Row>& rows) {
                                    [](Options& o) -> auto& { return o.session.leases_max; })));
   rows.push_back(reloadable(number(named("sessions-max", "Limits", "Connections of one user."), 1, 100000, "",
                                    [](Options& o) -> auto& { return o.session.sessions_max; })));
+  rows.push_back(reloadable(number(named("messages-per-second-max", "Limits",
+                                         "Messages of one user's clients in a second, all together; who sends more is read later."),
+                                   100, 1000000, "", [](Options& o) -> auto& { return o.session.messages_per_second_max; })));
   rows.push_back(reloadable(number(named("bounce-bytes-max", "Limits", "Bounce pages of one user; 0: half of the machine's memory."),
                                    0, 1ull << 50, "bytes", [](Options& o) -> auto& { return o.session.bounce_bytes_max; })));
 }

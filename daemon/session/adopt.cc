@@ -43,7 +43,7 @@ void Broker::adopt(const std::vector<core::FileKey>& changing) {
   for (auto& [id, session] : sessions_) {
     Session& s = *session;
     s.connection->start([this, n = id](wire::Frame f, std::vector<wire::Fd>& fds) { on_frame(n, std::move(f), fds); },
-                        [this, n = id](std::string why) { session_closed(n, why); });
+                        [this, n = id](std::string why) { session_closed(n, why); }, [this, user = s.peer.uid] { return patience(user); });
     watch_exit(s);
     if (s.version < 2) continue;
     s.resuming = true;

@@ -112,6 +112,17 @@ core::Terms Broker::terms(const LeaseHold& lease) const {
   return rule == 0 || rule > options_.rules.size() ? core::Terms(options_.policy) : terms_of(options_.rules[rule - 1], options_.policy);
 }
 
+std::uint64_t Broker::microseconds() {
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+}
+
+std::chrono::microseconds Broker::patience(uid_t user) const {
+  const auto pace = paces_.find(user);
+  if (pace == paces_.end()) return {};
+  return std::chrono::microseconds(pace->second.wait(microseconds(), options_.messages_per_second_max));
+}
+
 core::Time Broker::now() const {
   return static_cast<core::Time>(std::chrono::duration_cast<std::chrono::milliseconds>(
                                      std::chrono::steady_clock::now().time_since_epoch())
@@ -145,7 +156,7 @@ void Broker::accept(Connection::Socket socket) {
   const core::SessionId id = session->id;
   Session& s = *(sessions_[id] = std::move(session));
   s.connection->start([this, id](wire::Frame f, std::vector<wire::Fd>& fds) { on_frame(id, std::move(f), fds); },
-                      [this, id](std::string why) { session_closed(id, why); });
+                      [this, id](std::string why) { session_closed(id, why); }, [this, user = s.peer.uid] { return patience(user); });
   watch_exit(s);
 }
 
@@ -195,6 +206,7 @@ void Broker::session_ended(core::SessionId id) {
     forget_session(*s);
   }
   sessions_.erase(id);
+  std::erase_if(paces_, [now = microseconds()](const auto& pace) { return pace.second.idle(now); });
   note_holders();
 }
 

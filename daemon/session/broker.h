@@ -16,6 +16,7 @@
 #include "daemon/session/mailbox.h"
 #include "daemon/session/holders.h"
 #include "daemon/session/options.h"
+#include "daemon/session/pace.h"
 #include "daemon/session/session.h"
 #include "daemon/session/takeover.h"
 #include "daemon/session/worker_pool.h"
@@ -128,6 +129,8 @@ class Broker {
   core::Time now() const;
 
   // --- what the administrator decides ---
+  std::chrono::microseconds patience(uid_t user) const;
+  static std::uint64_t microseconds();  // of the steady clock
   Ruling ruling(const LeaseHold& lease) const;
   core::Terms terms(const LeaseHold& lease) const;
 
@@ -238,6 +241,7 @@ class Broker {
   std::multimap<core::FileKey, std::weak_ptr<KeptFile>> kept_files_;
   std::map<std::uint64_t, std::shared_ptr<KeptFile>> adopted_files_;  // while adopting
   std::unordered_map<core::SessionId, std::unique_ptr<Session>> sessions_;
+  std::map<uid_t, Pace> paces_;
   std::unordered_map<core::LeaseId, std::shared_ptr<LeaseHold>> leases_;
   std::set<core::LeaseId> outliving_;  // of sessions that have ended: they wait for a thaw or a flush
   std::map<core::FileKey, FileEntry> files_;

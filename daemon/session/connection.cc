@@ -30,13 +30,15 @@ struct Leftovers {
 };
 }  // namespace
 
-Connection::Connection(Socket socket) : socket_(std::move(socket)), user_(user_of(socket_.native_handle())) {
+Connection::Connection(Socket socket)
+    : socket_(std::move(socket)), user_(user_of(socket_.native_handle())), pause_(socket_.get_executor()) {
   socket_.non_blocking(true);
 }
 
-void Connection::start(OnFrame on_frame, OnClosed on_closed) {
+void Connection::start(OnFrame on_frame, OnClosed on_closed, Patience patience) {
   on_frame_ = std::move(on_frame);
   on_closed_ = std::move(on_closed);
+  patience_ = std::move(patience);
   wait_readable();
 }
 
@@ -51,6 +53,7 @@ void Connection::wait_readable() {
 
 void Connection::read_some() {
   for (int i = 0; i < kBatch && !closed_; i++) {
+    if (const auto wait = patience_(); wait.count() > 0) return read_later(wait);
     // Before it is read: what is in the socket's queue is not among our descriptors.
     if (unclosed(user_) > kUnclosedMax) return fail("the user's descriptors cannot be closed: their file systems do not answer");
     wire::Packet packet;
@@ -64,6 +67,14 @@ void Connection::read_some() {
     on_frame_(std::move(frame), packet.fds);
   }
   wait_readable();
+}
+
+// What it sends meanwhile fills its socket, and then it waits itself.
+void Connection::read_later(std::chrono::microseconds wait) {
+  pause_.expires_after(wait);
+  pause_.async_wait([self = shared_from_this()](const asio::error_code& error) {
+    if (!error && !self->closed_) self->read_some();
+  });
 }
 
 void Connection::send(const wire::Frame& frame, std::vector<fence::SharedFd> fds) {
@@ -109,6 +120,7 @@ void Connection::close() {
   if (closed_) return;
   closed_ = true;
   out_.clear();
+  pause_.cancel();
   asio::error_code ignored;
   socket_.close(ignored);
 }

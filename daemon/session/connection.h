@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <asio.hpp>
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -24,11 +25,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Takes the descriptors that it wants; the others are closed elsewhere.
   using OnFrame = std::function<void(wire::Frame, std::vector<wire::Fd>& fds)>;
   using OnClosed = std::function<void(std::string why)>;
+  using Patience = std::function<std::chrono::microseconds()>;  // until the next frame may be taken; 0: now
   static constexpr std::size_t kQueueMax = 1024;  // frames that a client has not read yet
 
   explicit Connection(Socket socket);
   // Start reading. on_closed comes exactly once, unless close() was called first.
-  void start(OnFrame on_frame, OnClosed on_closed);
+  void start(OnFrame on_frame, OnClosed on_closed, Patience patience);
   // Send, or queue; fds are duplicated by the kernel at sending and must live until then: they are moved in.
   void send(const wire::Frame& frame, std::vector<fence::SharedFd> fds = {});
   void close();
@@ -41,6 +43,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   };
   void wait_readable();
   void read_some();
+  void read_later(std::chrono::microseconds wait);
   void flush();
   void fail(std::string why);
 
@@ -48,6 +51,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const uid_t user_;
   OnFrame on_frame_;
   OnClosed on_closed_;
+  Patience patience_;
+  asio::steady_timer pause_;
   std::deque<Outgoing> out_;
   bool waiting_write_ = false;
   bool closed_ = false;

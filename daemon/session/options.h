@@ -19,6 +19,7 @@ struct Options {
   std::string userfaultfd = "always";  // always, never, or the name of a group whose members may use it
   std::uint32_t leases_max = 4096;     // of one user
   std::uint32_t sessions_max = 256;    // of one user
+  std::uint32_t messages_per_second_max = 50000;  // of one user
   std::uint64_t bounce_bytes_max = 0;  // bounce pages of one user, bytes; 0: half of the machine's memory
   core::Time reclaim_grace = 5000;     // ms that clients of a daemon that is gone have, before others register
   bool break_something = false;        // the planted control: answer guards without recalling

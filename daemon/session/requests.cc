@@ -43,6 +43,7 @@ void Broker::on_frame(core::SessionId id, Frame f, std::vector<wire::Fd>& fds) {
   Session* found = find_session(id);
   if (found == nullptr || found->gone) return;
   Session& s = *found;
+  paces_[s.peer.uid].take(microseconds(), options_.messages_per_second_max);
   if (!s.greeted && !f.has_hello()) return reply_status(id, f.id(), EPROTO, "the first frame must be Hello");
   if (s.resuming) s.seen.insert(f.id());
   fds.resize(std::max<std::size_t>(fds.size(), 2));

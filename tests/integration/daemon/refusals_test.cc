@@ -52,6 +52,48 @@ TEST_F(RefusalsTest, AFileSystemThatDoesNotAnswerHoldsNobodyUp) {
   EXPECT_NO_THROW(client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize));
 }
 
+TEST_F(RefusalsTest, WhoSendsTooMuchIsReadLaterAndOthersAreNot) {
+  start({"--messages-per-second-max", "100"});
+  const auto nonsense = [] {
+    wire::Frame f;
+    f.mutable_release()->set_lease(1000000);
+    return f;
+  };
+  // Beyond a second's worth, and answered all the same. As nobody, in a process of its own.
+  Child patient([&] {
+    WireClient other(daemon->socket());
+    for (int i = 0; i < 150; i++)
+      if (status(other.call(nonsense())).code() != ENOENT) return 1;
+    return 0;
+  });
+  EXPECT_EQ(patient.wait(), 0);
+  int begun[2];
+  ASSERT_EQ(::pipe2(begun, O_CLOEXEC), 0);
+  Child floods([&] {
+    WireClient other(daemon->socket());
+    for (int i = 0; i < 3000; i++) {
+      if (i == 110 && ::write(begun[1], "x", 1) != 1) return 1;
+      for (bool sent = false; !sent;) {
+        pollfd room{other.native_handle(), POLLOUT, 0};
+        ::poll(&room, 1, -1);
+        try {
+          other.send(nonsense());
+          sent = true;
+        } catch (const std::runtime_error&) {  // no room after all
+          if ((room.revents & POLLHUP) != 0) return 2;
+        }
+      }
+    }
+    return 0;
+  });
+  char c = 0;
+  ASSERT_EQ(::read(begun[0], &c, 1), 1);
+  for (int i = 0; i < 50; i++) EXPECT_EQ(status(client->call(nonsense())).code(), ENOENT);
+  EXPECT_EQ(floods.wait(std::chrono::seconds(2)), -1) << "30 s of messages were read at once";
+  floods.kill(SIGKILL);
+  for (const int end : begun) ::close(end);
+}
+
 // What is reclaimed may end beyond the file's end: its length must not turn the sum of what the user has around.
 TEST_F(RefusalsTest, NoLengthGetsPastTheQuota) {
   start({"--bounce-bytes-max", "1048576"});
