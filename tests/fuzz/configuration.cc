@@ -37,6 +37,16 @@ std::string written(const Row& row, const std::vector<std::string>& texts) {
 FUZZ(data, size) {
   const FileContent content = parse_file({reinterpret_cast<const char*>(data), size});
   for (const FileProblem& p : content.problems) must(!p.text.empty(), "a problem without words");
+  for (const FileRule& written : content.rules) {
+    mrlease::session::Rule rule;
+    for (const RuleRow& row : rule_table()) {
+      const auto value = written.values.find(row.name);
+      if (value == written.values.end()) continue;
+      for (const std::string& text : value->second.texts) must(wrong(row, text).empty(), "a value of a rule that is not allowed");
+      row.set(rule, value->second.texts);
+      must(row.get(rule) == value->second.texts, "set and got is not the same in a rule");
+    }
+  }
   Options options;
   std::string again;
   for (const auto& [key, value] : content.values) {
