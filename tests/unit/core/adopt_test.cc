@@ -86,6 +86,19 @@ TEST_F(Adopt, AFenceThatHadBegunBeginsAgain) {
   EXPECT_TRUE(answered(10));
 }
 
+TEST_F(Adopt, WhoIsFencedUnderAFreezeIsNotAskedToSettleAfterIt) {
+  adopt(1, Backing::OdpCooperative);
+  step(event::AdoptFence{1});
+  step(event::AdoptBreak{5, kFile, BreakKind::Freeze, {}, kSize, 500, 9, {{1, {0, kSize}}}});
+  step(event::AdoptBreak{6, kFile, BreakKind::Truncate, {}, kSize, 0, 0, {{1, {kPg, kSize}}}});
+  step(event::FenceDone{1, true});
+  step(event::Thaw{5, 50});
+  EXPECT_TRUE(none<effect::Recall>());
+  work_done(only<effect::StartWork>());
+  EXPECT_TRUE(none<effect::Recall>());
+  EXPECT_EQ(only<effect::Thawed>().freeze, 5u);
+}
+
 TEST_F(Adopt, AFenceThatHadBegunIsBoundedAsAnother) {
   adopt(1, Backing::Direct);
   step(event::AdoptFence{1});
