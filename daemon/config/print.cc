@@ -20,7 +20,7 @@ std::string roff(const std::string& text) {
   return result;
 }
 
-std::string man_value(const Key& row) {
+std::string man_value(const Row& row) {
   std::string words;
   for (const auto& w : row.words) words += (words.empty() ? "" : "|") + w;
   if (row.type == Type::Word) return " " + words;
@@ -40,6 +40,11 @@ std::string toml_value(const Row& row) {
 constexpr const char* kRules =
     "Of the rules, the first whose path and user both fit decides on a lease; what it does not say is as above. A rule is looked up when a "
     "lease is asked for, and again at a reload: a lease that it would not allow any more lasts until it ends.";
+
+// Of what its help does not say.
+std::string bounds(const RuleRow& row) {
+  return row.type == Type::Number || row.type == Type::Word ? "Allowed: " + allowed(row) + "." : "";
+}
 
 std::string rule_example(const RuleRow& row) {
   if (row.type == Type::Number) return default_of(*find_row(row.name));
@@ -78,7 +83,7 @@ std::string man_options() {
   out << ".SS Rules\nIn the file only, as sections\n.BR [[rule]] .\n" << roff(kRules) << "\n";
   for (const RuleRow& row : rule_table()) {
     out << ".TP\n.B " << roff(row.name) << "\n" << roff(row.help) << "\n";
-    if (row.type == Type::Number || row.type == Type::Word) out << "Allowed: " << roff(allowed(row)) << ".\n";
+    if (const std::string allowed = bounds(row); !allowed.empty()) out << roff(allowed) << "\n";
   }
   return out.str();
 }
@@ -101,7 +106,7 @@ std::string example_file() {
   comment(out, kRules);
   out << "#[[rule]]\n";
   for (const RuleRow& row : rule_table()) {
-    comment(out, row.help + (row.type == Type::Number || row.type == Type::Word ? " Allowed: " + allowed(row) + "." : ""));
+    comment(out, row.help + " " + bounds(row));
     out << "#" << row.name << " = " << rule_example(row) << "\n";
   }
   return out.str();

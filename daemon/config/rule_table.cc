@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The keys of a [[rule]].
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "daemon/config/table.h"
@@ -12,22 +13,7 @@ using session::May;
 using session::Rule;
 using Texts = std::vector<std::string>;
 
-template <typename T>
-using Words = std::vector<std::pair<std::string, T>>;
-
-const Words<May> kLeases = {{"any", May::Any}, {"read", May::Read}, {"none", May::Nothing}};
-const Words<core::OnTimeout> kOnTimeout = {
-    {"fence", core::OnTimeout::Fence}, {"deny", core::OnTimeout::Deny}, {"kill", core::OnTimeout::Kill}};
-
-template <typename T>
-std::string word_for(const Words<T>& words, T meaning) {
-  return std::find_if(words.begin(), words.end(), [&](const auto& w) { return w.second == meaning; })->first;
-}
-
-template <typename T>
-T meaning_of(const Words<T>& words, const std::string& word) {
-  return std::find_if(words.begin(), words.end(), [&](const auto& w) { return w.first == word; })->second;
-}
+const std::vector<std::pair<std::string, May>> kLeases = {{"any", May::Any}, {"read", May::Read}, {"none", May::Nothing}};
 
 RuleRow named(std::string name, Type type, std::string help) {
   RuleRow row;
@@ -39,16 +25,25 @@ RuleRow named(std::string name, Type type, std::string help) {
   return row;
 }
 
-// As the option of the same name has it, which says what is allowed.
-template <typename Field>
-RuleRow deadline(const std::string& name, Field field) {
+// As the option of the same name has it, which says what is allowed and reads and writes it. theirs: where that one is in the policy.
+template <typename T>
+RuleRow as_option(const std::string& name, std::optional<T> Rule::*ours, T core::Terms::*theirs) {
   const Row& option = *find_row(name);
-  RuleRow row = named(name, Type::Number, "As the option of this name, for what this rule is for.");
+  RuleRow row = named(name, option.type, "As the option of this name, for what this rule is for.");
   row.min = option.min;
   row.max = option.max;
   row.unit = option.unit;
-  row.get = [field](const Rule& r) { return (r.*field) ? Texts{std::to_string(*(r.*field))} : Texts{}; };
-  row.set = [field](Rule& r, const Texts& v) { r.*field = std::stoull(v.front()); };
+  row.words = option.words;
+  row.get = [&option, ours, theirs](const Rule& r) {
+    Options o;
+    o.session.policy.*theirs = (r.*ours).value_or(T{});
+    return r.*ours ? option.get(o) : Texts{};
+  };
+  row.set = [&option, ours, theirs](Rule& r, const Texts& v) {
+    Options o;
+    option.set(o, v);
+    r.*ours = o.session.policy.*theirs;
+  };
   return row;
 }
 
@@ -67,14 +62,15 @@ std::vector<RuleRow> make() {
   rows.back().set = [](Rule& r, const Texts& v) { r.users = v; };
   rows.push_back(named("leases", Type::Word, "What may be leased: any, for reading only, or none (EACCES). Without it: any."));
   for (const auto& w : kLeases) rows.back().words.push_back(w.first);
-  rows.back().get = [](const Rule& r) { return Texts{word_for(kLeases, r.leases)}; };
-  rows.back().set = [](Rule& r, const Texts& v) { r.leases = meaning_of(kLeases, v.front()); };
-  rows.push_back(deadline("recall-deadline-ms", &Rule::recall_deadline));
-  rows.push_back(deadline("fence-deadline-ms", &Rule::fence_deadline));
-  rows.push_back(named("on-timeout", Type::Word, "As the option of this name, for what this rule is for."));
-  for (const auto& w : kOnTimeout) rows.back().words.push_back(w.first);
-  rows.back().get = [](const Rule& r) { return r.on_timeout ? Texts{word_for(kOnTimeout, *r.on_timeout)} : Texts{}; };
-  rows.back().set = [](Rule& r, const Texts& v) { r.on_timeout = meaning_of(kOnTimeout, v.front()); };
+  rows.back().get = [](const Rule& r) {
+    return Texts{std::find_if(kLeases.begin(), kLeases.end(), [&](const auto& w) { return w.second == r.leases; })->first};
+  };
+  rows.back().set = [](Rule& r, const Texts& v) {
+    r.leases = std::find_if(kLeases.begin(), kLeases.end(), [&](const auto& w) { return w.first == v.front(); })->second;
+  };
+  rows.push_back(as_option("recall-deadline-ms", &Rule::recall_deadline, &core::Terms::recall_deadline));
+  rows.push_back(as_option("fence-deadline-ms", &Rule::fence_deadline, &core::Terms::fence_deadline));
+  rows.push_back(as_option("on-timeout", &Rule::on_timeout, &core::Terms::on_timeout));
   return rows;
 }
 

@@ -36,8 +36,7 @@ void Arbiter::State::adopt_break(const event::AdoptBreak& e) {
     const Row wanted = row_for(kind_for(e.kind, true, entry->lease), entry->lease, false);
     if (wanted.after.nothing()) continue;
     if (wanted.after.action == Action::Settle && entry->frozen_by != 0) {  // it would change a file that stands still
-      // One that is being fenced is asked for nothing any more: the daemon writes its store.
-      if (entry->fence == Fence::None) owe_after(*entry, {Action::Settle, e.kind, extent, e.file_size});
+      owe_after(*entry, {Action::Settle, e.kind, extent, e.file_size});
       continue;
     }
     add_part(b, *entry, wanted, extent);

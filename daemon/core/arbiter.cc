@@ -103,6 +103,11 @@ const Lease* Arbiter::find(LeaseId id) const {
   return entry ? &entry->lease : nullptr;
 }
 
+const Terms& Arbiter::terms(LeaseId id) const {
+  const Lease* lease = find(id);
+  return lease ? state_->terms_of(*lease) : state_->policy;
+}
+
 std::size_t Arbiter::leases() const { return state_->leases.size(); }
 std::size_t Arbiter::breaks() const { return state_->breaks.size(); }
 void Arbiter::set_policy(Policy policy, std::vector<Terms> terms) {

@@ -119,6 +119,7 @@ void Arbiter::State::late_answered(const RecallRecord& record, int code) {
 }
 
 void Arbiter::State::owe_after(LeaseEntry& entry, const OwedAfter& owed) {
+  if (entry.fence != Fence::None) return;  // it is asked for nothing any more: the daemon writes its store
   if (entry.open_after > 0) {  // another break has the lease now; its turn comes when that is over
     owed_after[entry.lease.id].push_back(owed);
     return;

@@ -111,7 +111,6 @@ void Broker::adopt_lease(keep::Slot slot, const keep::LeaseRecord& r) {
   lease->share = r.share != 0;
   lease->size_told = r.size_told;
   lease->fencing = lease->destroyed = s == nullptr || r.fenced == keep::LeaseRecord::kFenceDone;
-  lease->fence_adopted = !lease->destroyed && r.fenced == keep::LeaseRecord::kFenceOrdered;
   lease->handed_back = r.handed_back != 0;
   auto& kept = adopted_files_[r.file];
   if (!kept) {
@@ -152,8 +151,8 @@ void Broker::adopt_into_arbiter() {
       notice(*lease, wire::v1::Notice::FENCED, 0, "its device access was ended before mrleased was replaced");
     if (!lease->destroyed || owes) {
       step(core::event::AdoptLease{{id, lease->session, lease->file, lease->extent, lease->size_told, lease->backing, lease->write, lease->share,
-                                    ruling(*lease).rule}});
-      if (lease->fence_adopted) step(core::event::AdoptFence{id});
+                                    ruling(lease->fd.get(), lease->user, lease->write).rule}});
+      if (!lease->destroyed && record(*lease)->fenced == keep::LeaseRecord::kFenceOrdered) step(core::event::AdoptFence{id});
     } else if (find_session(lease->session) == nullptr) {
       over.insert(id);
     }

@@ -97,19 +97,13 @@ void Broker::took_over(core::BreakId id) {
 void Broker::reconfigure(const Options& options) {
   options_ = options;
   arbiter_.set_policy(options_.policy, terms_of(options_.rules, options_.policy));
-  for (const auto& [id, lease] : leases_) arbiter_.set_terms(id, ruling(*lease).rule);
+  for (const auto& [id, lease] : leases_) arbiter_.set_terms(id, ruling(lease->fd.get(), lease->user, lease->write).rule);
 }
 
 // As the rules are now, and the file's name.
-Ruling Broker::ruling(const LeaseHold& lease) const {
+Ruling Broker::ruling(int file, uid_t user, bool write) const {
   if (options_.rules.empty()) return {};
-  return judge(options_.rules, sys::name_of(lease.fd.get()), lease.user, lease.write);
-}
-
-core::Terms Broker::terms(const LeaseHold& lease) const {
-  const core::Lease* known = arbiter_.find(lease.id);
-  const std::size_t rule = known != nullptr ? known->terms : 0;
-  return rule == 0 || rule > options_.rules.size() ? core::Terms(options_.policy) : terms_of(options_.rules[rule - 1], options_.policy);
+  return judge(options_.rules, sys::name_of(file), user, write);
 }
 
 std::uint64_t Broker::microseconds() {
@@ -123,11 +117,7 @@ std::chrono::microseconds Broker::patience(uid_t user) const {
   return std::chrono::microseconds(pace->second.wait(microseconds(), options_.messages_per_second_max));
 }
 
-core::Time Broker::now() const {
-  return static_cast<core::Time>(std::chrono::duration_cast<std::chrono::milliseconds>(
-                                     std::chrono::steady_clock::now().time_since_epoch())
-                                     .count());
-}
+core::Time Broker::now() const { return microseconds() / 1000; }
 
 void Broker::accept(Connection::Socket socket) {
   ucred credentials{};

@@ -131,8 +131,7 @@ class Broker {
   // --- what the administrator decides ---
   std::chrono::microseconds patience(uid_t user) const;
   static std::uint64_t microseconds();  // of the steady clock
-  Ruling ruling(const LeaseHold& lease) const;
-  core::Terms terms(const LeaseHold& lease) const;
+  Ruling ruling(int file, uid_t user, bool write) const;
 
   // --- works.cc: workers and fences ---
   void grant_bounce(LeaseHold& lease);
@@ -152,7 +151,7 @@ class Broker {
   // The kernel ends a context with the last close: ours go first, in a worker.
   void drop_descriptors(core::SessionId session, std::function<void()> then);
   // Whoever asks while a rescue runs waits for that one.
-  void rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::function<void()> done);
+  void rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::function<void(int code)> done);
   // Of leases that end between a Trim and its Settle. One that is frozen is the arbiter's to bring to the file, at the thaw.
   void rescue_trimmed(const Leases& leases, std::function<void()> done);
   static void do_work(const core::effect::StartWork& e, store::Bounce* bounce, const LeaseHold* lease, int fd,

@@ -69,9 +69,8 @@ void Broker::fence_session(core::SessionId id, Leases leases, bool kill, std::fu
   std::erase_if(leases, [](const auto& lease) { return lease->fencing.load(); });
   for (const auto& lease : leases) lease->fencing = true;
   if (leases.empty() && !kill) return one_less();
-  core::Time deadline = options_.policy.fence_deadline;
-  if (!leases.empty()) deadline = terms(*leases.front()).fence_deadline;
-  for (const auto& lease : leases) deadline = std::min(deadline, terms(*lease).fence_deadline);
+  core::Time deadline = leases.empty() ? options_.policy.fence_deadline : core::kNever;
+  for (const auto& lease : leases) deadline = std::min(deadline, arbiter_.terms(lease->id).fence_deadline);
   fence::run(order_for(find_session(id), leases, deadline, kill), [this, leases, result, one_less](fence::Result r) {
     asio::post(loop_, [this, leases, result, one_less, r = std::move(r)] {
       if (!r.text.empty()) log_(1, "fence: " + r.text);
@@ -116,13 +115,13 @@ void Broker::rescue_trimmed(const Leases& leases, std::function<void()> done) {
     const bool frozen = of_freeze && arbiter_.has_frozen_store(lease->id);
     if (!lease->rescuing && (lease->stores.empty() || frozen)) continue;
     ++*waits;
-    rescue_stores(lease, one_less);
+    rescue_stores(lease, [one_less](int) { one_less(); });
   }
   one_less();
 }
 
-// What RDMA wrote into frozen stores goes to the file.
-void Broker::rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::function<void()> done) {
+// What RDMA wrote into frozen stores goes to the file. done: the first errno, or 0.
+void Broker::rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::function<void(int)> done) {
   if (lease->rescuing) return lease->after_rescue.push_back(std::move(done));
   std::vector<Store> stores;
   stores.swap(lease->stores);
@@ -131,7 +130,7 @@ void Broker::rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::functio
   stores.erase(live, stores.end());
   if (stores.empty() || !lease->write) {
     forget_stores(std::move(stores));
-    return done();
+    return done(0);
   }
   lease->rescuing = true;
   auto report = std::make_shared<std::string>();
@@ -160,9 +159,8 @@ void Broker::rescue_stores(const std::shared_ptr<LeaseHold>& lease, std::functio
         forget_stores(stores);  // only now: a successor would have to do it
         if (!report->empty()) log_(1, "lease " + std::to_string(lease->id) + ": " + *report);
         lease->rescuing = false;
-        lease->rescue_failed = *failed;
-        done();
-        for (auto& next : std::exchange(lease->after_rescue, {})) next();
+        done(*failed);
+        for (auto& next : std::exchange(lease->after_rescue, {})) next(*failed);
       });
 }
 

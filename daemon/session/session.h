@@ -100,11 +100,9 @@ struct LeaseHold {
   std::uint64_t size_told = 0;  // the end on the file, as the client knows it
   std::atomic<bool> fencing = false;  // from the start of a fence: no MR is added or handed back, no merge begins
   bool destroyed = false;             // the fence is through
-  bool fence_adopted = false;         // a predecessor had begun one, which may not have ended
   std::vector<std::function<void()>> after_fence;   // who waits for the fence that runs
   bool rescuing = false;
-  int rescue_failed = 0;              // errno of the last one
-  std::vector<std::function<void()>> after_rescue;  // who waits for the rescue that runs
+  std::vector<std::function<void(int code)>> after_rescue;  // who waits for the rescue that runs
   bool merging = false;               // a Merge of the client is with a worker: one at a time
   std::vector<core::effect::StartWork> parked;      // bounce: works that came before its pages were there
   std::mutex file_mutex;              // workers that write a store to the file, one at a time

@@ -193,9 +193,9 @@ void Broker::apply(const effect::StartWork& e) {
   }
   // A lease without bounce pages that ends while it is frozen: its stores are what it owes.
   if (lease && !lease->bounce && e.kind == core::Work::Flush)
-    return rescue_stores(lease, [this, e, lease] {
+    return rescue_stores(lease, [this, e](int code) {
       store::Bounce::Result result;
-      result.code = lease->rescue_failed;
+      result.code = code;
       if (result.code != 0) result.text = "a frozen store";
       work_done(e, result);
     });

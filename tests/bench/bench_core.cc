@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The arbiter with a million leases: what each takes, a step beside the same step among a thousand, and its index beside a bare
 // interval tree; interleaved, in one run.
-#include <getopt.h>
 #include <time.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "allocations.h"
 #include "bare_intervals.h"
 #include "daemon/core/interval_index.h"
+#include "json_main.h"
 #include "lease_load.h"
 #include "memory_waits.h"
 #include "processes.h"
@@ -140,15 +140,4 @@ int run(const std::string& json) {
 }  // namespace
 }  // namespace mrlease::bench
 
-int main(int argc, char** argv) {
-  static const option kLong[] = {{"json", 1, nullptr, 'j'}, {nullptr, 0, nullptr, 0}};
-  std::string json;
-  for (int c; (c = ::getopt_long(argc, argv, "", kLong, nullptr)) != -1;) {
-    if (c != 'j') {
-      std::fprintf(stderr, "usage: %s [--json FILE]\nExit status 1: something is above its limit.\n", argv[0]);
-      return 2;
-    }
-    json = optarg;
-  }
-  return mrlease::bench::run(json);
-}
+int main(int argc, char** argv) { return mrlease::bench::json_main(argc, argv, "something is above its limit", mrlease::bench::run); }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the library adds to an application's own path: a cached registration beside UCX's registration cache, and the posting
 // guard beside an atomic add; interleaved, in one run. No device is needed: neither touches one.
-#include <getopt.h>
 #include <sys/mman.h>
 
 #include <atomic>
@@ -14,6 +13,7 @@
 
 #include "client-lib/src/cache/registration_cache.h"
 #include "client-lib/src/region/posting_guard.h"
+#include "json_main.h"
 #include "samples.h"
 
 extern "C" {  // the header does not say so itself
@@ -173,15 +173,4 @@ int run(const std::string& json) {
 }  // namespace
 }  // namespace mrlease::bench
 
-int main(int argc, char** argv) {
-  static const option kLong[] = {{"json", 1, nullptr, 'j'}, {nullptr, 0, nullptr, 0}};
-  std::string json;
-  for (int c; (c = ::getopt_long(argc, argv, "", kLong, nullptr)) != -1;) {
-    if (c != 'j') {
-      std::fprintf(stderr, "usage: %s [--json FILE]\nExit status 1: a ratio is above its limit.\n", argv[0]);
-      return 2;
-    }
-    json = optarg;
-  }
-  return mrlease::bench::run(json);
-}
+int main(int argc, char** argv) { return mrlease::bench::json_main(argc, argv, "a ratio is above its limit", mrlease::bench::run); }

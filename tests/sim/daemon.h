@@ -145,6 +145,7 @@ class Daemon {
   void fence_session(core::SessionId id, std::vector<HoldPtr> holds, bool kill, std::function<void(bool destroyed)> done);
   void destroy(std::vector<HoldPtr> holds);
   static void close_duplicates(Session& s);
+  u64 size_left(const Hold& hold) const;
   void rescue(const HoldPtr& hold, std::function<void()> done);
   void rescue_trimmed(const std::vector<HoldPtr>& holds, std::function<void()> done);
   File& file(const core::FileKey& key);

@@ -45,9 +45,7 @@ void Daemon::apply(const core::effect::StartWork& e) {
   const HoldPtr hold = find(e.lease);
   const auto done = [this, e](int code) { step(core::event::WorkDone{e.work, code}); };
   if (hold && !hold->bounce && e.kind == Work::Flush) return rescue(hold, [done] { done(0); });
-  const core::Lease* known = arbiter_->find(e.lease);
-  const u64 size = hold ? hold->file->size : 0, left = known != nullptr ? core::size_left(*known, size) : size;
-  const u64 file_end = hold ? std::max(left, hold->extent.begin) : 0;
+  const u64 file_end = hold ? std::max(size_left(*hold), hold->extent.begin) : 0;
   Dice d(luck());
   const bool on_disk = e.kind != Work::HoldFlush && e.kind != Work::ResumeFlush && e.kind != Work::Merge;  // the others cannot fail
   const bool hangs = on_disk && !w_.draining && d.chance(1), fails = on_disk && !w_.draining && !hangs && d.chance(2);
@@ -140,6 +138,11 @@ void Daemon::rescue_trimmed(const std::vector<HoldPtr>& holds, std::function<voi
   one_less();
 }
 
+u64 Daemon::size_left(const Hold& hold) const {
+  const core::Lease* known = arbiter_->find(hold.id);
+  return known != nullptr ? core::size_left(*known, hold.file->size) : hold.file->size;
+}
+
 void Daemon::rescue(const HoldPtr& hold, std::function<void()> done) {
   if (hold->rescuing) return hold->after_rescue.push_back(std::move(done));
   std::vector<Store> stores;
@@ -147,9 +150,7 @@ void Daemon::rescue(const HoldPtr& hold, std::function<void()> done) {
   std::erase_if(stores, [](const Store& s) { return !s.live; });
   if (stores.empty() || !hold->write) return done();
   hold->rescuing = true;
-  const core::Lease* known = arbiter_->find(hold->id);
-  const u64 left = known != nullptr ? core::size_left(*known, hold->file->size) : hold->file->size;
-  const u64 end = std::min({hold->extent.end, hold->size_told, left});
+  const u64 end = std::min({hold->extent.end, hold->size_told, size_left(*hold)});
   const auto kept = std::make_shared<std::vector<Store>>(stores);
   hold->stores = {};
   rescued_[hold->id] = *kept;

@@ -5,6 +5,8 @@
 #include <poll.h>
 #include <sys/mman.h>
 
+#include <memory>
+
 #include "daemon/guard/journal.h"
 #include "daemon/keep/state.h"
 #include "tests/integration/daemon/fixture.h"
@@ -82,31 +84,33 @@ class KeptTest : public DaemonTest {
     const std::uint32_t yes = 1;
     ASSERT_EQ(::pwrite(manager->kept("journal"), &yes, sizeof yes, 8), static_cast<ssize_t>(sizeof yes));
   }
+  // What the daemon keeps under this name, for as long as the result lives.
+  std::shared_ptr<void> kept_memory(const std::string& name, std::size_t bytes) {
+    return {::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, manager->kept(name), 0), [bytes](void* at) { ::munmap(at, bytes); }};
+  }
   // What it held, it was letting go: noted as passing, then as allowed (guard/ledger.cc, guard/event_desk.cc).
   void pretend_it_was_allowing() {
-    void* memory = ::mmap(nullptr, guard::Journal::bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, manager->kept("journal"), 0);
-    ASSERT_NE(memory, MAP_FAILED);
-    guard::Journal journal(memory);
+    const auto memory = kept_memory("journal", guard::Journal::bytes());
+    ASSERT_NE(memory.get(), MAP_FAILED);
+    guard::Journal journal(memory.get());
     const auto held = journal.orphans();
     for (const guard::Orphan& each : held) {
       journal.passes(each.file, guard::look(each.tid));
       journal.allows(each.number);
     }
-    ::munmap(memory, guard::Journal::bytes());
     ASSERT_EQ(held.size(), 1u);
   }
   // kFenceOrdered: every lease's client was to be fenced, and whether that has ended nobody knows. kFenceDone: it has, and whether
   // the client was told nobody knows.
   void pretend_fenced(std::uint32_t fenced) {
-    void* memory = ::mmap(nullptr, keep::State::bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, manager->kept("state"), 0);
-    ASSERT_NE(memory, MAP_FAILED);
-    keep::State state(memory);
+    const auto memory = kept_memory("state", keep::State::bytes());
+    ASSERT_NE(memory.get(), MAP_FAILED);
+    keep::State state(memory.get());
     int found = 0;
     state.leases.each([&](keep::Slot slot, const keep::LeaseRecord&) {
       state.leases.at(slot).fenced = fenced;
       found++;
     });
-    ::munmap(memory, keep::State::bytes());
     ASSERT_EQ(found, 1);
   }
   // In a process of its own, as nobody, with nothing of what the manager keeps.

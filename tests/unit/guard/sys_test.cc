@@ -11,6 +11,7 @@
 
 #include "daemon/sys/file_handle.h"
 #include "daemon/sys/file_lease.h"
+#include "daemon/sys/name_of.h"
 #include "daemon/sys/peer_pidfd.h"
 #include "daemon/sys/pidfd.h"
 
@@ -37,6 +38,32 @@ TEST_F(SysTest, FileIdsNameTheFileNotTheDescriptor) {
   EXPECT_EQ(a, b);
   EXPECT_NE(a, c);
   EXPECT_EQ(file_id(-1, &a), EBADF);
+}
+
+TEST_F(SysTest, TheNameIsWhereTheFileIsNow) {
+  EXPECT_EQ(name_of(file.get()), path);
+  const std::string moved = std::string(path) + "2";
+  ASSERT_EQ(::rename(path, moved.c_str()), 0);
+  EXPECT_EQ(name_of(file.get()), moved);
+  ASSERT_EQ(::rename(moved.c_str(), path), 0);
+}
+
+TEST_F(SysTest, AnUnlinkedFileHasNoNameAlsoWhereAnotherHasIt) {
+  ASSERT_EQ(::unlink(path), 0);
+  EXPECT_EQ(name_of(file.get()), "");
+  const std::string as_shown = std::string(path) + " (deleted)";
+  const Fd liar(::open(as_shown.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  EXPECT_EQ(name_of(file.get()), "");
+  ::unlink(as_shown.c_str());
+}
+
+TEST_F(SysTest, WhatIsNoFileHasNoName) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  EXPECT_EQ(name_of(ends[0]), "");
+  ::close(ends[0]);
+  ::close(ends[1]);
+  EXPECT_EQ(name_of(-1), "");
 }
 
 TEST_F(SysTest, AFileIsOpenedByItsId) {

@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/session/rules.h"
 
-#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
-
-#include "daemon/sys/fd.h"
-#include "daemon/sys/name_of.h"
 
 namespace mrlease::session {
 namespace {
@@ -62,47 +57,6 @@ TEST(Rules, TheLongestDeadlineIsOfTheUsersOwnRules) {
   slower.recall_deadline = 9000;
   EXPECT_EQ(longest_recall({slow, slower}, {}, kAnn), 5000u);
   EXPECT_EQ(longest_recall({slow, slower}, {}, 0), core::Policy{}.recall_deadline);
-}
-
-class NameOf : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string pattern = ::testing::TempDir() + "mrlease-rules-XXXXXX";
-    directory = ::mkdtemp(pattern.data());
-    path = directory + "/f";
-    fd = sys::Fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  }
-  void TearDown() override {
-    ::unlink(path.c_str());
-    ::rmdir(directory.c_str());
-  }
-  std::string directory, path;
-  sys::Fd fd;
-};
-
-TEST_F(NameOf, IsWhereTheFileIsNow) {
-  EXPECT_EQ(sys::name_of(fd.get()), path);
-  const std::string moved = path + "2";
-  ASSERT_EQ(::rename(path.c_str(), moved.c_str()), 0);
-  EXPECT_EQ(sys::name_of(fd.get()), moved);
-  ASSERT_EQ(::rename(moved.c_str(), path.c_str()), 0);
-}
-
-TEST_F(NameOf, IsNoneOfAnUnlinkedFileAlsoWhereAnotherHasItsName) {
-  ASSERT_EQ(::unlink(path.c_str()), 0);
-  EXPECT_EQ(sys::name_of(fd.get()), "");
-  const sys::Fd liar(::open((path + " (deleted)").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  EXPECT_EQ(sys::name_of(fd.get()), "");
-  ::unlink((path + " (deleted)").c_str());
-}
-
-TEST_F(NameOf, IsNoneOfWhatIsNoFile) {
-  int ends[2];
-  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
-  EXPECT_EQ(sys::name_of(ends[0]), "");
-  ::close(ends[0]);
-  ::close(ends[1]);
-  EXPECT_EQ(sys::name_of(-1), "");
 }
 
 }  // namespace

@@ -16,12 +16,8 @@ import time
 from cachewatch import CacheWatch, Seen
 from drive import parse
 from process import Died, Program, wait_for_socket
-from row import FILE_GROUP, PAGE, RECALL_DEADLINE_MS, RECEIVER, Refused, Row
+from row import FENCE_MS, FENCED_BY_MS, FILE_GROUP, PAGE, RECALL_DEADLINE_MS, RECEIVER, Refused, Row
 from systemd import SOCKET, ServedKiller, UnderSystemd, pid_of_daemon, systemctl, UNIT
-
-FENCE_MS = 500  # --fence-deadline-ms, of the service and of ours
-SLACK_MS = 2000  # the rig's processors are emulated
-BOUND_MS = RECALL_DEADLINE_MS + FENCE_MS + SLACK_MS
 
 
 def memory_regions():
@@ -76,12 +72,12 @@ class Life(Row):
         self.sender.process.kill()
         self.sender.process.wait()
         killed = time.monotonic()
-        answer = self.foreign.line(BOUND_MS / 1000 + 20)
+        answer = self.foreign.line(FENCED_BY_MS / 1000 + 20)
         waited = answer.get("wait_ns", 0) / 1e6
         if answer["code"]:
             self.problems.append(f"{operation}: {os.strerror(answer['code'])} {answer.get('text', '')}")
-        if waited > BOUND_MS and not operation.startswith("freeze"):
-            self.problems.append(f"{operation} waited {waited:.0f} of {BOUND_MS} ms")
+        if waited > FENCED_BY_MS and not operation.startswith("freeze"):
+            self.problems.append(f"{operation} waited {waited:.0f} of {FENCED_BY_MS} ms")
         while any(pid == self.receiver.pid for pid, _ in memory_regions()):
             if time.monotonic() > killed + 5:
                 self.problems.append(f"a memory region of the dead process {self.receiver.pid} is left")
@@ -210,7 +206,7 @@ def daemon(args, count):
         seen.append(Seen(watch.stop(), {getattr(row, "first_info", {}).get("address", 0)}))
         watch.close()
     longest = result["foreign_wait_ms_by"].get("truncate", dict(max=0))["max"]
-    bound = trouble.away * 1000 + BOUND_MS
+    bound = trouble.away * 1000 + FENCED_BY_MS
     print(f"the daemon killed {trouble.done} times in {trouble.seconds:.0f} s, backing {args.backing}, seed {args.seed}: {result['ops']} "
           f"operations of the peer, {result['truncates']} truncates, the longest waited {longest:.0f} of {bound:.0f} ms; "
           f"told {result['events']}", flush=True)

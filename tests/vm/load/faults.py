@@ -13,12 +13,8 @@ import time
 from disk import MIB, Disk, run
 from drive import parse
 from process import Died
-from row import FILE_GROUP, FOREIGN, PAGE, RECEIVER, RECALL_DEADLINE_MS, Refused
+from row import FENCE_MS, FENCED_BY_MS, FILE_GROUP, FOREIGN, PAGE, RECEIVER, Refused
 from scenarios import Scenario
-
-FENCE_MS = 500  # --fence-deadline-ms
-SLACK_MS = 2000  # the rig's processors are emulated
-BOUND_MS = RECALL_DEADLINE_MS + FENCE_MS + SLACK_MS
 
 
 def read_at(file, at):
@@ -72,7 +68,7 @@ class Faults(Scenario):
         longest = {name: max(list_) / 1e6 for name, list_ in waits.items() if isinstance(list_, list)}
         print(f"  {what}: longest waits of others in ms: " + ", ".join(f"{k} {v:.0f}" for k, v in longest.items()), flush=True)
         for name in ("truncate", "grow", "open", "read"):
-            self.expect(longest.get(name, 0) <= BOUND_MS, f"{what}: {name} waited {longest.get(name, 0):.0f} of {BOUND_MS} ms")
+            self.expect(longest.get(name, 0) <= FENCED_BY_MS, f"{what}: {name} waited {longest.get(name, 0):.0f} of {FENCED_BY_MS} ms")
 
     def lives(self, what):
         info = self.receiver.ask("info", 20)
@@ -111,7 +107,7 @@ class Faults(Scenario):
         self.ask(self.receiver, "quiet")
         thawed = self.ask(self.foreign, "thaw")
         took = thawed["wait_ns"] / 1e6
-        self.expect(took <= BOUND_MS, f"disk full: the thaw returned after {took:.0f} of {BOUND_MS} ms")
+        self.expect(took <= FENCED_BY_MS, f"disk full: the thaw returned after {took:.0f} of {FENCED_BY_MS} ms")
         self.event("fenced")
         why = self.receiver.ask("info", 20)["fenced_why"]
         # EIO where ext4 gives the page a block and refuses the write fault all the same (store/inside_writer.cc).
@@ -119,7 +115,7 @@ class Faults(Scenario):
         self.expect(why.startswith("writing to the file: ") and any(k in why for k in known),
                     f"disk full: the application is told FENCED: {why}")
         self.kept("disk full")
-        self.truncate_within(self.args.size // 2, BOUND_MS, "disk full, the lease is gone")
+        self.truncate_within(self.args.size // 2, FENCED_BY_MS, "disk full, the lease is gone")
 
     def failing(self):
         """The disk does not take what is written."""
@@ -220,7 +216,7 @@ class Faults(Scenario):
         longest = max(float(seconds) for _, seconds in waits) * 1000
         self.expect(len(waits) == many and all(code == "0" for code, _ in waits),
                     f"{len(waits)} of {many} came through: {sorted({c for c, _ in waits})}")
-        self.expect(longest <= BOUND_MS, f"{many} at once, the client stopped: the longest waited {longest:.0f} of {BOUND_MS} ms")
+        self.expect(longest <= FENCED_BY_MS, f"{many} at once, the client stopped: the longest waited {longest:.0f} of {FENCED_BY_MS} ms")
         self.peer_has_lost_access()
         self.client_lives_and_is_told()
 

@@ -8,12 +8,8 @@ import argparse
 import sys
 
 from drive import parse
-from row import RECALL_DEADLINE_MS
+from row import FENCED_BY_MS
 from systemd import Killer, Restarter, ServedKiller, Staller, UnderSystemd, Upgrader, shown
-
-FENCE_MS = 500  # the service's fence-deadline-ms
-# What the host needs beside the deadlines: the rig's processors are emulated.
-SLACK_MS = 1000
 
 
 def told(events):
@@ -34,7 +30,7 @@ def judge(result, trouble):
     if trouble.done < trouble.count:
         bad.append(f"only {trouble.done} of {trouble.count} were done")
     # Who is held waits for a daemon (each successor begins the wait anew: while one after the other is killed, for all of them), then for the client: P2's bound beside the time in which nobody served.
-    bound = trouble.away * 1000 + RECALL_DEADLINE_MS + FENCE_MS + SLACK_MS
+    bound = trouble.away * 1000 + FENCED_BY_MS
     for what in ("truncate", "grow", "open", "read"):
         longest = result["foreign_wait_ms_by"].get(what, dict(max=0))["max"]
         print(f"longest {what}: {longest:.0f} of {bound:.0f} ms", flush=True)

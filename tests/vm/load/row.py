@@ -13,6 +13,9 @@ from table import Counters
 PAGE = 4096
 RECEIVER, SENDER, FOREIGN, FILE_GROUP = 65534, 65532, 65533, 65500
 RECALL_DEADLINE_MS = 2000
+FENCE_MS = 500  # --fence-deadline-ms, where it is given
+SLACK_MS = 1000  # what the host needs beside the deadlines: the rig's processors are emulated
+FENCED_BY_MS = RECALL_DEADLINE_MS + FENCE_MS + SLACK_MS
 
 
 class Refused(Exception):
