@@ -54,7 +54,8 @@ GuardCore::GuardCore(Options options, Listener listener, bool precontent_allowed
   // File names instead of descriptors: nothing of the file is opened by this group.
   if (heritage.notices) notices_.adopt(std::move(heritage.notices));
   else if (int error = notices_.open(FAN_CLASS_NOTIF | FAN_REPORT_FID | FAN_REPORT_TID)) refuse(error);
-  leases_.open(std::move(heritage.perm));
+  leases_.open(std::move(heritage.perm), heritage.follows);
+  ledger_.hold_back([this](const core::FileKey& file) { return leases_.settled(file); });
   if (precontent_allowed) start_precontent(&heritage);
   wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   alarm_.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));

@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <system_error>
+#include <thread>
 
 #include "daemon/sys/file_lease.h"
 
@@ -23,6 +24,8 @@ int break_signal() { return SIGRTMIN + 3; }
 
 // After the answer the breaker should show up as FAN_OPEN or FAN_MODIFY; a failing one does not.
 constexpr milliseconds kLeaveBound{500};
+// For all files of a successor together: nobody is served meanwhile.
+constexpr milliseconds kPatience{100}, kLook{1};
 
 milliseconds retry_interval(unsigned tries) {
   constexpr int kSteps[] = {1, 5, 20, 100, 500, 2000};
@@ -34,7 +37,8 @@ milliseconds retry_interval(unsigned tries) {
 LeaseEngine::LeaseEngine(WatchedFiles* files, Ledger* ledger, EventDesk* desk, Outbox* outbox)
     : files_(files), ledger_(ledger), desk_(desk), outbox_(outbox), break_seconds_(sys::lease_break_time()) {}
 
-void LeaseEngine::open(sys::Fd perm) {
+void LeaseEngine::open(sys::Fd perm, bool follows) {
+  if (follows) patience_ = kPatience;
   // A kernel without permission events still has leases; watch() says what is missing.
   if (perm) perm_.adopt(std::move(perm));
   else perm_.open(FAN_CLASS_CONTENT | FAN_REPORT_TID);
@@ -55,7 +59,9 @@ void LeaseEngine::start_thread() {
 
 void LeaseEngine::watch(WatchedFile* file) {
   by_fd_[file->fd.get()] = file->key;
-  if (acquire(file)) {
+  // Whom a predecessor let go may be about to leave: its leases come back when this one is held.
+  for (; !acquire(file) && errno == EAGAIN && patience_ > Clock::duration{}; patience_ -= kLook) std::this_thread::sleep_for(kLook);
+  if (file->lease.phase == LeaseState::Phase::Held) {
     file->kind = Kind::Lease;
     file->text = "lease: holds truncate(2) and opens by others for at most " + std::to_string(break_seconds_) +
                  " s (fs.lease-break-time); while others have it open, holds O_TRUNC opens and observes the rest";
@@ -184,6 +190,12 @@ void LeaseEngine::on_notice(WatchedFile* file, std::uint64_t mask, int tid) {
     file->lease.tries = 0;
     schedule(file, Clock::now() + retry_interval(0));
   }
+}
+
+bool LeaseEngine::settled(const core::FileKey& key) {
+  WatchedFile* file = files_->find(key);
+  if (!file || file->kind != Kind::Lease || file->lease.phase != LeaseState::Phase::Shared) return true;
+  return !file->lease.retry || ledger_->busy(key) || regain(file);
 }
 
 void LeaseEngine::poll(Clock::time_point now) {

@@ -22,7 +22,8 @@ class LeaseEngine {
   LeaseEngine(WatchedFiles* files, Ledger* ledger, EventDesk* desk, Outbox* outbox);
 
   // The group for O_TRUNC opens: a predecessor's, or a new one.
-  void open(sys::Fd perm);
+  // `follows`: somebody may be about to leave whom a predecessor let go.
+  void open(sys::Fd perm, bool follows);
   const sys::FanGroup& perm() const { return perm_; }
   // Blocks the break signal in the calling thread, which must be the one that reads it.
   void start_thread();
@@ -35,6 +36,8 @@ class LeaseEngine {
   int on_perm_readable();
   // A notification (FAN_MODIFY, FAN_OPEN, FAN_CLOSE) on a file of this guard.
   void on_notice(WatchedFile* file, std::uint64_t mask, int tid);
+  // Its lease is held again, or cannot be, or somebody else is held or passing, whose end is waited for. Tries to take it.
+  bool settled(const core::FileKey& key);
   void poll(Clock::time_point now);
   Clock::time_point next_due() const { return due_.empty() ? Clock::time_point::max() : due_.begin()->first; }
   void disarm();
@@ -60,6 +63,7 @@ class LeaseEngine {
   sys::Fd signals_;
   int tid_ = 0;
   int break_seconds_ = 45;
+  Clock::duration patience_{};  // left for leases that a predecessor's files could not have at once
   Due due_;
   std::map<int, core::FileKey> by_fd_;  // si_fd tells which lease is broken
 };

@@ -11,6 +11,9 @@
 namespace mrlease::guard {
 namespace {
 
+// Who has opened and changed a file mostly closes it soon. Who does not is not waited for: leases are of use to somebody.
+constexpr std::chrono::milliseconds kSettleBound{100};
+
 // The upper half belongs to guards, so that a caller's own break ids never meet them.
 std::atomic<core::BreakId> next_id{core::BreakId{1} << 63};
 
@@ -61,8 +64,22 @@ void Ledger::allow_all() {
 }
 
 Ledger::Entries::iterator Ledger::leave(Entries::iterator entry, bool sure) {
-  if (journal_ != nullptr) journal_->left(entry->second.passing);
-  outbox_->add([id = entry->first, sure](const Listener& listener) { listener.left(id, sure); });
+  Entry& e = entry->second;
+  e.over = sure;
+  e.looks = 0;
+  e.until = eyes_.now() + kSettleBound;
+  return settle(entry);
+}
+
+Ledger::Entries::iterator Ledger::settle(Entries::iterator entry) {
+  Entry& e = entry->second;
+  const auto now = eyes_.now();
+  if (settled_ && e.op.kind != core::BreakKind::Read && now < *e.until && !settled_(e.op.file)) {
+    e.next_look = std::min(now + look_interval(e.looks++), *e.until);
+    return std::next(entry);
+  }
+  if (journal_ != nullptr) journal_->left(e.passing);
+  outbox_->add([id = entry->first, sure = *e.over](const Listener& listener) { listener.left(id, sure); });
   return entries_.erase(entry);
 }
 
@@ -70,7 +87,7 @@ bool Ledger::modified(const core::FileKey& file, int tid) {
   bool explained = false;
   for (auto at = entries_.begin(); at != entries_.end();) {
     const Entry& entry = at->second;
-    bool match = entry.answered && entry.op.file == file && (entry.view.tid == tid || entry.op.tid == 0);
+    bool match = entry.passes() && entry.op.file == file && (entry.view.tid == tid || entry.op.tid == 0);
     explained = explained || match;
     at = match ? leave(at, true) : std::next(at);
   }
@@ -80,7 +97,7 @@ bool Ledger::modified(const core::FileKey& file, int tid) {
 void Ledger::opened(const core::FileKey& file, int tid) {
   for (auto at = entries_.begin(); at != entries_.end();) {
     Entry& entry = at->second;
-    if (!entry.answered || entry.op.file != file || entry.op.tid != 0 || entry.view.tid != 0) {
+    if (!entry.passes() || entry.op.file != file || entry.op.tid != 0 || entry.view.tid != 0) {
       ++at;
       continue;
     }
@@ -100,7 +117,7 @@ void Ledger::opened(const core::FileKey& file, int tid) {
 void Ledger::came_again(const core::FileKey& file, int tid) {
   for (auto at = entries_.begin(); at != entries_.end();) {
     const Entry& entry = at->second;
-    bool match = entry.answered && entry.op.tid == tid && entry.op.file == file;
+    bool match = entry.passes() && entry.op.tid == tid && entry.op.file == file;
     at = match ? leave(at, true) : std::next(at);
   }
 }
@@ -109,6 +126,10 @@ void Ledger::poll(Clock::time_point now, const std::function<void()>& read_notic
   std::vector<core::BreakId> over;
   for (auto at = entries_.begin(); at != entries_.end();) {
     Entry& entry = at->second;
+    if (entry.over) {
+      at = entry.next_look <= now ? settle(at) : std::next(at);
+      continue;
+    }
     if (entry.answered && entry.view.tid && entry.next_look <= now) {
       if (has_left(entry.view, eyes_.look(entry.view.tid))) over.push_back(at->first);
       else entry.next_look = now + look_interval(++entry.looks);
@@ -119,14 +140,14 @@ void Ledger::poll(Clock::time_point now, const std::function<void()>& read_notic
   if (over.empty()) return;
   read_notices();
   for (core::BreakId id : over)
-    if (auto at = entries_.find(id); at != entries_.end()) leave(at, true);
+    if (auto at = entries_.find(id); at != entries_.end() && at->second.passes()) leave(at, true);
 }
 
 Clock::time_point Ledger::next_due() const {
   auto due = Clock::time_point::max();
   for (const auto& [id, entry] : entries_) {
     if (!entry.answered) continue;
-    if (entry.view.tid) due = std::min(due, entry.next_look);
+    if (entry.view.tid || entry.over) due = std::min(due, entry.next_look);
     if (entry.until) due = std::min(due, *entry.until);
   }
   return due;
@@ -137,7 +158,7 @@ bool Ledger::any_held() const {
 }
 
 bool Ledger::busy(const core::FileKey& file) const {
-  return std::any_of(entries_.begin(), entries_.end(), [&](const auto& e) { return e.second.op.file == file; });
+  return std::any_of(entries_.begin(), entries_.end(), [&](const auto& e) { return e.second.op.file == file && !e.second.over; });
 }
 
 }  // namespace mrlease::guard

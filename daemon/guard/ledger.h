@@ -25,8 +25,14 @@ class Ledger {
   // Lets the operation go on (0) or fail (errno). Returns 0, ENOENT when the task is gone, ENOTSUP when it could not be
   // denied and goes on.
   using LetGo = std::function<int(int deny_errno)>;
+  // Is the file held again, as well as it can be, after what changed it?
+  using Settled = std::function<bool(const core::FileKey& file)>;
 
   explicit Ledger(Outbox* outbox, Journal* journal = nullptr, Eyes eyes = {}) : outbox_(outbox), journal_(journal), eyes_(eyes) {}
+
+  // Nothing that may change the file is said to have left before `settled`: leases would come back to a file of which nothing
+  // is held. For kSettleBound at the most: others may keep it open.
+  void hold_back(Settled settled) { settled_ = std::move(settled); }
 
   // Tells the listener; the id. `view`: the task; tid 0: not known, then `left` is told at `bound` after the answer at the latest
   // (bound 0: not before goes_on()).
@@ -47,7 +53,7 @@ class Ledger {
   Clock::time_point next_due() const;  // max(): never
   bool any_held() const;
   bool empty() const { return entries_.empty(); }
-  bool busy(const core::FileKey& file) const;
+  bool busy(const core::FileKey& file) const;  // something is held, or has not left
 
  private:
   struct Entry {
@@ -60,14 +66,18 @@ class Ledger {
     Journal::Slot passing = Journal::kNoSlot;
     Clock::time_point next_look{};
     std::optional<Clock::time_point> until;
+    std::optional<bool> over;  // it has left, for sure or not; the listener is not told yet
+    bool passes() const { return answered && !over; }
   };
   using Entries = std::map<core::BreakId, Entry>;
 
   Entries::iterator leave(Entries::iterator entry, bool sure);
+  Entries::iterator settle(Entries::iterator entry);
 
   Outbox* outbox_;
   Journal* journal_;
   Eyes eyes_;
+  Settled settled_;
   Entries entries_;
 };
 

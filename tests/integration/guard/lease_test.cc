@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include <memory>
+#include <vector>
 
+#include "daemon/guard/guard_core.h"
 #include "daemon/guard/lease_guard.h"
 #include "tests/integration/guard/foreign.h"
 #include "tests/integration/guard/recorder.h"
@@ -66,10 +68,52 @@ TEST_F(LeaseTest, HoldsTruncateAndGetsTheLeaseBack) {
     EXPECT_EQ(file.size(), before);
     guard->answer(op->id, 0, true);
     EXPECT_EQ(recorder.wait_left(op->id), true);
+    // Before anybody is told: leases that come back are held from the start.
+    EXPECT_EQ(::fcntl(fd.get(), F_GETLEASE), F_WRLCK);
     EXPECT_EQ(child.result(), 0);
     EXPECT_EQ(file.size(), size);
-    ASSERT_TRUE(leased_again());
   }
+}
+
+TEST_F(LeaseTest, WhoOpensWritesAndClosesHasLeftWhenTheFileIsHeldAgain) {
+  Foreign child({[this] {
+    const int opened = ::open(file.path(), O_RDWR);
+    return opened < 0 || ::pwrite(opened, "y", 1, 0) != 1 ? errno : outcome(::close(opened));
+  }});
+  child.next();
+  const auto op = recorder.wait_held();
+  ASSERT_TRUE(op);
+  guard->answer(op->id, 0, true);
+  EXPECT_TRUE(recorder.wait_left(op->id));
+  EXPECT_EQ(::fcntl(fd.get(), F_GETLEASE), F_WRLCK);
+  EXPECT_EQ(child.result(), 0);
+}
+
+TEST_F(LeaseTest, ASuccessorWaitsAMomentForWhoIsAboutToClose) {
+  guard.reset();
+  int opened = -1;
+  Foreign child({[&] { return outcome(opened = ::open(file.path(), O_RDWR)); },
+                 [&] {
+                   ::poll(nullptr, 0, 20);  // what takes its time there
+                   return outcome(::close(opened));
+                 },
+                 [&] { return outcome(opened = ::open(file.path(), O_RDWR)); }});
+  child.next();
+  ASSERT_EQ(child.result(), 0);
+  std::vector<char> journal(Journal::bytes());
+  Heritage heritage;
+  heritage.journal = journal.data();
+  heritage.follows = true;
+  GuardCore successor({}, recorder.listener(), false, std::move(heritage));
+  child.next();
+  EXPECT_EQ(successor.watch(key, fd.get()).kind, Kind::Lease);
+  EXPECT_EQ(::fcntl(fd.get(), F_GETLEASE), F_WRLCK);
+  EXPECT_EQ(child.result(), 0);
+  // Who does not close it is not waited for.
+  successor.unwatch(key);
+  child.next();
+  ASSERT_EQ(child.result(), 0);
+  EXPECT_NE(successor.watch(key, fd.get()).text.find("others have the file open"), std::string::npos);
 }
 
 TEST_F(LeaseTest, HoldsAReaderAndAMapping) {

@@ -63,6 +63,64 @@ TEST_F(LedgerTest, ModifyByThatTaskOnThatFileEndsIt) {
   EXPECT_EQ(left[0], std::make_pair(id, true));
 }
 
+TEST_F(LedgerTest, WhatHasLeftIsToldWhenTheFileIsHeldAgain) {
+  bool settled = false;
+  ledger.hold_back([&](const core::FileKey& which) {
+    EXPECT_EQ(which, file);
+    return settled;
+  });
+  const auto id = hold(::gettid());
+  ledger.answer(id, 0, true);
+  EXPECT_TRUE(ledger.modified(file, ::gettid()));
+  tell();
+  EXPECT_TRUE(left.empty());
+  EXPECT_FALSE(ledger.busy(file));  // so that it can be held again
+  EXPECT_FALSE(ledger.modified(file, ::gettid()));  // nor does it explain what comes now
+  const auto due = ledger.next_due();
+  ASSERT_LT(due, Clock::now() + std::chrono::seconds(1));
+  ledger.poll(due, [] {});
+  tell();
+  EXPECT_TRUE(left.empty());
+  settled = true;
+  ledger.poll(ledger.next_due(), [] {});
+  tell();
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0], std::make_pair(id, true));
+  EXPECT_TRUE(ledger.empty());
+}
+
+TEST_F(LedgerTest, WhoKeepsTheFileOpenIsNotWaitedForForLong) {
+  static Clock::time_point now;
+  now = Clock::time_point(std::chrono::hours(1));
+  ledger = Ledger(&outbox, nullptr, Eyes{.now = [] { return now; }});
+  ledger.hold_back([](const core::FileKey&) { return false; });
+  const auto id = hold(::gettid());
+  ledger.answer(id, 0, true);
+  EXPECT_TRUE(ledger.modified(file, ::gettid()));
+  const auto end = now + std::chrono::seconds(1);
+  while (!ledger.empty() && now < end) {
+    tell();
+    EXPECT_TRUE(left.empty());
+    now = ledger.next_due();
+    ledger.poll(now, [] {});
+  }
+  tell();
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0], std::make_pair(id, true));
+}
+
+TEST_F(LedgerTest, AReaderChangesNothingAndIsNotHeldBack) {
+  ledger.hold_back([](const core::FileKey&) { return false; });
+  ForeignOp op;
+  op.file = file;
+  op.kind = core::BreakKind::Read;
+  const auto id = ledger.hold(op, {}, [](int) { return 0; });
+  ledger.answer(id, 0, true);
+  ledger.opened(file, ::gettid());
+  tell();
+  EXPECT_EQ(left.size(), 1u);
+}
+
 TEST_F(LedgerTest, ANewEventOfTheTaskCoversTheOld) {
   auto id = hold(::gettid());
   ledger.answer(id, 0, true);
