@@ -49,7 +49,7 @@ std::unique_ptr<Guard> create_lease_guard(Options options, Listener listener) {
 }
 
 GuardCore::GuardCore(Options options, Listener listener, bool precontent_allowed, Heritage heritage)
-    : options_(std::move(options)), listener_(std::move(listener)), begun_(!heritage.follows) {
+    : options_(std::move(options)), listener_(std::move(listener)), begun_(!heritage.follows), needs_known_(begun_) {
   if (heritage.journal != nullptr) journal_ = Journal(heritage.journal);
   // File names instead of descriptors: nothing of the file is opened by this group.
   if (heritage.notices) notices_.adopt(std::move(heritage.notices));
@@ -234,7 +234,7 @@ void GuardCore::run() {
 }
 
 Clock::time_point GuardCore::next_due() const {
-  return std::min({ledger_.next_due(), leases_.next_due(), desk_.next_due()});
+  return std::min({ledger_.next_due(), needs_known_ ? leases_.next_due() : Clock::time_point::max(), desk_.next_due()});
 }
 
 GuardCore::Ready GuardCore::wait_for_work() {
@@ -248,6 +248,8 @@ GuardCore::Ready GuardCore::wait_for_work() {
   {
     std::lock_guard lock(mutex_);
     if (!begun_) fds[2].fd = fds[4].fd = fds[5].fd = -1;
+    // A break of which it is not known whether anything needs it would be let through.
+    if (!needs_known_) fds[3].fd = -1;
     // Something was just held: notices do not wake the guard before the next event, answer or tick. The FAN_MODIFY of the
     // operation would, perhaps on the CPU of the task that is still inside it.
     if (std::exchange(quiet_, false)) fds[2].fd = -1;
@@ -280,7 +282,7 @@ void GuardCore::look_after(const Ready& ready) {
   auto now = Clock::now();
   desk_.poll(now);
   ledger_.poll(now, [this] { read_notices(); });
-  leases_.poll(now);
+  if (needs_known_) leases_.poll(now);
   check_main_loop(now);
 }
 

@@ -63,7 +63,7 @@ class GuardCore : public Guard {
   const Options options_;
   const Listener listener_;
   Journal journal_;
-  bool begun_;  // under mutex_
+  bool begun_, needs_known_;  // under mutex_; false only after a predecessor
   mutable std::mutex mutex_;
   Outbox outbox_;
   WatchedFiles files_;

@@ -133,6 +133,7 @@ void GuardCore::begin_unknown(std::vector<Orphan> known) {
 std::string GuardCore::begin() {
   std::lock_guard lock(mutex_);
   if (begun_) return {};
+  needs_known_ = true;
   const auto orphans = journal_.orphans();
   for (const Orphan& orphan : orphans) take_over(orphan);
   std::string text = std::to_string(orphans.size()) + " operations that the predecessor held are held on";

@@ -40,7 +40,10 @@ LeaseEngine::LeaseEngine(WatchedFiles* files, Ledger* ledger, EventDesk* desk, O
 void LeaseEngine::open(sys::Fd perm, bool follows) {
   if (follows) patience_ = kPatience;
   // A kernel without permission events still has leases; watch() says what is missing.
-  if (perm) perm_.adopt(std::move(perm));
+  if (perm) {
+    perm_.adopt(std::move(perm));
+    inherited_ = perm_.marked_inodes();
+  }
   else perm_.open(FAN_CLASS_CONTENT | FAN_REPORT_TID);
 }
 
@@ -60,8 +63,12 @@ void LeaseEngine::start_thread() {
 void LeaseEngine::watch(WatchedFile* file) {
   by_fd_[file->fd.get()] = file->key;
   // Whom a predecessor let go may be about to leave: its leases come back when this one is held.
-  for (; !acquire(file) && errno == EAGAIN && patience_ > Clock::duration{}; patience_ -= kLook) std::this_thread::sleep_for(kLook);
-  if (file->lease.phase == LeaseState::Phase::Held) {
+  bool held = take_first(file);
+  for (; !held && errno == EAGAIN && patience_ > Clock::duration{}; patience_ -= kLook) {
+    std::this_thread::sleep_for(kLook);
+    held = take_first(file);
+  }
+  if (held) {
     file->kind = Kind::Lease;
     file->text = "lease: holds truncate(2) and opens by others for at most " + std::to_string(break_seconds_) +
                  " s (fs.lease-break-time); while others have it open, holds O_TRUNC opens and observes the rest";
@@ -216,8 +223,22 @@ void LeaseEngine::poll(Clock::time_point now) {
   }
 }
 
+// A predecessor's mark is taken away under its lease as in regain(). One that was killed between may have left both: the lease goes
+// before the mark's events are read.
+bool LeaseEngine::take_first(WatchedFile* file) {
+  if (!file->lease.perm_mark) file->lease.perm_mark = inherited_.erase(file->key.inode) > 0;
+  if (!file->lease.perm_mark) return acquire(file);
+  const bool held = regain(file);
+  const int error = errno;
+  if (!held) sys::drop_lease(file->fd.get());
+  errno = error;
+  return held;
+}
+
+// False: errno says whether it may succeed one day (EAGAIN).
 bool LeaseEngine::regain(WatchedFile* file) {
   bool queue = static_cast<bool>(perm_);
+  errno = EAGAIN;
   if (ledger_->busy(file->key) || (queue && perm_.readable())) return false;
   if (!acquire(file)) return false;
   // An open that came between asks through the queue: its event must not be read while the lease is held.
@@ -230,6 +251,7 @@ bool LeaseEngine::regain(WatchedFile* file) {
   sys::drop_lease(file->fd.get());
   file->lease.phase = LeaseState::Phase::Shared;
   mark_perm(file, true);
+  errno = EAGAIN;
   return false;
 }
 

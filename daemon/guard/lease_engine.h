@@ -51,6 +51,7 @@ class LeaseEngine {
   void drop(WatchedFile* file);
   bool acquire(WatchedFile* file);
   bool regain(WatchedFile* file);
+  bool take_first(WatchedFile* file);
   int mark_perm(WatchedFile* file, bool on);
   void schedule(WatchedFile* file, Clock::time_point at);
   void unschedule(WatchedFile* file);
@@ -63,6 +64,7 @@ class LeaseEngine {
   sys::Fd signals_;
   int tid_ = 0;
   int break_seconds_ = 45;
+  std::set<std::uint64_t> inherited_;  // inodes that a predecessor has marked for FAN_OPEN_PERM
   Clock::duration patience_{};  // left for leases that a predecessor's files could not have at once
   Due due_;
   std::map<int, core::FileKey> by_fd_;  // si_fd tells which lease is broken

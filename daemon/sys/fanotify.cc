@@ -6,7 +6,11 @@
 #include <sys/fanotify.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <string>
+#include <string_view>
 
 #include "proto/kernel_uapi.h"
 
@@ -69,6 +73,16 @@ int FanGroup::open(unsigned flags) {
   if (fd < 0) return errno;
   fd_.reset(fd);
   return 0;
+}
+
+std::set<std::uint64_t> FanGroup::marked_inodes() const {
+  // fanotify_fdinfo() in fs/notify/fdinfo.c: "fanotify ino:4f261 sdev:... mask:...".
+  constexpr std::string_view kBefore = "fanotify ino:";
+  std::set<std::uint64_t> inodes;
+  std::ifstream in("/proc/self/fdinfo/" + std::to_string(fd_.get()));
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with(kBefore)) inodes.insert(std::strtoull(line.c_str() + kBefore.size(), nullptr, 16));
+  return inodes;
 }
 
 int FanGroup::mark(unsigned flags, std::uint64_t mask, int file) const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <vector>
 
 #include "daemon/sys/fd.h"
@@ -27,6 +28,8 @@ class FanGroup {
   int open(unsigned flags);
   // A group that exists: a predecessor's.
   void adopt(Fd fd) { fd_ = std::move(fd); }
+  // Inode numbers of the files that are marked; of which file system is not told in a way that stat(2) knows.
+  std::set<std::uint64_t> marked_inodes() const;
   void close() { fd_.reset(); }
   explicit operator bool() const { return static_cast<bool>(fd_); }
   int fd() const { return fd_.get(); }

@@ -129,6 +129,7 @@ class Client {
   void drop_mr(const Ptr& r, const Done& done);
   void make_mr(const Ptr& r, const Done& done);
   void restored(const Ptr& r);
+  void reregister(const Ptr& r, const Order& order, const Done& done);
   void move_to_store(const Ptr& r, const Order& order, bool copies);
   void merge(const Ptr& r, u64 store, const Done& done);
   void back_to_file(const Ptr& r, u64 store, u64 file_size);

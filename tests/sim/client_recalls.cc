@@ -109,14 +109,7 @@ void Client::comply(const Ptr& r, const Order& order, const Done& done) {
           done(code);
         });
       });
-    case v1::ACTION_REREGISTER:
-      return drop_mr(r, [this, r, order, done](int) {
-        r->size = std::clamp(order.recall.size(), r->extent.begin, r->extent.end);
-        make_mr(r, [this, r, done](int code) {
-          restored(r);
-          done(code);
-        });
-      });
+    case v1::ACTION_REREGISTER: return reregister(r, order, done);
     case v1::ACTION_DIRTY: {
       const u64 end = std::min(order.recall.offset() + order.recall.length(), r->size);
       for (u64 p = order.recall.offset() / kPage; p * kPage < end; ++p)
@@ -156,6 +149,23 @@ void Client::quiesce(const Ptr& r, std::function<void()> then) {
   const auto never = [] { return false; };
   if (r->guard.wait_drained(std::chrono::steady_clock::time_point::min(), never)) return then();
   r->drained = std::move(then);
+}
+
+// As the library's direct backing: whoever writes there already is not cut off, or is asked first.
+void Client::reregister(const Ptr& r, const Order& order, const Done& done) {
+  const u64 size = std::clamp(order.recall.size(), r->extent.begin, r->extent.end);
+  const bool in_use = r->mr && !r->quiet;
+  if (in_use && size == r->size) return done(0);
+  const auto again = [this, r, size, done] {
+    drop_mr(r, [this, r, size, done](int) {
+      r->size = size;
+      make_mr(r, [this, r, done](int code) {
+        restored(r);
+        done(code);
+      });
+    });
+  };
+  in_use ? quiesce(r, again) : again();
 }
 
 void Client::restored(const Ptr& r) {

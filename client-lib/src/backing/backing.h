@@ -27,6 +27,8 @@ class Services {
   virtual const Pagemap& pagemap() const = 0;
   // Close the posting guard, ask the application, wait until it is quiet.
   virtual Outcome quiesce(const RecallOrder& order) = 0;
+  // Peers may use the memory region: nobody was asked to be quiet, or all have been told to go on.
+  virtual bool in_use() const = 0;
   // Deregister with the daemon's consent; register the first `bytes` and tell the daemon. EKEYREVOKED: fenced.
   virtual Outcome drop_mr() = 0;
   virtual Outcome make_mr(std::uint64_t bytes) = 0;

@@ -22,7 +22,7 @@ class Direct final : public Backing {
       case wire::v1::ACTION_QUIESCE:
         return quiet_and_gone(order);
       case wire::v1::ACTION_REREGISTER:
-        return reregister(order.recall.size());
+        return reregister(order);
       case wire::v1::ACTION_DIRTY:
         return dirty(order.recall);
       case wire::v1::ACTION_FREEZE:
@@ -36,7 +36,7 @@ class Direct final : public Backing {
 
   Outcome extend(std::uint64_t file_size) override {
     Outcome dropped = services_.drop_mr();
-    return dropped.ok() ? reregister(file_size) : dropped;
+    return dropped.ok() ? register_again(file_size) : dropped;
   }
 
   Outcome merge_locally() override {
@@ -74,13 +74,23 @@ class Direct final : public Backing {
     return quiet.ok() ? services_.drop_mr() : quiet;
   }
 
+  // Registered, and a daemon does not know: the one before it was killed between its order to quiesce and our answer, or
+  // between its order to register again and ours. Whoever writes there already is not cut off.
+  Outcome reregister(const RecallOrder& order) {
+    Outcome o;
+    if (services_.in_use()) {
+      if (bytes_to_register(services_, order.recall.size()) == registered_) return {};
+      o = services_.quiesce(order);
+    }
+    if (o.ok()) o = services_.drop_mr();
+    return o.ok() ? register_again(order.recall.size()) : o;
+  }
+
   // The mapping is the same as before; what lies beyond the file's end cannot be pinned.
-  Outcome reregister(std::uint64_t file_size) {
+  Outcome register_again(std::uint64_t file_size) {
     registered_ = bytes_to_register(services_, file_size);
     services_.set_file_size(file_size);
-    // Still registered: a daemon was replaced between its order to quiesce and this one.
-    Outcome dropped = services_.drop_mr();
-    return dropped.ok() ? register_again() : dropped;
+    return register_again();
   }
 
   Outcome register_again() {

@@ -81,6 +81,7 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   bool fenced() const { return fenced_; }
   const Pagemap& pagemap() const override { return context_.pagemap(); }
   Outcome quiesce(const RecallOrder& order) override;
+  bool in_use() const override { return registered() && !quiesced_; }
   Outcome drop_mr() override;
   Outcome make_mr(std::uint64_t bytes) override;
   Outcome merge(const Store& store, const std::vector<protocol::FileRange>& ranges) override;

@@ -3,6 +3,9 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/fanotify.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -19,6 +22,13 @@ namespace mrlease::guard::test {
 namespace {
 
 using core::BreakKind;
+
+Heritage follows(std::vector<char>* journal) {
+  Heritage heritage;
+  heritage.journal = journal->data();
+  heritage.follows = true;
+  return heritage;
+}
 
 class LeaseTest : public testing::Test {
  protected:
@@ -89,6 +99,54 @@ TEST_F(LeaseTest, WhoOpensWritesAndClosesHasLeftWhenTheFileIsHeldAgain) {
   EXPECT_EQ(child.result(), 0);
 }
 
+// A mark that is there together with the lease would be the end of both: the guard would wait for itself.
+TEST_F(LeaseTest, ASuccessorTakesAwayTheMarkOfItsPredecessor) {
+  guard.reset();
+  sys::FanGroup perm;
+  ASSERT_EQ(perm.open(FAN_CLASS_CONTENT | FAN_REPORT_TID), 0);
+  ASSERT_EQ(perm.mark(FAN_MARK_ADD, FAN_OPEN_PERM, fd.get()), 0);
+  EXPECT_EQ(perm.marked_inodes(), std::set<std::uint64_t>{key.inode});
+  std::vector<char> journal(Journal::bytes());
+  Heritage heritage = follows(&journal);
+  heritage.perm.reset(::fcntl(perm.fd(), F_DUPFD_CLOEXEC, 3));
+  GuardCore successor({}, recorder.listener(), false, std::move(heritage));
+  EXPECT_EQ(successor.watch(key, fd.get()).kind, Kind::Lease);
+  EXPECT_EQ(::fcntl(fd.get(), F_GETLEASE), F_WRLCK);
+  EXPECT_TRUE(perm.marked_inodes().empty());
+  successor.publish(key, core::Needs{.truncate = true});
+  successor.begin();
+  Foreign child({[this] {
+    const int opened = ::open(file.path(), O_RDONLY);
+    return opened < 0 ? errno : outcome(::close(opened));
+  }});
+  child.next();
+  EXPECT_EQ(child.result(), 0);
+  EXPECT_TRUE(leased_again());
+}
+
+// Somebody waits for a lease whose daemon was killed: it goes on when the successor knows who needs what, and not before.
+TEST_F(LeaseTest, ASuccessorLetsNobodyGoBeforeItKnowsWhatIsNeeded) {
+  guard.reset();
+  ASSERT_EQ(::fcntl(fd.get(), F_SETSIG, SIGURG), 0);  // which nobody minds
+  ASSERT_EQ(::fcntl(fd.get(), F_SETLEASE, F_WRLCK), 0);
+  Foreign child({[this] { return outcome(::truncate(file.path(), 0)); }});
+  child.next();
+  while (::fcntl(fd.get(), F_GETLEASE) == F_WRLCK && !child.done()) ::sched_yield();
+  std::vector<char> journal(Journal::bytes());
+  GuardCore successor({}, recorder.listener(), false, follows(&journal));
+  EXPECT_EQ(successor.watch(key, fd.get()).kind, Kind::Lease);
+  ::poll(nullptr, 0, 100);  // nothing tells that it stays so
+  EXPECT_FALSE(child.done());
+  successor.publish(key, core::Needs{.truncate = true});
+  successor.begin();
+  const auto op = recorder.wait_held();
+  ASSERT_TRUE(op);
+  EXPECT_EQ(file.size(), kFileSize);
+  successor.answer(op->id, 0, true);
+  EXPECT_TRUE(recorder.wait_left(op->id));
+  EXPECT_EQ(child.result(), 0);
+}
+
 TEST_F(LeaseTest, ASuccessorWaitsAMomentForWhoIsAboutToClose) {
   guard.reset();
   int opened = -1;
@@ -101,10 +159,7 @@ TEST_F(LeaseTest, ASuccessorWaitsAMomentForWhoIsAboutToClose) {
   child.next();
   ASSERT_EQ(child.result(), 0);
   std::vector<char> journal(Journal::bytes());
-  Heritage heritage;
-  heritage.journal = journal.data();
-  heritage.follows = true;
-  GuardCore successor({}, recorder.listener(), false, std::move(heritage));
+  GuardCore successor({}, recorder.listener(), false, follows(&journal));
   child.next();
   EXPECT_EQ(successor.watch(key, fd.get()).kind, Kind::Lease);
   EXPECT_EQ(::fcntl(fd.get(), F_GETLEASE), F_WRLCK);

@@ -241,6 +241,33 @@ TEST_F(RegionTest, DirectQuiesceAndReregister) {
   region_->guard().leave();
 }
 
+// A daemon was killed after its order was carried out, and its successor gives it again: whoever uses the memory region is
+// not cut off.
+TEST_F(RegionTest, DirectReregisteredTwiceStaysWhatItIs) {
+  connect();
+  ASSERT_TRUE(reg(MRL_BACKING_DIRECT).ok());
+  auto again = recall(wire::v1::ACTION_REREGISTER);
+  ASSERT_EQ(daemon_->recall(recall(wire::v1::ACTION_QUIESCE)), 0);
+  wait_for(MRL_EVENT_RECALL);
+  ASSERT_EQ(daemon_->recall(again), 0);
+  wait_for(MRL_EVENT_RESTORED);
+  const std::uint32_t key = region_->rkey();
+  EXPECT_EQ(daemon_->recall(again), 0);
+  EXPECT_EQ(region_->rkey(), key);
+  EXPECT_EQ(info().generation, 2u);
+  EXPECT_EQ(daemon_->count(Frame::kRemoveMr), 1);
+
+  // Of another size: the application is asked first.
+  again.set_size(kOffset + 3 * kPage);
+  ASSERT_EQ(::ftruncate(file_.get(), static_cast<off_t>(again.size())), 0);
+  EXPECT_EQ(daemon_->recall(again), 0);
+  wait_for(MRL_EVENT_RECALL, 2);
+  EXPECT_EQ(wait_for(MRL_EVENT_TRIMMED).size, 3 * kPage);
+  EXPECT_EQ(wait_for(MRL_EVENT_RESTORED, 2).generation, 3u);
+  EXPECT_EQ(region_->mr()->length, 3 * kPage);
+  EXPECT_EQ(FakeDevice::live, 1);
+}
+
 TEST_F(RegionTest, SeveralMemoryRegionsAreOfOneLease) {
   connect();
   ASSERT_TRUE(reg(MRL_BACKING_DIRECT).ok());

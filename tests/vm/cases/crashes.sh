@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-# Under systemd: clients killed at random moments (the daemon: systemd_restart.sh), while remote peers stream and others truncate,
-# punch, freeze and sync. No page leaves the page cache under a memory region of a direct lease (tmpfs here: this kernel pins no
+# Under systemd: clients killed at random moments, and the daemon while a client lives (with more to meet: systemd_restart.sh), while
+# remote peers stream and others truncate, punch, freeze and sync. No page leaves the page cache under a memory region of a direct lease (tmpfs here: this kernel pins no
 # others; a memory region of odp lives on when pages go, the device follows), nothing acknowledged is lost, nothing is left over.
 # kernels: 7.3
 # init: systemd
-# limit: 300
+# limit: 360
 . "$(dirname "$0")/service.inc"
 install_service --recall-deadline-ms 2000 --fence-deadline-ms 500
-each=4; [ -z "${MRLEASE_FULL:-}" ] || each=70
+each=4 kills=10; [ -z "${MRLEASE_FULL:-}" ] || each=70 kills=100
 seed=${MRLEASE_SEED:-1}
 crash() {
   local name=$1 what=$2 count=$3; shift 3
@@ -17,7 +17,8 @@ crash() {
 crash dying-bounce clients $each --backing bounce
 crash dying-odp clients $each --backing odp --quirk
 crash dying-direct clients $each --backing direct --dir /mnt
+crash killed-direct daemon $kills --backing direct --dir /mnt --phases truncate --cycles 1
 left=$(systemctl show -P NFileDescriptorStore mrleased)
 [ "$left" -le 12 ] || fail "$left descriptors are left with systemd"
 systemctl stop mrleased.service mrleased.socket || fail "stop"
-echo "clients killed $((3 * each)) times; $left descriptors left with systemd"
+echo "clients killed $((3 * each)) times, the daemon $kills times; $left descriptors left with systemd"
