@@ -80,7 +80,9 @@ void Service::freeze(const CallPtr& call, const v1::FreezeRequest* request, std:
     auto id = std::make_shared<core::BreakId>(0);
     ask.answered = [=, this, began = steady_clock::now()](const AdminAnswer& answer) {
       if (call->over()) return;
-      if (answer.code != 0) return call->finish(refused(answer.code));
+      if (answer.code == EBUSY) return call->finish(refused(answer.code));
+      if (answer.code != 0)
+        return call->finish({grpc::StatusCode::FAILED_PRECONDITION, std::string("bounce pages cannot be written to the file: ") + std::strerror(answer.code)});
       v1::FreezeResponse told;
       told.set_freeze(*id);
       told.set_unsettled_pages(answer.unsettled);

@@ -117,8 +117,7 @@ void Arbiter::State::owed_flush_done(LeaseEntry& entry, int code) {
   entry.owed = 0;
   entry.store_owed = false;
   for (const PartRef& ref : entry.waiting) {
-    Break* b = find_break(ref.break_id);
-    if (b && b->ask.kind == BreakKind::Sync && b->answer == 0) b->answer = code;
+    if (Break* b = find_break(ref.break_id)) not_written(*b, code);
   }
   if (entry.ending != Ending::None) return remove(entry, code);
   resume(std::exchange(entry.waiting, {}));

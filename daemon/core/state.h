@@ -155,6 +155,7 @@ struct Arbiter::State {
   void late_answered(const RecallRecord& record, int code);
   void work_done(const event::WorkDone& e);
   void work_over(WorkId id, int code);
+  static void not_written(Break& b, int code);
   void owe_after(LeaseEntry& entry, const OwedAfter& owed);
 
   // fencing.cc

@@ -137,11 +137,20 @@ void Arbiter::State::work_done(const event::WorkDone& e) {
   if (it == works.end()) return;  // it overran its deadline, that was reported then
   const WorkRecord& w = it->second;
   const Break* b = find_break(w.break_id);
-  const bool is_answer = b && b->ask.kind == BreakKind::Sync;  // who asked hears of it
+  const bool is_answer = b && (b->ask.kind == BreakKind::Sync || (b->ask.kind == BreakKind::Freeze && !b->answered));  // who asked hears of it
   if (e.code != 0 && !is_answer) {
     report(w.file, w.lease, w.break_id, "file work failed with code " + std::to_string(e.code));
   }
   work_over(e.work, e.code);
+}
+
+// Who asked for what is to be in the file hears that it is not. A freeze then does not hold: what would stand still is not the
+// file that was asked for, and work that has overrun its time may write to it.
+void Arbiter::State::not_written(Break& b, int code) {
+  if (code == 0 || b.answered) return;
+  if (b.ask.kind != BreakKind::Sync && b.ask.kind != BreakKind::Freeze) return;
+  if (b.answer == 0) b.answer = code;
+  b.denied = b.ask.kind == BreakKind::Freeze;
 }
 
 void Arbiter::State::work_over(WorkId id, int code) {
@@ -154,7 +163,7 @@ void Arbiter::State::work_over(WorkId id, int code) {
     return;
   }
   Break& b = *find_break(record.break_id);
-  if (b.ask.kind == BreakKind::Sync && b.answer == 0) b.answer = code;
+  not_written(b, code);
   if (b.phase == Phase::Complying) return complied(b, record.part);
   close_part(b, record.part);
   part_done(b, record.part);

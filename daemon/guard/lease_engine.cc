@@ -43,8 +43,9 @@ void LeaseEngine::open(sys::Fd perm, bool follows) {
   if (perm) {
     perm_.adopt(std::move(perm));
     inherited_ = perm_.marked_inodes();
+  } else {
+    perm_.open(FAN_CLASS_CONTENT | FAN_REPORT_TID);
   }
-  else perm_.open(FAN_CLASS_CONTENT | FAN_REPORT_TID);
 }
 
 void LeaseEngine::start_thread() {

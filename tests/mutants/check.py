@@ -27,6 +27,7 @@ PROGRAMS = {
     "proto": "tests/unit/proto/proto_test",
     "sim": "tests/sim/mrlease_sim",
     "integration_daemon": "tests/integration/daemon/integration_daemon",
+    "integration_guard_lease": "tests/integration/guard/integration_guard_lease",
 }
 # Seconds; one that hangs is caught.
 LIMIT = 150

@@ -52,6 +52,8 @@ MUTANTS = [Mutant(*fields) for fields in [
      "timers.set({Timer::Kind::Hold, b.ask.id}, after(now, hold));", "if (!MUTANT) timers.set({Timer::Kind::Hold, b.ask.id}, after(now, hold));",
      "core"),
     ("thaw while the file is changed", CORE + "freeze.cc", "  if (changing) return;", "  if (changing && !MUTANT) return;", "core"),
+    ("a freeze holds although its flush failed", CORE + "tasks.cc",
+     "  b.denied = b.ask.kind == BreakKind::Freeze;", "  b.denied = b.ask.kind == BreakKind::Freeze && !MUTANT;", "core"),
     # ---- the guard
     ("trust an io_uring worker", GUARD + "classify.cc",
      "(task.stat->flags & kUntold)) return false;", "(task.stat->flags & kUntold & ~(MUTANT ? kIoWorker | kUserWorker : 0u))) return false;", "guard"),
@@ -65,6 +67,10 @@ MUTANTS = [Mutant(*fields) for fields in [
     ("what is held is not noted", GUARD + "journal.cc", "  r.used = kHeld;", "  r.used = MUTANT ? 0 : kHeld;", "keep"),
     ("letting go is not noted", GUARD + "journal.cc", "memory_->held[number].used = kAllowed;", "memory_->held[number].used = MUTANT ? kHeld : kAllowed;",
      "keep"),
+    ("it has left before the file is held again", GUARD + "lease_engine.cc",
+     "  return !file->lease.retry || ledger_->busy(key)", "  return MUTANT || !file->lease.retry || ledger_->busy(key)", "integration_guard_lease"),
+    ("let go before it is known who needs what", GUARD + "guard_core.cc",
+     "if (needs_known_) leases_.poll(now);", "if (needs_known_ || MUTANT) leases_.poll(now);", "integration_guard_lease"),
     ("skip the owner's own operation", "daemon/session/broker.cc",
      "      log_(0, \"held: \" + op.what);\n",
      "      log_(0, \"held: \" + op.what);\n"
@@ -100,6 +106,7 @@ MUTANTS = [Mutant(*fields) for fields in [
     ("deregister before the daemon's yes", CLIENT + "region/region.cc",
      "  Outcome o;\n  if (!fenced_) {\n    o = connection()->call(protocol::remove_mr",
      "  Outcome o;\n  if (MUTANT) (void)verbs::deregister_mr(dropped.mr);\n  if (!fenced_) {\n    o = connection()->call(protocol::remove_mr", "region"),
+    ("register again what is in use", CLIENT + "backing/direct.cc", "if (services_.in_use()) {", "if (services_.in_use() && !MUTANT) {", "region"),
     ("deregister what was fenced", CLIENT + "region/region.cc",
      "const bool ours = !fenced_ && (o.ok() ||", "const bool ours = (MUTANT || !fenced_) && (o.ok() ||", "region"),
     ("forget what cannot be deregistered", CLIENT + "region/region.cc", "  one.mr = dropped;\n  const Outcome told", "  if (!MUTANT) one.mr = dropped;\n  const Outcome told",

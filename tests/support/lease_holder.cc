@@ -68,9 +68,11 @@ int hold(char** argv) {
     ::poll(fds, 2, -1);
     if (fds[1].revents & POLLHUP) return 0;
     if (!fds[0].revents) continue;
-    std::string line;
-    if (!std::getline(std::cin, line)) return 0;
-    if (!obey(line, memory, &hanging)) throw std::runtime_error("what is '" + line + "'?");
+    do {  // what has come together is read together, and poll(2) does not tell of it again
+      std::string line;
+      if (!std::getline(std::cin, line)) return 0;
+      if (!obey(line, memory, &hanging)) throw std::runtime_error("what is '" + line + "'?");
+    } while (std::cin.rdbuf()->in_avail() > 0);
   }
 }
 
@@ -78,6 +80,7 @@ int hold(char** argv) {
 
 int main(int argc, char** argv) {
   if (argc != 4) return 2;
+  std::ios::sync_with_stdio(false);  // else what is read ahead is where in_avail() does not see it
   if (::setgroups(0, nullptr) != 0 || ::setgid(kNobody) != 0 || ::setuid(kNobody) != 0) return 126;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // setuid() clears it
   try {

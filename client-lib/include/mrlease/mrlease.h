@@ -41,7 +41,7 @@ enum mrl_backing {
   MRL_BACKING_AUTO = 0,            /* the probe decides: odp where the device passes its self-test, else bounce */
   MRL_BACKING_DIRECT = 1,          /* the file's own pages, pinned; only where the kernel allows it */
   MRL_BACKING_ODP = 2,             /* the file's own pages, on demand; transparent where possible, else cooperative */
-  MRL_BACKING_ODP_COOPERATIVE = 3, /* odp that never uses userfaultfd */
+  MRL_BACKING_ODP_COOPERATIVE = 3, /* odp that never uses userfaultfd: what is written under a freeze is lost if the client dies */
   MRL_BACKING_BOUNCE = 4           /* pages of their own; the daemon writes them to the file */
 };
 
@@ -250,7 +250,8 @@ MRL_API void mrl_leave(struct mrl_region *region);
 MRL_API int mrl_file_sync(struct mrl_ctx *ctx, int fd, uint64_t offset, uint64_t length);
 /* The range of the file stands still until mrl_thaw(), or hold_ms has passed, or this process ends. fd must be open for
  * writing. *unsettled (may be NULL): pages of bounce leases that were being written all the while and may be torn.
- * The caller owns *freeze and ends it with mrl_thaw(). */
+ * ENOSPC, EIO and others of write(2): what was written into bounce pages could not be put into the file; ETIMEDOUT: not in time. Nothing
+ * stands still then. The caller owns *freeze and ends it with mrl_thaw(). */
 MRL_API int mrl_file_freeze(struct mrl_ctx *ctx, int fd, uint64_t offset, uint64_t length, uint32_t hold_ms,
                             struct mrl_freeze **freeze, uint64_t *unsettled);
 /* ETIMEDOUT: the hold had passed before; the file may have changed since. freeze is gone in any case. */

@@ -86,11 +86,18 @@ class Direct final : public Backing {
     return o.ok() ? register_again(order.recall.size()) : o;
   }
 
-  // The mapping is the same as before; what lies beyond the file's end cannot be pinned.
+  // The mapping is the same as before; what lies beyond the file's end cannot be pinned. Somebody whom no guard holds may have cut
+  // the file since the daemon looked.
   Outcome register_again(std::uint64_t file_size) {
-    registered_ = bytes_to_register(services_, file_size);
-    services_.set_file_size(file_size);
-    return register_again();
+    for (;;) {
+      registered_ = bytes_to_register(services_, file_size);
+      services_.set_file_size(file_size);
+      Outcome made = register_again();
+      struct stat now {};
+      if (made.ok() || ::fstat(services_.layout().file, &now) != 0) return made;
+      if (static_cast<std::uint64_t>(now.st_size) >= file_size) return made;
+      file_size = static_cast<std::uint64_t>(now.st_size);
+    }
   }
 
   Outcome register_again() {

@@ -24,7 +24,7 @@ class Library {
   }
   ~Library() { ::dlclose(handle_); }
   template <typename Function>
-  Function* find(Function*, const char* name) const {
+  Function* find(const char* name) const {
     void* symbol = ::dlsym(handle_, name);
     if (symbol == nullptr) throw std::runtime_error(std::string(name) + " is not there");
     return reinterpret_cast<Function*>(symbol);
@@ -33,7 +33,7 @@ class Library {
  private:
   void* handle_;
 };
-#define FIND(library, name) (library).find(&name, #name)  // the prototype is the header's, the function the library's
+#define FIND(library, name) (library).find<decltype(name)>(#name)  // the prototype is the header's, the function the library's
 
 class DlopenTest : public DaemonTest {
  protected:

@@ -268,6 +268,19 @@ TEST_F(RegionTest, DirectReregisteredTwiceStaysWhatItIs) {
   EXPECT_EQ(FakeDevice::live, 1);
 }
 
+// Nothing held who cut the file after the daemon had looked: pages that are gone cannot be pinned (EFAULT).
+TEST_F(RegionTest, DirectReregistersWhatIsLeftOfTheFile) {
+  connect();
+  ASSERT_TRUE(reg(MRL_BACKING_DIRECT).ok());
+  ASSERT_EQ(daemon_->recall(recall(wire::v1::ACTION_QUIESCE)), 0);
+  ASSERT_EQ(::ftruncate(file_.get(), kOffset + 2 * kPage), 0);
+  FakeDevice::fail_with = EFAULT;
+  EXPECT_EQ(daemon_->recall(recall(wire::v1::ACTION_REREGISTER)), 0);
+  EXPECT_EQ(wait_for(MRL_EVENT_TRIMMED).size, 2 * kPage);
+  wait_for(MRL_EVENT_RESTORED);
+  EXPECT_EQ(region_->mr()->length, 2 * kPage);
+}
+
 TEST_F(RegionTest, SeveralMemoryRegionsAreOfOneLease) {
   connect();
   ASSERT_TRUE(reg(MRL_BACKING_DIRECT).ok());

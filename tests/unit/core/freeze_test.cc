@@ -173,6 +173,39 @@ TEST_F(Freezing, PolicyAllowDoesNotResumeTheFlushOfAFrozenLease) {
   EXPECT_EQ(only<effect::StartWork>().kind, Work::ResumeFlush);
 }
 
+// What was acknowledged is not in the file: it would be no copy of what was asked for.
+TEST_F(Freezing, AFreezeWhoseFlushFailsDoesNotHold) {
+  grant(1, Backing::Bounce);
+  grant(2, Backing::OdpTransparent);
+  ask(7, BreakKind::Freeze);
+  answer(only<effect::Recall>());
+  const auto flush = ever<effect::StartWork>().back();
+  work_done(flush, ENOSPC);
+  EXPECT_TRUE(answered(7, ENOSPC));
+  EXPECT_TRUE(none<effect::Report>()) << "who asked hears of it";
+  const auto resume = only<effect::StartWork>();
+  const auto thaw = only<effect::Recall>();
+  EXPECT_EQ(resume.kind, Work::ResumeFlush);
+  EXPECT_EQ(thaw.action, Action::Thaw);
+  answer(thaw);
+  work_done(resume);
+  EXPECT_TRUE(over(7));
+  EXPECT_EQ(arbiter.next_deadline(), kNever);
+  step(event::Thaw{7, 70});
+  EXPECT_TRUE(only<effect::Thawed>().expired);
+}
+
+TEST_F(Freezing, AFreezeWhoseFlushTakesTooLongDoesNotHold) {
+  grant(1, Backing::Bounce);
+  ask(7, BreakKind::Freeze);
+  const auto flush = only<effect::StartWork>();
+  wait(Policy{}.work_deadline);
+  EXPECT_TRUE(answered(7, ETIMEDOUT));
+  work_done(flush);
+  work_done(ever<effect::StartWork>().back());
+  EXPECT_TRUE(over(7));
+}
+
 TEST_F(Freezing, TwoFreezesOfOneLeaseAreNotNested) {
   policy(FreezeConflict::Allow);
   grant(1, Backing::OdpTransparent);

@@ -61,6 +61,7 @@ class Checker {
   void verify_page(std::uint64_t page, const char* at, Verdict* verdict);
   void set(std::uint64_t first, std::uint64_t end, const Cut& cut);
   void verify_mixed_page(const Cut& cut, const Acked& last, std::uint64_t page, const char* at, Verdict* verdict) const;
+  bool under_way(std::uint64_t came, const Acked& last, std::uint64_t page) const;
   void verify_cut_page(const Cut& cut, const Acked& last, const Part& part, std::uint64_t page, const char* at,
                        Verdict* verdict) const;
 

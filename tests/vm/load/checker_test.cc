@@ -194,6 +194,18 @@ TEST_F(CheckerTest, AnEndedLeaseMayLeaveAWriteThatWasNotAcknowledged) {
   EXPECT_EQ(checker.verify(file_.data()).lost, 1u);
 }
 
+TEST_F(CheckerTest, WhatWasUnderWayAtTheEndMayBeThereAfterACutToo) {
+  Checker checker(*table_, nullptr, 0);
+  write(5, 2, 10);
+  checker.zeroed(4, 7, 20, 30);
+  fill(&file_[5 * kPage], kPage, make_stamp(3, 5));
+  EXPECT_EQ(checker.verify(file_.data()).risen, 1u);
+  checker.ended();
+  EXPECT_EQ(checker.verify(file_.data()).risen, 0u);
+  fill(&file_[5 * kPage], kPage, make_stamp(2, 5));  // acknowledged before the cut
+  EXPECT_EQ(checker.verify(file_.data()).risen, 1u);
+}
+
 TEST_F(CheckerTest, AMixedPageIsTornAlsoAtOddOffsets) {
   table_->unaligned = 1;
   Checker checker(*table_, nullptr, 0);

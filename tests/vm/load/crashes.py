@@ -4,7 +4,6 @@
 crashes.py (clients | daemon) COUNT + the options of drive.py. The daemon is systemd's service, or with --daemon one of our own. Exit
 0: nothing acknowledged was lost, nobody waited for longer than a bound, no memory region of a dead process is left, and, with
 direct, no page left the page cache while a memory region was over it."""
-import collections
 import os
 import random
 import re
@@ -18,6 +17,7 @@ from drive import parse
 from process import Died, Program, wait_for_socket
 from row import FENCE_MS, FENCED_BY_MS, FILE_GROUP, PAGE, RECALL_DEADLINE_MS, RECEIVER, Refused, Row
 from systemd import SOCKET, ServedKiller, UnderSystemd, pid_of_daemon, systemctl, UNIT
+from usage import usage
 
 
 def memory_regions():
@@ -25,21 +25,6 @@ def memory_regions():
     command = os.environ.get("RECV_NS", "").split() + ["rdma", "resource", "show", "mr"]
     out = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=True).stdout
     return [(int(m[2]), int(m[1])) for m in re.finditer(r"mrlen (\d+) .*?pid (\d+)", out)]
-
-
-def usage(pid):
-    """(descriptors, KiB of memory that are its own, what the descriptors are) of a process."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        resident = int(re.search(r"RssAnon:\s+(\d+)", f.read())[1])
-    kinds = collections.Counter()
-    for number in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            kind = re.sub(r"\d+", "N", os.readlink(f"/proc/{pid}/fd/{number}"))
-            if not kind.startswith("/proc/N/task/"):  # of the tasks last looked at, a bounded number (sys/proc_file.h)
-                kinds[kind] += 1
-        except OSError:  # closed meanwhile
-            pass
-    return sum(kinds.values()), resident, kinds
 
 
 class Life(Row):

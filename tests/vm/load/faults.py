@@ -49,6 +49,13 @@ class Faults(Scenario):
         self.expect(answer["code"] in codes,
                     f"{what}: mrl_sync says {errno.errorcode.get(answer['code'], answer['code'])}: {answer['error']}")
 
+    def freeze_fails(self, codes, what):
+        """What was acknowledged is not in the file: nothing stands still, and the next one is asked for in vain as well."""
+        for _ in range(2):
+            answer = self.foreign.ask("freeze 20000", 30)
+            self.expect(answer["code"] in codes,
+                        f"{what}: a freeze says {errno.errorcode.get(answer['code'], answer['code'])}: {answer.get('text', '')}")
+
     def kept(self, what):
         """What was acknowledged is where the application can read it."""
         seen = self.receiver.ask("orphans 4096", 30)
@@ -85,6 +92,7 @@ class Faults(Scenario):
         self.stream()
         self.ask(self.receiver, "quiet")
         self.sync_fails({errno.ENOSPC}, "disk full")
+        self.freeze_fails({errno.ENOSPC}, "disk full")
         self.kept("disk full")
         self.ask(self.receiver, "resume")
         self.others_go_on("disk full")
