@@ -50,15 +50,21 @@ attempt() {
   fi
   echo "$name: $(cat "$work/$name.trouble.out"), $freezes freezes; $(grep -h "$BANDWIDTH" "$work/$name.peer.out" | tail -n 1)"
 }
-# perftest does that on rxe in software emulation now and then, without any lease too. What it reports counts at once.
-session() { attempt "$@" || attempt "$@" || attempt "$@" || fail "$1 has ended three times without a word"; }
+# When all is over perftest compares the processor's counter with the clock; where these do not agree, as in software emulation now and
+# then, it ends with "Correlation coefficient r^2: ... Can't produce a report", without any lease too. -F lets it go on where it only
+# warns. What it reports of the transfer counts at once.
+session() {
+  local try
+  for try in 1 2 3 4 5 6; do ! attempt "$@" || return 0; done
+  fail "$1 has ended $try times without a word"
+}
 BANDWIDTH="^ 65536"
 
 # PREFIX TOOLS...
 everything() {
   local tool tools=("${@:2}")
   for tool in "${tools[@]}"; do
-    session "$1$tool" 18515 $tool -s 65536 -n 2000 --mmap="$file" -- $tool -s 65536 -n 2000 10.99.0.1
+    session "$1$tool" 18515 $tool -F -s 65536 -n 2000 --mmap="$file" -- $tool -F -s 65536 -n 2000 10.99.0.1
   done
   # fio's server makes the file as long as it wants it
   BANDWIDTH='WRITE:' session "$1fio" 9077 fio --thread --name=server --ioengine=rdma --port=9077 --rw=read --bs=64k --size=24m --iodepth=4 --mem=mmapshared:"$file" -- \
@@ -67,7 +73,7 @@ everything() {
 
 ctl=$MRLEASE_BUILD/daemon/ctl/mrleasectl
 serve --root /mnt/e
-# 6.1 would pin the pages anyway, and its rxe lets perftest's peers end so, one time in three.
+# 6.1 would pin the pages anyway, and there perftest's peers end so one time in three.
 tools= without=
 ! kernel_at_least 6.12 || tools=ib_send_bw without=ib_write_bw
 ! kernel_at_least 7.3 || tools="ib_write_bw ib_read_bw ib_send_bw"
