@@ -3,7 +3,7 @@
 # looked at in the journal, and purged.
 # kernels: 7.3
 # init: systemd
-# limit: 420
+# limit: 700
 . "$(dirname "$0")/service.inc"
 export DEBIAN_FRONTEND=noninteractive
 
