@@ -155,6 +155,7 @@ struct Arbiter::State {
   void late_answered(const RecallRecord& record, int code);
   void work_done(const event::WorkDone& e);
   void work_over(WorkId id, int code);
+  static bool is_answer(const Break& b);
   static void not_written(Break& b, int code);
   void owe_after(LeaseEntry& entry, const OwedAfter& owed);
 

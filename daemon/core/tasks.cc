@@ -137,20 +137,23 @@ void Arbiter::State::work_done(const event::WorkDone& e) {
   if (it == works.end()) return;  // it overran its deadline, that was reported then
   const WorkRecord& w = it->second;
   const Break* b = find_break(w.break_id);
-  const bool is_answer = b && (b->ask.kind == BreakKind::Sync || (b->ask.kind == BreakKind::Freeze && !b->answered));  // who asked hears of it
-  if (e.code != 0 && !is_answer) {
+  if (e.code != 0 && !(b && is_answer(*b))) {
     report(w.file, w.lease, w.break_id, "file work failed with code " + std::to_string(e.code));
   }
   work_over(e.work, e.code);
 }
 
+// Who asked hears how the work on the file went.
+bool Arbiter::State::is_answer(const Break& b) {
+  return b.ask.kind == BreakKind::Sync || (b.ask.kind == BreakKind::Freeze && !b.answered);
+}
+
 // Who asked for what is to be in the file hears that it is not. A freeze then does not hold: what would stand still is not the
 // file that was asked for, and work that has overrun its time may write to it.
 void Arbiter::State::not_written(Break& b, int code) {
-  if (code == 0 || b.answered) return;
-  if (b.ask.kind != BreakKind::Sync && b.ask.kind != BreakKind::Freeze) return;
+  if (code == 0 || !is_answer(b)) return;
   if (b.answer == 0) b.answer = code;
-  b.denied = b.ask.kind == BreakKind::Freeze;
+  if (b.ask.kind == BreakKind::Freeze) b.denied = true;
 }
 
 void Arbiter::State::work_over(WorkId id, int code) {

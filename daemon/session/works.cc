@@ -231,17 +231,16 @@ void Broker::work_done(const effect::StartWork& e, const store::Bounce::Result& 
   if (result.conflicts != 0)
     log_(2, "lease " + std::to_string(e.lease) + ": " + std::to_string(result.conflicts) +
                 " pages were written both by RDMA and by a foreign write: RDMA's stay");
-  const auto asked = e.kind == core::Work::Fsync ? core::BreakKind::Sync : core::BreakKind::Freeze;
-  if ((e.kind == core::Work::Fsync || e.kind == core::Work::FreezeFlush) && result.code != 0)
-    for (auto& [id, b] : api_breaks_)
-      if (b.kind == asked && b.file == e.file) b.failed = {result.code, result.text};
   chronicle_.wrote(e.lease, result.pages_written, result.conflicts);
-  if (e.kind == core::Work::FreezeFlush)
-    for (auto& [id, b] : api_breaks_)
-      if (b.kind == core::BreakKind::Freeze && b.file == e.file) {
-        b.unsettled += result.unsettled;
-        chronicle_.unsettled(id, result.unsettled);
-      }
+  for (auto& [id, b] : api_breaks_) {
+    const bool synced = e.kind == core::Work::Fsync && b.kind == core::BreakKind::Sync;
+    const bool frozen = e.kind == core::Work::FreezeFlush && b.kind == core::BreakKind::Freeze;
+    if (b.file != e.file || !(synced || frozen)) continue;
+    if (result.code != 0) b.failed = {result.code, result.text};
+    if (!frozen) continue;
+    b.unsettled += result.unsettled;
+    chronicle_.unsettled(id, result.unsettled);
+  }
   step(core::event::WorkDone{e.work, result.code});
 }
 

@@ -53,7 +53,7 @@ MUTANTS = [Mutant(*fields) for fields in [
      "core"),
     ("thaw while the file is changed", CORE + "freeze.cc", "  if (changing) return;", "  if (changing && !MUTANT) return;", "core"),
     ("a freeze holds although its flush failed", CORE + "tasks.cc",
-     "  b.denied = b.ask.kind == BreakKind::Freeze;", "  b.denied = b.ask.kind == BreakKind::Freeze && !MUTANT;", "core"),
+     "  if (b.ask.kind == BreakKind::Freeze) b.denied = true;", "  if (b.ask.kind == BreakKind::Freeze && !MUTANT) b.denied = true;", "core"),
     # ---- the guard
     ("trust an io_uring worker", GUARD + "classify.cc",
      "(task.stat->flags & kUntold)) return false;", "(task.stat->flags & kUntold & ~(MUTANT ? kIoWorker | kUserWorker : 0u))) return false;", "guard"),

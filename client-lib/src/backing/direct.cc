@@ -79,7 +79,10 @@ class Direct final : public Backing {
   Outcome reregister(const RecallOrder& order) {
     Outcome o;
     if (services_.in_use()) {
-      if (bytes_to_register(services_, order.recall.size()) == registered_) return {};
+      if (bytes_to_register(services_, order.recall.size()) == registered_) {
+        services_.set_file_size(order.recall.size());  // the file may end elsewhere in the same page
+        return {};
+      }
       o = services_.quiesce(order);
     }
     if (o.ok()) o = services_.drop_mr();

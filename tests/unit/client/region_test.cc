@@ -257,12 +257,18 @@ TEST_F(RegionTest, DirectReregisteredTwiceStaysWhatItIs) {
   EXPECT_EQ(info().generation, 2u);
   EXPECT_EQ(daemon_->count(Frame::kRemoveMr), 1);
 
+  // The file ends elsewhere in its last page: that needs no other memory region, but is told.
+  again.set_size(kOffset + kLength - 5);
+  EXPECT_EQ(daemon_->recall(again), 0);
+  EXPECT_EQ(wait_for(MRL_EVENT_TRIMMED).size, kLength - 5);
+  EXPECT_EQ(region_->rkey(), key);
+
   // Of another size: the application is asked first.
   again.set_size(kOffset + 3 * kPage);
   ASSERT_EQ(::ftruncate(file_.get(), static_cast<off_t>(again.size())), 0);
   EXPECT_EQ(daemon_->recall(again), 0);
   wait_for(MRL_EVENT_RECALL, 2);
-  EXPECT_EQ(wait_for(MRL_EVENT_TRIMMED).size, 3 * kPage);
+  EXPECT_EQ(wait_for(MRL_EVENT_TRIMMED, 2).size, 3 * kPage);
   EXPECT_EQ(wait_for(MRL_EVENT_RESTORED, 2).generation, 3u);
   EXPECT_EQ(region_->mr()->length, 3 * kPage);
   EXPECT_EQ(FakeDevice::live, 1);
