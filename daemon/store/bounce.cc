@@ -15,6 +15,7 @@
 #include <cstring>
 #include <system_error>
 
+#include "daemon/store/busy_page.h"
 #include "daemon/store/exchange_page.h"
 #include "daemon/store/file_work.h"
 #include "daemon/store/inside_writer.h"
@@ -32,8 +33,8 @@ constexpr std::uint64_t kBatchPages = kBatch / kPage;
 constexpr std::chrono::milliseconds kExtendPause{20};
 constexpr std::chrono::milliseconds kExtendPatience{500};
 
-constexpr int kCopies = 16;  // of a page that is to be written as a whole
-enum class Copies { Any, Agreeing };
+// Of a page that is to be written as a whole: two copies that agree; or, better, one at rest, where it can be had.
+enum class Copies { Any, Agreeing, AtRest };
 
 std::uint64_t pages_of(std::uint64_t bytes) { return (bytes + kPage - 1) / kPage; }
 
@@ -72,7 +73,7 @@ struct Bounce::Impl {
   PageHash hash_ours(const Batch& b, std::uint64_t page) const { return hash_page(ours + (page - b.first) * kPage); }
 
   // ---- flush ----
-  PageHash copy_again(const Batch& batch, std::uint64_t page);
+  PageHash copy_again(const Batch& batch, Copies copies, std::uint64_t page);
   void flush_batch(const Batch& batch, const Pages* only, Copies copies, Result* result, Pages* written);
   void write_run(const Batch& batch, std::uint64_t begin, std::uint64_t end, const PageHash* fresh, Result* result,
                  Pages* written);
@@ -99,6 +100,7 @@ struct Bounce::Impl {
   std::uint64_t& end() const { return notes->end; }
   PageHash* base() const { return notes->base; }
   Clock::time_point last_written;  // under mutex: by a flush of any kind
+  Pages busy, at_rest;             // under mutex, of a settled flush: looked at again; of those, copied at rest
   std::vector<bool> in_doubt;      // under mutex: pages written since an fsync(2) succeeded
   char* ours = nullptr;           // under mutex: a batch of our pages, aside's mapping
   std::vector<char> theirs_data;  // under mutex: a batch of the file's
@@ -258,15 +260,12 @@ void Bounce::Impl::write_run(const Batch& batch, std::uint64_t begin, std::uint6
   if (code != 0) fail(result, code, begin + done / kPage, "write");
 }
 
-// Until two copies in a row are the same: the device writes a page faster than we copy it, and a copy that it overtakes
-// begins with what was there before and ends with what is there now. One that is written all the time stays as it is.
-PageHash Bounce::Impl::copy_again(const Batch& batch, std::uint64_t page) {
-  char* const copy = ours + (page - batch.first) * kPage;
-  const std::uint64_t bytes = std::min(kPage, batch.end_on_file - page * kPage);
-  for (int tries = 0; tries < kCopies; tries++) {
-    char again[kPage];
-    if (read_zero_filled(memfd, again, bytes, page * kPage) != 0 || std::memcmp(copy, again, bytes) == 0) break;
-    std::memcpy(copy, again, bytes);
+PageHash Bounce::Impl::copy_again(const Batch& batch, Copies copies, std::uint64_t page) {
+  const PageCopy copy{memfd, page, std::min(kPage, batch.end_on_file - page * kPage), ours + (page - batch.first) * kPage};
+  if (copies != Copies::AtRest) {
+    copy_agreeing(copy);
+  } else if (copy_at_rest(copy, busy)) {
+    at_rest.push_back(page);
   }
   return hash_ours(batch, page);
 }
@@ -281,7 +280,7 @@ void Bounce::Impl::flush_batch(const Batch& batch, const Pages* only, Copies cop
     if (wanted) {
       fresh[page - batch.first] = hash_ours(batch, page);
       changed = fresh[page - batch.first] != base()[page];
-      if (changed && copies == Copies::Agreeing) fresh[page - batch.first] = copy_again(batch, page);
+      if (changed && copies != Copies::Any) fresh[page - batch.first] = copy_again(batch, copies, page);
     }
     if (changed && run == batch_end) run = page;
     if (!changed && run != batch_end) {
@@ -292,9 +291,12 @@ void Bounce::Impl::flush_batch(const Batch& batch, const Pages* only, Copies cop
   if (run != batch_end) write_run(batch, run, batch_end, fresh, result, written);
 }
 
-// Returns the pages that were written. An error does not end it: what can be saved is saved.
+// Returns the pages that were written, and may have been written to meanwhile. An error does not end it: what can be saved
+// is saved.
 Pages Bounce::Impl::flush_pages(const Pages* only, Result* result, Copies copies) {
   Pages written;
+  at_rest.clear();
+  if (only != nullptr && only->size() > 1) busy = *only;  // the last one of them is not alone: the others are written still
   std::uint64_t page = 0;
   for (std::size_t i = 0;; page += kBatchPages) {
     if (only != nullptr) {
@@ -314,6 +316,7 @@ Pages Bounce::Impl::flush_pages(const Pages* only, Result* result, Copies copies
     writer.touch();
     last_written = Clock::now();
   }
+  std::erase_if(written, [this](std::uint64_t each) { return std::binary_search(at_rest.begin(), at_rest.end(), each); });
   return written;
 }
 
@@ -487,9 +490,10 @@ Bounce::Result Bounce::flush_settled(std::chrono::milliseconds patience, std::ch
   Result result;
   // What a sync or a read has written just now was perhaps caught in the middle too, and need not have changed since.
   const bool others = Clock::now() - i.last_written < kStillPauses * pause;
+  i.busy.clear();
   Pages written = i.flush_pages(nullptr, &result, Copies::Agreeing);
   result.unsettled = settle({i.memfd, pages_of(i.end()), std::move(written), others}, patience, pause,
-                            [&](const Pages* only) { return i.flush_pages(only, &result, Copies::Agreeing); });
+                            [&](const Pages* only) { return i.flush_pages(only, &result, Copies::AtRest); });
   return result;
 }
 

@@ -17,7 +17,8 @@ struct Settling {
   Pages touched;
   bool all = false;
 };
-// Looks at pages (nullptr: all), handles those that have changed since they were handled, and returns these.
+// Looks at pages (nullptr: all), handles those that have changed since they were handled, and returns those of them that
+// somebody may have been in the middle of.
 using Look = std::function<Pages(const Pages* only)>;
 
 // While no page changes, a page must stand still for so many pauses. Writers were held up in the middle of a page for

@@ -247,7 +247,7 @@ class Row:
                     writes=sent.get("writes", 0), reads=sent.get("reads", 0), atomics=sent.get("atomics", 0),
                     stall_ms_max=sent.get("stall_us_max", 0) / 1000, budget_ms=a.budget,
                     pages_merged=info.get("pages_merged", 0), stalls_over_20ms=sent.get("stalls_over_20ms", 0),
-                    gate_ms_max=info.get("gate_us_max", 0) / 1000, events=info.get("events", ""),
+                    gate_ms_max=info.get("gate_us_max", 0) / 1000, away_ms=sent.get("away_us", 0) / 1000, events=info.get("events", ""),
                     key_changes=sent.get("key_changes", 0), cycles=a.cycles, phases=a.phases, expected=a.expect,
                     keys_same=bool(first) and [first.get("address"), first.get("rkey")] ==
                     [info.get("address"), info.get("rkey")])

@@ -30,7 +30,7 @@ Stream::~Stream() {
 void Stream::run() {
   while (!(leaving_ && in_flight_ == 0)) {
     fill_window();
-    if (drain_queue() == 0) link_.wait_completion(1000);
+    if (drain_queue() == 0) link_.wait_completion(10);  // a turn of Stall's
     note_gap(now_ns());
     answer_pauses();
     if (failed_ && in_flight_ == 0) return;
@@ -63,7 +63,7 @@ void Stream::hear(const Message& message) {
 }
 
 void Stream::pause(std::uint32_t who) {
-  if (!stalled()) last_progress_ns_ = now_ns();
+  if (!stalled()) stall_.begin(now_ns());
   quiet_ |= who;
   owed_ |= who;
 }
@@ -71,7 +71,7 @@ void Stream::pause(std::uint32_t who) {
 void Stream::resume(std::uint32_t who) {
   note_gap(now_ns());
   quiet_ &= ~who;
-  if (who & kDriver) last_progress_ns_ = now_ns();
+  if (who & kDriver) stall_.begin(now_ns());
 }
 
 void Stream::answer_pauses() {
@@ -134,7 +134,7 @@ bool Stream::post(int index) {
     work.wr.rdma = {address, target_.rkey};
   }
   slot.post_ns = now_ns();
-  if (in_flight_ == 0) last_progress_ns_ = slot.post_ns;
+  if (in_flight_ == 0) stall_.begin(slot.post_ns);
   if (const int error = ibv_post_send(link_.qp(), &work, &bad)) {
     failed_ = true;
     ++failures_[std::string("post: ") + std::generic_category().message(error)];
@@ -166,22 +166,20 @@ void Stream::complete(const ibv_wc& wc) {
     ++failures_[ibv_wc_status_str(wc.status)];
     (*table_)->errors++;
   } else {
-    note_gap(now_ns());
+    if (note_gap(now_ns()) > 20'000'000) ++stalls_over_20ms_;
     finish(slot, buffers_ + wc.wr_id * kPage);
   }
-  last_progress_ns_ = now_ns();
+  stall_.begin(now_ns());
   --in_flight_;
 }
 
 // The stall: how long no operation completed while some were outstanding, or none was allowed for a lease's sake.
-void Stream::note_gap(std::uint64_t now) {
-  if (!stalled() || failed_) return;
-  const std::uint64_t gap = now - std::min(now, last_progress_ns_);
-  stall_ns_max_ = std::max(stall_ns_max_, gap);
+std::uint64_t Stream::note_gap(std::uint64_t now) {
+  stall_.turn(now);
+  return stalled() && !failed_ ? stall_.goes_on(now) : 0;
 }
 
 void Stream::finish(Slot& slot, const char* buffer) {
-  if (last_progress_ns_ && now_ns() - last_progress_ns_ > 20'000'000) ++stalls_over_20ms_;
   Table& table = table_->get();
   if (slot.kind == Kind::Write) {
     ++writes_;
@@ -219,7 +217,8 @@ void Stream::print() const {
       .add("stale_reads", stale_reads_)
       .add("torn_reads", torn_reads_)
       .add("wrong_atomics", wrong_atomics_)
-      .add("stall_us_max", stall_ns_max_ / 1000)
+      .add("stall_us_max", stall_.longest() / 1000)
+      .add("away_us", stall_.away() / 1000)
       .add("stalls_over_20ms", stalls_over_20ms_)
       .add("key_changes", key_changes_)
       .print();

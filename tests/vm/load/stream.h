@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/vm/load/link.h"
+#include "tests/vm/load/stall.h"
 #include "tests/vm/load/table.h"
 
 namespace mrlease::load {
@@ -50,7 +51,7 @@ class Stream {
   void complete(const ibv_wc& wc);
   void finish(Slot& slot, const char* buffer);
   void check_read(const Slot& slot, const char* buffer);
-  void note_gap(std::uint64_t now);
+  std::uint64_t note_gap(std::uint64_t now);  // how long nothing has completed, ns
   void pause(std::uint32_t who);
   void resume(std::uint32_t who);
   bool stalled() const { return in_flight_ > 0 || ((quiet_ & kLease) && !(quiet_ & kDriver)); }
@@ -70,9 +71,10 @@ class Stream {
   bool begun_ = false, leaving_ = false, failed_ = false;
   std::uint32_t quiet_ = 0, owed_ = 0;  // reasons to be quiet; of them, those not yet answered by Paused
   int in_flight_ = 0;
-  std::uint64_t sequence_ = 0, atomics_posted_ = 0, last_progress_ns_ = 0;
+  std::uint64_t sequence_ = 0, atomics_posted_ = 0;
   std::uint64_t writes_ = 0, reads_ = 0, stale_reads_ = 0, torn_reads_ = 0, wrong_atomics_ = 0;
-  std::uint64_t stall_ns_max_ = 0, stalls_over_20ms_ = 0, key_changes_ = 0;
+  Stall stall_;
+  std::uint64_t stalls_over_20ms_ = 0, key_changes_ = 0;
   std::map<std::string, std::uint64_t> failures_;
 };
 

@@ -53,6 +53,7 @@ class Cell(Row):
         super().__init__(args)
         self.what = what
         self.waits_ms, self.was_held, self.ended, self.tried = [], [], False, ""
+        self.stalled, self.only_the_machine = "", False
 
     def perform(self, command):
         """A foreign operation, timed there."""
@@ -234,6 +235,7 @@ class Cell(Row):
             cell.update(result="not applicable", reason=f"{known}: {self.refused or self.tried}")
             return cell
         wrong = list(self.wrong(row, cell))
+        self.only_the_machine = bool(self.stalled) and wrong == [self.stalled] and row["gate_ms_max"] <= self.args.budget
         if wrong:
             cell.update(result="failed" if cell["covered"] or row["errors"] else "not covered", reason="; ".join(wrong))
         return cell
@@ -252,4 +254,6 @@ class Cell(Row):
         if cell["wait_ms_max"] > bound:
             yield f"waited {cell['wait_ms_max']:.0f} ms, the bound is {bound}"
         if row["transparent"] and self.args.backing == "odp" and not self.ended and row["stall_ms_max"] > self.args.budget:
-            yield f"the peer stalled {row['stall_ms_max']:.0f} ms, its budget is {self.args.budget}"
+            self.stalled = (f"the peer stalled {row['stall_ms_max']:.0f} ms, its budget is {self.args.budget}; the longest gate was "
+                            f"{row['gate_ms_max']:.0f} ms, and the sender was not run for {row['away_ms']:.0f} ms")
+            yield self.stalled

@@ -29,6 +29,21 @@ def cell_args(options, fs, folder, backing, what):
 
 
 def run_cell(options, fs, folder, backing, what):
+    """A peer that stalled, and not at a gate of ours, may have waited for the disk, for a packet that was lost, or for this machine:
+    once in some thousands of cells (299 ms, where it is 6 to 18). What is mrlease's comes again."""
+    before = []
+    while True:
+        cell, result = try_cell(options, fs, folder, backing, what)
+        if not cell.only_the_machine or len(before) == 2:
+            break
+        before.append(cell.stalled)
+        print(f"{fs:5} {backing:15} {what:13} once more: {cell.stalled}", flush=True)
+    if result["result"] == "passed":
+        result["reason"] = "; ".join([result["reason"]] * bool(result["reason"]) + [f"not again: {each}" for each in before])
+    return result
+
+
+def try_cell(options, fs, folder, backing, what):
     folder = os.path.join(folder, "matrix")
     os.makedirs(folder, exist_ok=True)
     cell = Cell(cell_args(options, fs, folder, backing, what), what)
@@ -37,7 +52,7 @@ def run_cell(options, fs, folder, backing, what):
         shutil.copytree(cell.work, os.path.join(options.keep, cell.name), dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock", "table*"))
     shutil.rmtree(cell.work, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
-    return result
+    return cell, result
 
 
 def main():
