@@ -135,6 +135,7 @@ class Broker {
 
   // --- works.cc: workers and fences ---
   void grant_bounce(LeaseHold& lease);
+  void refuse_bounce(LeaseHold& lease, int code, const std::string& text);
   void send_granted(const LeaseHold& lease);
   void send_frozen(Session& s, core::BreakId id, const ApiBreak& freeze);
   void send_recall(const core::effect::Recall& e, LeaseHold& lease, const Store* store);
@@ -256,6 +257,7 @@ class Broker {
   std::set<core::FileKey> touched_;
   core::SessionId next_session_ = 1;
   core::LeaseId next_lease_ = 1;
+  std::uint64_t bounce_filling_ = 0;  // bytes of bounce pages that workers are filling
   core::RequestId next_request_ = 1;
   std::uint64_t next_store_ = 1;
   std::uint64_t next_file_ = 1;

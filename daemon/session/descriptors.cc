@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "daemon/sys/memory_room.h"
 #include "daemon/sys/mounts.h"
 
 namespace mrlease::session {
@@ -21,6 +22,7 @@ namespace mrlease::session {
 namespace {
 
 constexpr rlim_t kReserveMax = 256;
+constexpr std::uint64_t kMiB = 1 << 20, kMemoryReserve = 16 * kMiB;  // twice what the daemon has with a few clients
 
 Verdict no(int code, std::string message) { return {code, std::move(message)}; }
 
@@ -92,6 +94,13 @@ Verdict check_room(int newest, double share) {
   if (static_cast<rlim_t>(newest) + kept < limit.rlim_cur) return {};
   return no(EMFILE, "mrleased has " + std::to_string(newest) + " descriptors open of " + std::to_string(limit.rlim_cur) +
                         ", and keeps the rest for operations that it holds: raise LimitNOFILE=, or end leases");
+}
+
+Verdict check_memory(std::uint64_t bytes) {
+  const auto room = sys::memory_room();
+  if (!room || bytes <= *room - std::min(*room, kMemoryReserve)) return {};
+  return no(ENOMEM, "mrleased may have " + std::to_string(*room / kMiB) + " MiB more, and keeps " + std::to_string(kMemoryReserve / kMiB) +
+                        " of them for itself: raise MemoryMax= of its service, or lease less with bounce pages");
 }
 
 Verdict check_pages(int fd) {

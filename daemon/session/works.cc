@@ -11,6 +11,7 @@
 #include "daemon/core/break_table.h"
 #include "daemon/core/extents.h"
 #include "daemon/session/broker.h"
+#include "daemon/session/descriptors.h"
 #include "daemon/session/kept_names.h"
 #include "daemon/session/translate.h"
 #include "daemon/store/dirty_again.h"
@@ -38,6 +39,10 @@ void Broker::grant_bounce(LeaseHold& lease) {
     std::error_code error;
   };
   auto made = std::make_shared<Made>();
+  const std::uint64_t filled = lease.clients_memory ? 0 : lease.extent.end - lease.extent.begin;
+  if (const Verdict room = filled != 0 ? check_memory(bounce_filling_ + filled) : Verdict{}; room.code != 0)
+    return refuse_bounce(lease, room.code, room.message);
+  bounce_filling_ += filled;
   in_worker(
       [made, fd = lease.fd, extent = lease.extent, truncates = lease.truncates, end = lease.end_reclaimed, write = lease.write,
        memory = std::exchange(lease.clients_memory, {})] {
@@ -53,7 +58,8 @@ void Broker::grant_bounce(LeaseHold& lease) {
           made->error = std::make_error_code(std::errc::not_enough_memory);
         }
       },
-      [this, made, hold = find_lease(lease.id), id = lease.id] {
+      [this, made, filled, hold = find_lease(lease.id), id = lease.id] {
+        bounce_filling_ -= filled;
         const auto found = find_lease(id);
         if (!found) {
           for (const auto& work : hold->parked) work_done(work, {});
@@ -66,10 +72,14 @@ void Broker::grant_bounce(LeaseHold& lease) {
           for (const auto& work : parked) apply(work);
           return keep_lease(found, [this, found] { send_granted(*found); });
         }
-        reply_status(found->session, found->request, made->error.value(), "bounce pages: " + made->error.message());
-        for (const auto& work : found->parked) work_done(work, {});
-        step(core::event::ReleaseLease{0, id, found->session});
+        refuse_bounce(*found, made->error.value(), "bounce pages: " + made->error.message());
       });
+}
+
+void Broker::refuse_bounce(LeaseHold& lease, int code, const std::string& text) {
+  reply_status(lease.session, lease.request, code, text);
+  for (const auto& work : lease.parked) work_done(work, {});
+  step(core::event::ReleaseLease{0, lease.id, lease.session});
 }
 
 // The frozen store is the daemon's own, so that it can write it to the file for a client that is hung or dead.

@@ -27,6 +27,36 @@ def write_at(file, at):
         os.pwrite(f.fileno(), b"foreign", at)
 
 
+class ControlGroup:
+    """A process in a control group with a memory.max, as MemoryMax= of a service makes one."""
+    ROOT = "/sys/fs/cgroup"
+
+    def __init__(self, name, pid, mib):
+        self.path, self.pid = f"{self.ROOT}/{name}", pid
+        if not os.path.exists(self.ROOT + "/cgroup.procs"):
+            run("mount", "-t", "cgroup2", "none", self.ROOT)
+        self.write(self.ROOT + "/cgroup.subtree_control", "+memory")
+        os.makedirs(self.path, exist_ok=True)
+        self.write(self.path + "/memory.max", mib * MIB)
+
+    @staticmethod
+    def write(path, value):
+        with open(path, "w", encoding="ascii") as f:
+            f.write(str(value))
+
+    def __enter__(self):
+        self.write(self.path + "/cgroup.procs", self.pid)
+        return self
+
+    def __exit__(self, *_):
+        self.write(self.ROOT + "/cgroup.procs", self.pid)
+        os.rmdir(self.path)
+
+    def killed(self):
+        with open(self.path + "/memory.events", encoding="ascii") as f:
+            return int(dict(line.split() for line in f)["oom_kill"])
+
+
 class Faults(Scenario):
     disk = None
 
@@ -166,11 +196,13 @@ class Faults(Scenario):
         return told
 
     def limited(self, what, limit, told, mib=1):
-        """A limit of the daemon's: who is new is refused and told why, who has a lease and who holds none go on."""
         run("prlimit", "--pid", str(self.daemon.pid), limit)
+        self.refused_to_newcomers(f"{what} ({limit})", told, mib)
+
+    def refused_to_newcomers(self, what, told, mib):
+        """A limit of the daemon's: who is new is refused and told why, who has a lease and who holds none go on."""
         refused = self.second(mib)
-        self.expect(all(words in refused for words in told),
-                    f"{what} ({limit}): a newcomer is told: {refused or 'nothing, it has a lease'}")
+        self.expect(all(words in refused for words in told), f"{what}: a newcomer is told: {refused or 'nothing, it has a lease'}")
         self.others_go_on(what)
         self.ask(self.receiver, "quiet")
         self.durable(what)
@@ -190,6 +222,10 @@ class Faults(Scenario):
         self.limited("no memory left", f"--as={size + 3 * MIB}:", ("Cannot allocate memory",), 1024)
         run("prlimit", "--pid", str(pid), "--as=unlimited:")
         self.expect(not self.second(), "without the limits it gets its lease")
+        with ControlGroup("mrleased", pid, 24) as group:
+            self.refused_to_newcomers("24 MiB of MemoryMax", ("may have", "MemoryMax"), 32)
+            self.expect(not self.second(2), "what fits is granted")
+            self.expect(not group.killed(), "nobody was killed for want of memory")
 
     def pressure(self):
         """Many are held at once, and the client is stopped: each waits for one recall and one fence."""

@@ -55,6 +55,7 @@ def serves():
 class Trouble(threading.Thread):
     """`count` times, at random moments. seconds: all of it; away: the longest time in which nobody may have served, in seconds."""
     pauses = (0.05, 1.0)
+    recalls = 0  # how often the application may be asked to be quiet for one of them
 
     def __init__(self, count, seed):
         super().__init__(daemon=True)
@@ -156,7 +157,10 @@ class Restarter(Trouble):
 
 
 class Staller(Trouble):
-    """The daemon stops in its tracks: the watchdog's to end."""
+    """The daemon stops in its tracks: the watchdog's to end. A thaw that is under way then has used up its time, and is ended by
+    asking the application to be quiet, where another round of merging would stall the peer (exchange_thaw.cc)."""
+    recalls = 1
+
     def strike(self):
         before = wait_until(pid_of_daemon, 30)
         os.kill(before, signal.SIGSTOP)
