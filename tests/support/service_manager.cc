@@ -21,6 +21,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <latch>
 #include <sstream>
 #include <stdexcept>
 
@@ -65,7 +66,13 @@ ServiceManager::ServiceManager(const TestDirectory& directory, std::vector<std::
   ::listen(listener_.get(), 128);
   notify_ = bind_socket(notify_path_, SOCK_DGRAM);
   stop_ = wire::Fd(::eventfd(0, EFD_CLOEXEC));
-  thread_ = std::thread([this] { serve(); });
+  // Tests fork: under sanitizers a child of a process in which a thread begins just then may wait for their allocator for ever.
+  std::latch begun(1);
+  thread_ = std::thread([this, &begun] {
+    begun.count_down();
+    serve();
+  });
+  begun.wait();
 }
 
 ServiceManager::~ServiceManager() {
