@@ -7,6 +7,9 @@ import sys
 import xml.etree.ElementTree as xml
 
 
+LISTED = {"vm": "vm-tier", "soak": "soak"}
+
+
 def ctest(path, tier):
     if not os.path.exists(path):
         yield tier, f"{tier} left no results", "FAIL", ""
@@ -20,19 +23,20 @@ def ctest(path, tier):
         yield tier, f"{tier} ran nothing", "FAIL", ""
 
 
-def vm(directory):
+def listed(directory, tier):
+    """A folder for each place it ran in, with a line for each case."""
     found = False
-    for kernel in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
-        path = f"{directory}/{kernel}/cases.txt"
+    for place in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
+        path = f"{directory}/{place}/cases.txt"
         if not os.path.exists(path):
             continue
         found = True
         with open(path, encoding="utf-8") as f:
             for line in f:
                 state, name, *why = line.rstrip("\n").split(" ", 2)
-                yield "vm", f"{kernel}/{name}", state, " ".join(why)
+                yield tier, f"{place}/{name}", state, " ".join(why)
     if not found:
-        yield "vm", "vm left no results", "FAIL", ""
+        yield tier, f"{tier} left no results", "FAIL", ""
 
 
 def expected(path):
@@ -44,7 +48,8 @@ def main():
     results, skips, tiers = sys.argv[1], expected(sys.argv[2]), sys.argv[3].split()
     every = []
     for tier in tiers:
-        every += vm(results + "/vm-tier") if tier == "vm" else ctest(f"{results}/ctest-{tier}.xml", tier)
+        folder = LISTED.get(tier)
+        every += listed(f"{results}/{folder}", tier) if folder else ctest(f"{results}/ctest-{tier}.xml", tier)
     count = {state: sum(1 for case in every if case[2] == state) for state in ("PASS", "FAIL", "SKIP")}
     surprising = [case for case in every if case[2] == "SKIP" and f"{case[0]}:{case[1]}" not in skips]
     for tier in tiers:
