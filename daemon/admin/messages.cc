@@ -19,6 +19,13 @@ void fill(v1::Range* to, std::uint64_t begin, std::uint64_t end) {
   to->set_length(end == core::kToEnd ? 0 : end - begin);
 }
 
+void fill(v1::LeaseTerms* to, const session::TermsView& view) {
+  to->set_rule(view.rule);
+  admin::fill(to->mutable_recall_deadline(), std::chrono::milliseconds(view.terms.recall_deadline));
+  admin::fill(to->mutable_fence_deadline(), std::chrono::milliseconds(view.terms.fence_deadline));
+  to->set_on_timeout(to_proto(view.terms.on_timeout));
+}
+
 void fill(v1::RecalledLease* to, const session::RecallNote& note) {
   to->set_lease(note.lease);
   admin::fill(to->mutable_client(), *note.client);
@@ -180,6 +187,15 @@ void fill(v1::Lease* to, const session::LeaseView& view) {
     m.set_rkey(mr.rkey);
     m.set_length(mr.length);
   }
+}
+
+void fill(v1::LeaseChange* to, const session::TermsChange& change) {
+  to->set_lease(change.note.id);
+  fill(to->mutable_file(), change.note.file);
+  fill(to->mutable_client(), *change.note.client);
+  fill(to->mutable_now(), change.now);
+  fill(to->mutable_then(), change.then);
+  to->set_refused(change.refused);
 }
 
 void fill(v1::Break* to, const session::BreakNote& note, core::Time hold_max) {

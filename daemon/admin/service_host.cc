@@ -10,6 +10,7 @@ namespace mrlease::admin {
 namespace {
 
 constexpr std::size_t kWatchesMax = 256;
+constexpr std::size_t kChangesMax = 1000;  // ReloadResponse.leases: a message of gRPC's has 4 MiB
 const auto kStarted = std::chrono::system_clock::now();
 const auto kStartedMono = std::chrono::steady_clock::now();
 
@@ -123,17 +124,25 @@ Service::Unary* Service::GetConfig(Context* context, const v1::GetConfigRequest*
   });
 }
 
-Service::Unary* Service::Reload(Context* context, const v1::ReloadRequest*, v1::ReloadResponse* response) {
-  return begin(context, {}, [=, this](const CallPtr& call) {
-    // SIGHUP comes to the same place, which also writes it into the chronicle.
-    p_.configuration.reload([=](const Reloaded& result) {
+Service::Unary* Service::Reload(Context* context, const v1::ReloadRequest* request, v1::ReloadResponse* response) {
+  return begin(context, {}, [=, this, dry_run = request->dry_run()](const CallPtr& call) {
+    const auto answer = [=, this](const Reloaded& result) {
       if (call->over()) return;
       if (!result.error.empty()) return call->finish({grpc::StatusCode::FAILED_PRECONDITION, result.error});
       add(result.changed, response->mutable_changed());
       add(result.needs_restart, response->mutable_needs_restart());
+      if (result.would_be) add_changes(*result.would_be, response);
       call->finish({});
-    });
+    };
+    // SIGHUP comes to the same place as reload, which also writes it into the chronicle.
+    dry_run ? p_.configuration.try_out(answer) : p_.configuration.reload(answer);
   });
+}
+
+void Service::add_changes(const session::Options& would_be, v1::ReloadResponse* response) const {
+  const auto changes = p_.view.would_change(would_be);
+  response->set_leases_total(changes.size());
+  for (std::size_t i = 0; i < std::min(changes.size(), kChangesMax); i++) fill(response->add_leases(), changes[i]);
 }
 
 }  // namespace mrlease::admin

@@ -109,6 +109,15 @@ v1::Action to_proto(core::Action action) {
   return v1::ACTION_UNSPECIFIED;
 }
 
+v1::OnTimeout to_proto(core::OnTimeout on_timeout) {
+  switch (on_timeout) {
+    case core::OnTimeout::Fence: return v1::ON_TIMEOUT_FENCE;
+    case core::OnTimeout::Deny: return v1::ON_TIMEOUT_DENY;
+    case core::OnTimeout::Kill: return v1::ON_TIMEOUT_KILL;
+  }
+  return v1::ON_TIMEOUT_UNSPECIFIED;
+}
+
 v1::BreakResult result_of(const session::BreakNote& b) {
   if (b.source == session::Source::Late) return v1::BREAK_RESULT_LATE;
   if (!b.answered || b.code != 0) return v1::BREAK_RESULT_DENIED;

@@ -16,6 +16,7 @@ v1::BreakKind to_proto(core::BreakKind kind);
 v1::BreakSource to_proto(session::Source source);
 v1::BreakPhase to_proto(session::BreakPhase phase);
 v1::Action to_proto(core::Action action);
+v1::OnTimeout to_proto(core::OnTimeout on_timeout);
 v1::BreakResult result_of(const session::BreakNote& note);
 
 void fill(v1::FileId* to, const session::FileRef& file);
@@ -23,6 +24,7 @@ void fill(v1::Range* to, const core::Extent& extent);
 void fill(v1::Process* to, const session::Who& who);
 void fill(v1::Lease* to, const session::LeaseNote& note);  // as it was granted
 void fill(v1::Lease* to, const session::LeaseView& view);
+void fill(v1::LeaseChange* to, const session::TermsChange& change);
 void fill(v1::Break* to, const session::BreakNote& note, core::Time hold_max);
 void fill(v1::File* to, const session::FileView& view, core::Time hold_max);
 void fill(google::protobuf::Timestamp* to, session::Wall time);

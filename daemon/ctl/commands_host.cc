@@ -28,11 +28,15 @@ void add_host_commands(Program& p) {
     p.print(r, view(r, p.width()));
     return kDone;
   });
-  p.add("reload", "Read the configuration file again; a mistake in it changes nothing", [&p] {
-    const auto r = p.connect().call(&v1::Admin::Stub::Reload, v1::ReloadRequest());
-    p.print(r, view(r));
+  const auto dry_run = std::make_shared<bool>(false);
+  CLI::App* reload = p.add("reload", "Read the configuration file again; a mistake in it changes nothing", [&p, dry_run] {
+    v1::ReloadRequest request;
+    request.set_dry_run(*dry_run);
+    const auto r = p.connect().call(&v1::Admin::Stub::Reload, request);
+    p.print(r, *dry_run ? view_tried(r, p.width()) : view(r));
     return kDone;
   });
+  reload->add_flag("--dry-run", *dry_run, "Change nothing; tell what would change, for which leases");
 }
 
 }  // namespace mrlease::ctl

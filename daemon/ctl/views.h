@@ -18,6 +18,7 @@ std::string view(const v1::ProbeResponse& r, std::size_t width);
 std::string view(const v1::GetStatsResponse& r, std::size_t width);
 std::string view(const v1::GetConfigResponse& r, std::size_t width);
 std::string view(const v1::ReloadResponse& r);
+std::string view_tried(const v1::ReloadResponse& r, std::size_t width);  // of a dry run
 std::string view(const v1::DrainResponse& r, const std::string& path, std::size_t width);
 // One line, without its end.
 std::string view(const v1::Event& event);

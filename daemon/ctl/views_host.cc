@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The host, the daemon's counters and its options.
 #include <algorithm>
+#include <map>
 
 #include "daemon/ctl/format.h"
 #include "daemon/ctl/table.h"
@@ -89,6 +90,15 @@ std::string joined(const google::protobuf::RepeatedPtrField<std::string>& words,
   return text.empty() ? none : text;
 }
 
+std::string restarts(const v1::ReloadResponse& r) {
+  return r.needs_restart().empty() ? "" : "needs a restart: " + joined(r.needs_restart(), "") + "\n";
+}
+
+std::string terms(const v1::LeaseTerms& t) {
+  return "recall within " + duration(seconds(t.recall_deadline())) + ", fence within " + duration(seconds(t.fence_deadline())) + ", on timeout " +
+         word(t.on_timeout()) + (t.rule() == 0 ? "" : " (rule " + std::to_string(t.rule()) + ")");
+}
+
 }  // namespace
 
 std::string view(const v1::ProbeResponse& r, std::size_t width) {
@@ -147,8 +157,22 @@ std::string view(const v1::GetConfigResponse& r, std::size_t width) {
 }
 
 std::string view(const v1::ReloadResponse& r) {
-  std::string text = "reloaded: " + (r.changed().empty() ? "nothing has changed" : "changed: " + joined(r.changed(), "")) + "\n";
-  if (!r.needs_restart().empty()) text += "needs a restart: " + joined(r.needs_restart(), "") + "\n";
+  return "reloaded: " + (r.changed().empty() ? "nothing has changed" : "changed: " + joined(r.changed(), "")) + "\n" + restarts(r);
+}
+
+std::string view_tried(const v1::ReloadResponse& r, std::size_t width) {
+  std::string text = "dry run: " + (r.changed().empty() ? "nothing would change" : "would change: " + joined(r.changed(), "")) + "\n" + restarts(r);
+  if (r.leases().empty()) return text + "no lease would have other terms\n";
+  // By what becomes of them: a rule is for many.
+  std::map<std::string, Table> changes;
+  for (const auto& l : r.leases()) {
+    const std::string change = l.refused().empty() ? "from " + terms(l.now()) + "\nto   " + terms(l.then()) + ":"
+                                                   : "would not be granted anew (what is there goes on):\n" + printable(l.refused()) + ":";
+    changes.try_emplace(change, Table({{"LEASE", Align::Right}, {"FILE", Align::Path}, {"CLIENT"}}))
+        .first->second.add({std::to_string(l.lease()), file(l.file()), process(l.client())});
+  }
+  for (const auto& [change, leases] : changes) text += change + "\n" + leases.text(width, 2);
+  if (r.leases_total() > static_cast<std::uint64_t>(r.leases_size())) text += "and " + std::to_string(r.leases_total() - r.leases_size()) + " leases more\n";
   return text;
 }
 

@@ -93,11 +93,19 @@ admin::Configuration facts_of(loop::Reloader& reloader) {
     }
     return facts;
   };
-  configuration.reload = [&](std::function<void(const admin::Reloaded&)> done) {
-    reloader.reload([done = std::move(done)](const loop::Reloader::Result& r) {
-      admin::Reloaded reloaded{{}, r.difference.changed, r.difference.needs_restart};
-      for (const auto& problem : r.problems) reloaded.error += (reloaded.error.empty() ? "" : "\n") + problem;
-      done(reloaded);
+  const auto told = [](const loop::Reloader::Result& r) {
+    admin::Reloaded reloaded{{}, r.difference.changed, r.difference.needs_restart, {}};
+    for (const auto& problem : r.problems) reloaded.error += (reloaded.error.empty() ? "" : "\n") + problem;
+    return reloaded;
+  };
+  configuration.reload = [&reloader, told](std::function<void(const admin::Reloaded&)> done) {
+    reloader.reload([told, done = std::move(done)](const loop::Reloader::Result& r) { done(told(r)); });
+  };
+  configuration.try_out = [&reloader, told](std::function<void(const admin::Reloaded&)> done) {
+    reloader.try_out([told, done = std::move(done)](const loop::Reloader::Result& r, const config::Options& would_be) {
+      admin::Reloaded tried = told(r);
+      tried.would_be = config::for_session(would_be);
+      done(tried);
     });
   };
   return configuration;

@@ -26,10 +26,22 @@ void Reloader::reload(std::function<void(const Result&)> done) {
 void Reloader::begin() {
   running_ = true;
   now_ = std::exchange(next_, {});
-  // The file's file system may keep us waiting, and the loop waits for nobody.
-  std::thread([this, line = line_, must_have = settings_.file] {
-    asio::post(loop_, [this, result = config::load(line, must_have)]() mutable { loaded(std::move(result)); });
+  load([this](config::Loaded result) { loaded(std::move(result)); });
+}
+
+void Reloader::load(std::function<void(config::Loaded)> then) {
+  std::thread([this, line = line_, must_have = settings_.file, then = std::move(then)]() mutable {
+    asio::post(loop_, [result = config::load(line, must_have), then = std::move(then)]() mutable { then(std::move(result)); });
   }).detach();
+}
+
+void Reloader::try_out(std::function<void(const Result&, const config::Options&)> done) {
+  load([this, done = std::move(done)](const config::Loaded& loaded) {
+    Result result{loaded.problems, {}};
+    config::Settings would_be = settings_;
+    if (loaded.settings) result.difference = config::take_over(*loaded.settings, &would_be);
+    done(result, would_be.options);
+  });
 }
 
 void Reloader::loaded(config::Loaded loaded) {

@@ -31,6 +31,18 @@ struct LeaseView {
   core::Time recall_deadline = 0;     // by them, ms
 };
 
+// A lease that a new configuration would treat otherwise.
+struct TermsView {
+  std::uint16_t rule = 0;  // from 1; 0: of none
+  core::Terms terms;
+  bool operator==(const TermsView&) const = default;
+};
+struct TermsChange {
+  LeaseNote note;
+  TermsView now, then;
+  std::string refused;  // why it would not be granted anew; empty: it would be
+};
+
 struct FileView {
   FileRef file;
   std::uint64_t size = 0;
@@ -74,6 +86,8 @@ class AdminView {
   void visit_leases(core::LeaseId after, const std::function<bool(const LeaseNote&)>& visit) const;
   std::optional<LeaseView> lease(core::LeaseId id) const;
   LeaseState state(const LeaseNote& lease) const;
+  // By rising id; nothing changes. With these options as the broker's.
+  std::vector<TermsChange> would_change(const Options& options) const;
   // Files that have a lease or a break, by rising key.
   std::vector<core::FileKey> files(std::optional<core::FileKey> after, std::size_t limit) const;
   std::optional<FileView> file(const core::FileKey& key) const;

@@ -179,4 +179,42 @@ TEST_F(AdminHost, ReloadTakesOverWhatMayChangeAndSaysWhatMayNot) {
   EXPECT_EQ(WireClient(daemon->socket()).welcome().recall_deadline_ms(), 1600u);
 }
 
+TEST_F(AdminHost, ADryRunTellsWhatAReloadWouldDoToTheLeasesOfNow) {
+  const std::string file = directory->path("mrleased.toml"), other = directory->path("other");
+  std::ofstream(file) << "recall-deadline-ms = 1500\n";
+  serve({"--config", file});
+  std::ofstream(other) << std::string(8192, 'x');
+  WireClient owner(daemon->socket());
+  const wire::Fd ours(::open(path.c_str(), O_RDWR | O_CLOEXEC)), theirs(::open(other.c_str(), O_RDWR | O_CLOEXEC));
+  const auto changed = owner.lease(ours.get(), v1::BACKING_DIRECT, 0, 4096).frame.granted().lease();
+  const auto refused = owner.lease(theirs.get(), v1::BACKING_DIRECT, 0, 4096).frame.granted().lease();
+  ASSERT_NE(changed, 0u);
+  ASSERT_NE(refused, 0u);
+  adm::ReloadRequest dry;
+  dry.set_dry_run(true);
+  EXPECT_EQ(call(&Stub::Reload, dry).leases_total(), 0u);
+  std::ofstream(file) << "recall-deadline-ms = 1500\nadmin-events-max = 77\n[[rule]]\npath = \"" << path
+                      << "\"\nrecall-deadline-ms = 700\non-timeout = \"kill\"\n[[rule]]\npath = \"" << other << "\"\nleases = \"none\"\n";
+  const auto answer = call(&Stub::Reload, dry);
+  EXPECT_EQ(std::vector<std::string>(answer.changed().begin(), answer.changed().end()), std::vector<std::string>{"rule"});
+  EXPECT_EQ(std::vector<std::string>(answer.needs_restart().begin(), answer.needs_restart().end()), std::vector<std::string>{"admin-events-max"});
+  ASSERT_EQ(answer.leases_size(), 2);
+  EXPECT_EQ(answer.leases(0).lease(), changed);
+  EXPECT_EQ(answer.leases(0).now().rule(), 0u);
+  EXPECT_EQ(answer.leases(0).now().recall_deadline().nanos(), 500'000'000);
+  EXPECT_EQ(answer.leases(0).then().rule(), 1u);
+  EXPECT_EQ(answer.leases(0).then().recall_deadline().nanos(), 700'000'000);
+  EXPECT_EQ(answer.leases(0).then().on_timeout(), adm::ON_TIMEOUT_KILL);
+  EXPECT_TRUE(answer.leases(0).refused().empty());
+  EXPECT_EQ(answer.leases(1).lease(), refused);
+  EXPECT_NE(answer.leases(1).refused().find("allows no lease"), std::string::npos) << answer.leases(1).refused();
+  // Nothing has changed.
+  adm::GetLeaseRequest which;
+  which.set_id(changed);
+  EXPECT_EQ(call(&Stub::GetLease, which).rule(), 0u);
+  call(&Stub::Reload, adm::ReloadRequest());
+  EXPECT_EQ(call(&Stub::GetLease, which).rule(), 1u);
+  EXPECT_EQ(call(&Stub::Reload, dry).leases_size(), 1) << "the one that would not be granted goes on";
+}
+
 }  // namespace mrlease::test

@@ -175,7 +175,17 @@ class Reload(host.HostTest):
         self.write("recall-deadline-ms = 1700\nadmin-events-max = 5\n")
         self.assertEqual(self.ctl("reload"), "reloaded: changed: recall-deadline-ms\nneeds a restart: admin-events-max\n")
         self.assertEqual(json.loads(watch.out.wait("configReloaded"))["event"]["configReloaded"]["changed"], ["recall-deadline-ms"])
+        self.write(f"recall-deadline-ms = 1700\n[[rule]]\npath = '{self.path}'\nfence-deadline-ms = 50\n")
+        _, lease = self.lease()
+        tried = self.ctl("reload", "--dry-run").splitlines()
+        self.assertEqual(tried[:3], ["dry run: would change: rule", "from recall within 1.7 s, fence within 500 ms, on timeout fence",
+                                     "to   recall within 1.7 s, fence within 50 ms, on timeout fence (rule 1):"])
+        self.assertRegex(tried[4], rf"^ +{lease}  .*")
+        self.assertLessEqual(max(map(len, tried)), 80)
+        self.assertEqual(self.ctl_json("reload", "--dry-run")["leases"][0]["then"]["rule"], 1)
+        self.assertNotIn("rule 1", self.ctl("lease", str(lease)))
         self.write("recall-deadline-ms = 1\n")
+        self.assertIn(f"{self.config}:1:22: recall-deadline-ms: '1' is not allowed", self.ctl("reload", "--dry-run", expect=1))
         self.assertIn(f"{self.config}:1:22: recall-deadline-ms: '1' is not allowed", self.ctl("reload", expect=1))
         options = {o["name"]: o for o in self.ctl_json("config")["options"]}
         self.assertEqual(options["recall-deadline-ms"]["values"], ["1700"])

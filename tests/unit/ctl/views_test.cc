@@ -138,4 +138,33 @@ TEST(Views, AReloadNamesWhatNeedsARestart) {
   EXPECT_EQ(view(r), "reloaded: changed: on-timeout\nneeds a restart: socket\n");
 }
 
+TEST(Views, ADryRunNamesTheLeasesThatWouldHaveOtherTerms) {
+  v1::ReloadResponse r;
+  EXPECT_EQ(view_tried(r, 80), "dry run: nothing would change\nno lease would have other terms\n");
+  r.add_changed("rule");
+  for (const char* refused : {"", "a rule of the administrator (line 7 of the daemon's configuration) allows no lease of /data/b"}) {
+    v1::LeaseChange& l = *r.add_leases();
+    l.set_lease(12);
+    l.mutable_file()->set_path("/data/checkpoints/a/rather/long/name/of/a/file.bin");
+    l.mutable_client()->set_program("receiver");
+    l.mutable_client()->set_pid(4711);
+    l.mutable_now()->mutable_recall_deadline()->set_seconds(2);
+    l.mutable_now()->mutable_fence_deadline()->set_nanos(500000000);
+    l.mutable_now()->set_on_timeout(v1::ON_TIMEOUT_FENCE);
+    *l.mutable_then() = l.now();
+    l.mutable_then()->set_rule(1);
+    l.mutable_then()->set_on_timeout(v1::ON_TIMEOUT_KILL);
+    l.set_refused(refused);
+  }
+  r.set_leases_total(5);
+  const std::string text = view_tried(r, 80);
+  EXPECT_THAT(text, HasSubstr("would change: rule\n"));
+  EXPECT_THAT(text, HasSubstr("from recall within 2 s, fence within 500 ms, on timeout fence\n"
+                              "to   recall within 2 s, fence within 500 ms, on timeout kill (rule 1):\n"
+                              "  LEASE  FILE "));
+  EXPECT_THAT(text, HasSubstr("what is there goes on):\na rule of the administrator (line 7 of"));
+  EXPECT_THAT(text, HasSubstr("\nand 3 leases more\n"));
+  expect_fits(text.substr(0, text.find("would not")), 80);
+}
+
 }  // namespace mrlease::ctl
