@@ -102,6 +102,10 @@ MUTANTS = [Mutant(*fields) for fields in [
      ("void* got = ::mmap(nullptr, length, PROT_NONE, MAP_SHARED, store.memfd", "if (failed.ok() && there.count_present != 0) {"),
      ("void* got = ::mmap(nullptr, length, MUTANT ? layout_.protection : PROT_NONE, MAP_SHARED, store.memfd",
       "if (failed.ok() && there.count_present != 0 && !MUTANT) {"), "client"),
+    ("take any page for one at rest", "daemon/store/busy_page.cc",
+     "if (changes(page.memfd, other, tries * kLine % kPage) && copy_once", "if ((MUTANT || changes(page.memfd, other, tries * kLine % kPage)) && copy_once",
+     "store"),
+    ("lease beyond the memory that there is", "daemon/session/descriptors.cc", "  if (!room || bytes <=", "  if (MUTANT || !room || bytes <=", "rig:7.3:faults"),
     # ---- the library
     ("deregister before the daemon's yes", CLIENT + "region/region.cc",
      "  Outcome o;\n  if (!fenced_) {\n    o = connection()->call(protocol::remove_mr",

@@ -23,6 +23,16 @@ def ctest(path, tier):
         yield tier, f"{tier} ran nothing", "FAIL", ""
 
 
+def reports(directory, tier):
+    """What a sanitizer has found, by kind and place."""
+    found = set()
+    for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
+        with open(f"{directory}/{name}", encoding="utf-8", errors="replace") as f:
+            found |= {line.strip() for line in f if line.startswith("SUMMARY: ") or ": runtime error: " in line} or {f"see {name}"}
+    for each in sorted(found):
+        yield tier, each, "FAIL", ""
+
+
 def listed(directory, tier):
     """A folder for each place it ran in, with a line for each case."""
     found = False
@@ -50,6 +60,7 @@ def main():
     for tier in tiers:
         folder = LISTED.get(tier)
         every += listed(f"{results}/{folder}", tier) if folder else ctest(f"{results}/ctest-{tier}.xml", tier)
+        every += reports(f"{results}/{tier}-reports", tier)
     count = {state: sum(1 for case in every if case[2] == state) for state in ("PASS", "FAIL", "SKIP")}
     surprising = [case for case in every if case[2] == "SKIP" and f"{case[0]}:{case[1]}" not in skips]
     for tier in tiers:

@@ -213,8 +213,8 @@ TEST_F(AdminBreaks, APathThatHangsHoldsNobodyElseUp) {
   int told = 0;
   for (auto& each : waiting) told += each.get().first.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED;
   EXPECT_GT(told, 0);
-  EXPECT_EQ(failure(&Stub::Probe, probe, brief).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  EXPECT_EQ(failure(&Stub::Drain, drain, brief).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(failure(&Stub::Probe, probe).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(failure(&Stub::Drain, drain).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(call(&Stub::Sync, of_file<adm::SyncRequest>(by_key())).leases(), 1u);
   EXPECT_EQ(get(id).id(), id);
   EXPECT_EQ(status(release(id)).code(), 0);
