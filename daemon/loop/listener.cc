@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
@@ -15,6 +16,8 @@
 namespace mrlease::loop {
 
 namespace {
+
+constexpr std::chrono::milliseconds kShortOf(100);
 
 [[noreturn]] void fail(int code, const std::string& what) { throw std::system_error(code, std::generic_category(), what); }
 
@@ -73,7 +76,8 @@ Listener::Listener(asio::io_context& loop, std::string path, OnClient on_client,
       own_(!inherited),
       path_(std::move(path)),
       on_client_(std::move(on_client)),
-      socket_(loop, own_ ? open_socket(path_) : check_socket(std::move(inherited))) {
+      socket_(loop, own_ ? open_socket(path_) : check_socket(std::move(inherited))),
+      short_of_(loop) {
   accept_next();
 }
 
@@ -82,6 +86,7 @@ Listener::~Listener() { close(); }
 void Listener::close() {
   if (!socket_.is_open()) return;
   socket_.close();
+  short_of_.cancel();
   if (own_) ::unlink(path_.c_str());
 }
 
@@ -90,10 +95,20 @@ void Listener::accept_next() {
     if (error) return;
     for (;;) {
       const int fd = ::accept4(socket_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+      if (fd < 0 && (errno == EINTR || errno == ECONNABORTED)) continue;
+      if (fd < 0 && errno != EAGAIN) return accept_later();
       if (fd < 0) break;
       on_client_(session::Connection::Socket(loop_, asio::generic::seq_packet_protocol(AF_UNIX, 0), fd));
     }
     accept_next();
+  });
+}
+
+// EMFILE, ENFILE, ENOBUFS, ENOMEM (accept(2)): who connects stays in the queue, and to wait for the socket would be over at once.
+void Listener::accept_later() {
+  short_of_.expires_after(kShortOf);
+  short_of_.async_wait([this](const asio::error_code& error) {
+    if (!error && socket_.is_open()) accept_next();
   });
 }
 

@@ -24,12 +24,14 @@ class Listener {
 
  private:
   void accept_next();
+  void accept_later();
 
   asio::io_context& loop_;
   const bool own_;
   std::string path_;
   OnClient on_client_;
   asio::posix::stream_descriptor socket_;  // a listening socket; Asio has no acceptor for generic protocols
+  asio::steady_timer short_of_;            // descriptors, or memory
 };
 
 }  // namespace mrlease::loop

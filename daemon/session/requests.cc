@@ -34,6 +34,14 @@ bool in_group(const Peer& peer, const std::string& group) {
   return false;
 }
 
+// Why not; empty: the client gets one.
+std::string no_userfaultfd(const Peer& peer, const Options& options) {
+  if (const auto ruled = gives_userfaultfd(options.rules, peer.uid)) return *ruled ? "" : "a rule of the administrator gives the user no userfaultfd";
+  const std::string& policy = options.userfaultfd;
+  if (policy == "never") return "the daemon's policy gives userfaultfd to nobody";
+  return policy == "always" || in_group(peer, policy) ? "" : "the user is not in group " + policy;
+}
+
 fence::SharedFd share(wire::Fd& fd) { return fence::SharedFd(fd.release()); }
 
 }  // namespace
@@ -94,10 +102,8 @@ void Broker::on_hello(Session& s, const Frame& f) {
   w.set_callback_deadline_ms(static_cast<std::uint32_t>(recall_deadline * 3 / 4));
   w.set_leases_max(options_.leases_max);
   std::vector<fence::SharedFd> fds;
-  const std::string& policy = options_.userfaultfd;
-  if (policy == "never" || (policy != "always" && !in_group(s.peer, policy))) {
-    w.set_userfaultfd_reason(policy == "never" ? "the daemon's policy gives userfaultfd to nobody"
-                                               : "the user is not in group " + policy);
+  if (const std::string why = no_userfaultfd(s.peer, options_); !why.empty()) {
+    w.set_userfaultfd_reason(why);
   } else if (wire::Fd device(::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC)); device) {
     w.set_userfaultfd(true);
     fds.emplace_back(device.release());

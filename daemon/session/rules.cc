@@ -21,7 +21,7 @@ bool Rule::fits_user(uid_t uid) const { return users.empty() || std::find(uids.b
 
 bool Rule::operator==(const Rule& o) const {
   return path == o.path && users == o.users && uids == o.uids && leases == o.leases && recall_deadline == o.recall_deadline &&
-         fence_deadline == o.fence_deadline && on_timeout == o.on_timeout;
+         fence_deadline == o.fence_deadline && on_timeout == o.on_timeout && userfaultfd == o.userfaultfd;
 }
 
 Ruling judge(const std::vector<Rule>& rules, const std::string& name, uid_t uid, bool write) {
@@ -36,6 +36,12 @@ Ruling judge(const std::vector<Rule>& rules, const std::string& name, uid_t uid,
     if (!rule.path.empty() && ::fnmatch(rule.path.c_str(), name.c_str(), 0) != 0) continue;
     return {number, allows(rule, write) ? "" : refusal(rule, name.empty() ? "any file" : name)};
   }
+  return {};
+}
+
+std::optional<bool> gives_userfaultfd(const std::vector<Rule>& rules, uid_t uid) {
+  for (const Rule& rule : rules)
+    if (rule.path.empty() && rule.userfaultfd && rule.fits_user(uid)) return rule.userfaultfd;
   return {};
 }
 

@@ -23,6 +23,7 @@ struct Rule {
   // Not set: as the policy has it.
   std::optional<core::Time> recall_deadline, fence_deadline;  // ms
   std::optional<core::OnTimeout> on_timeout;
+  std::optional<bool> userfaultfd;  // without a path only: it is given before any file is known
   unsigned line = 0;                // of the configuration file
 
   bool fits_user(uid_t uid) const;
@@ -36,6 +37,9 @@ struct Ruling {
 // name: of sys::name_of(). A file without one is no client's way around a rule: it is refused where any path that a rule
 // gives this user less for could be its.
 Ruling judge(const std::vector<Rule>& rules, const std::string& name, uid_t uid, bool write);
+
+// Whether the user's clients get a userfaultfd: the first rule for every file that fits the user and says so. Nothing: none does.
+std::optional<bool> gives_userfaultfd(const std::vector<Rule>& rules, uid_t uid);
 
 core::Terms terms_of(const Rule& rule, const core::Policy& policy);
 std::vector<core::Terms> terms_of(const std::vector<Rule>& rules, const core::Policy& policy);

@@ -343,7 +343,9 @@ void Bounce::Impl::merge_batch(const Batch& batch, Result* result) {
       base()[page] = here;
     } else if (here != base()[page]) {
       result->conflicts++;
-    } else if (const int code = exchange_page(memfd, page * kPage, ours + i * kPage, theirs + i * kPage); code != 0) {
+    } else if (const int code = exchange_page(memfd, page * kPage, ours + i * kPage, theirs + i * kPage); code == EBUSY) {
+      result->conflicts++;  // as if it had been written before we looked
+    } else if (code != 0) {
       return fail(result, code, page, "take over a page of");
     } else {
       base()[page] = in_file;

@@ -6,8 +6,9 @@
 
 namespace mrlease::store {
 
-// Each word of the page at `offset` of `memfd` that is still as in `was` becomes what it is in `becomes`; what a device has written
-// meanwhile stays. Both have a page's bytes. The memfd is sealed against shrinking and reaches beyond the page. 0 or errno.
+// The page at `offset` of `memfd`, which is as in `was`, becomes what it is in `becomes`. Both have a page's bytes. The memfd is sealed
+// against shrinking and reaches beyond the page. 0; EBUSY: a device writes to it, what it has written stays, and the rest is
+// again as it was; or errno.
 int exchange_page(int memfd, std::uint64_t offset, const char* was, const char* becomes);
 
 }  // namespace mrlease::store

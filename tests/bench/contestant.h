@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Something that holds a foreign truncate up; each has a file of its own.
+// Something that holds a foreign operation up; each has a file of its own.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@ class Contestant {
   virtual ~Contestant() = default;
   virtual std::string name() const = 0;
   virtual std::string path() const = 0;
-  // Before each truncate: the file is whole again and held.
+  // Before each operation: the file is whole again and held.
   virtual void arm() = 0;
 };
 

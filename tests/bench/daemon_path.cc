@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -66,13 +67,13 @@ class Client {
     hello.mutable_hello()->set_program("bench");
     if (!request(&hello, {}).has_welcome()) die("mrleased refuses Hello");
   }
-  void take_lease(int file) {
+  void take_lease(int file, v1::Backing backing) {
     Frame frame;
     v1::Register* r = frame.mutable_register_();
     r->mutable_range()->set_length(kFileSize);
     r->set_write(true);
-    r->set_backing(v1::BACKING_ODP_TRANSPARENT);
-    r->set_preserve_orphans(true);
+    r->set_backing(backing);
+    r->set_preserve_orphans(backing == v1::BACKING_ODP_TRANSPARENT);
     r->set_peer_budget_ms(200);
     const Frame answer = request(&frame, {file});
     if (!answer.has_granted()) die("mrleased refuses the lease: " + answer.status().message());
@@ -162,9 +163,11 @@ class Client {
 
 class Daemon : public Contestant {
  public:
-  Daemon(const std::string& daemon, const std::string& dir) : path_(dir + "/leased"), fd_(make_file(path_)) {
-    const std::string socket = dir + "/socket";
-    start_daemon(&daemon_, daemon, dir, socket);
+  // name: also of its folder within dir.
+  Daemon(const std::string& name, const std::string& daemon, const std::string& dir, v1::Backing backing, bool is_cut)
+      : name_(name), path_(own_folder(dir, backing) + "/leased"), fd_(make_file(path_)), is_cut_(is_cut) {
+    const std::string folder = own_folder(dir, backing), socket = folder + "/socket";
+    start_daemon(&daemon_, daemon, folder, socket);
     client_.start([&](int control) {
       const int connection = connect_daemon(socket);
       become_nobody();
@@ -172,7 +175,7 @@ class Daemon : public Contestant {
       if (file < 0) die("open " + path_);
       Client client(connection, control);
       client.say_hello();
-      client.take_lease(file);
+      client.take_lease(file, backing);
       send(control, "r", 1);
       client.serve();
     });
@@ -180,26 +183,38 @@ class Daemon : public Contestant {
     client_.hear(&ready, 1);
   }
   ~Daemon() override { ::close(fd_); }
-  std::string name() const override { return "mrleased"; }
+  std::string name() const override { return name_; }
   std::string path() const override { return path_; }
   void arm() override {
-    if (cuts_++ == 0) return;  // nothing has been cut yet
+    if (!is_cut_ || cuts_++ == 0) return;  // nothing has been cut yet
     client_.ask('s');
     refill(fd_);
     client_.ask('e');
   }
 
  private:
-  const std::string path_;
+  static std::string own_folder(const std::string& dir, v1::Backing backing) {
+    const std::string folder = dir + "/" + std::to_string(backing);
+    if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) die("mkdir " + folder);
+    return folder;
+  }
+
+  const std::string name_, path_;
   const int fd_;
+  const bool is_cut_;
   Process daemon_, client_;
   std::uint64_t cuts_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<Contestant> make_daemon(const std::string& daemon, const std::string& dir) {
-  return std::make_unique<Daemon>(daemon, dir);
+std::unique_ptr<Contestant> make_cut_daemon(const std::string& daemon, const std::string& dir) {
+  return std::make_unique<Daemon>("mrleased", daemon, dir, v1::BACKING_ODP_TRANSPARENT, true);
+}
+
+std::unique_ptr<Contestant> make_daemon(const std::string& daemon, const std::string& dir, Leased backing) {
+  if (backing == Leased::Odp) return std::make_unique<Daemon>("mrleased, odp", daemon, dir, v1::BACKING_ODP_TRANSPARENT, false);
+  return std::make_unique<Daemon>("mrleased, bounce", daemon, dir, v1::BACKING_BOUNCE, false);
 }
 
 }  // namespace mrlease::bench

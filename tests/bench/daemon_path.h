@@ -15,6 +15,11 @@ void start_daemon(Process* process, const std::string& daemon, const std::string
 // Connects as soon as the daemon listens; dies after 20 s.
 int connect_daemon(const std::string& socket);
 
-std::unique_ptr<Contestant> make_daemon(const std::string& daemon, const std::string& dir);
+enum class Leased { Odp, Bounce };
+
+// Cuts: the file is made whole again before each operation, and its client's leases with it (a contestant of truncates).
+std::unique_ptr<Contestant> make_cut_daemon(const std::string& daemon, const std::string& dir);
+// Nobody writes to the file. A daemon of its own.
+std::unique_ptr<Contestant> make_daemon(const std::string& daemon, const std::string& dir, Leased backing);
 
 }  // namespace mrlease::bench

@@ -81,22 +81,44 @@ void become(uid_t user) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // setuid() has cleared it
 }
 
-Foreign::Foreign() {
-  process_.start([](int socket) {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double ns_since(Clock::time_point begin) { return std::chrono::duration<double, std::nano>(Clock::now() - begin).count(); }
+
+}  // namespace
+
+double Foreign::cut(const char* path) {
+  const auto begin = Clock::now();
+  if (::truncate(path, kCutSize) != 0) die(std::string("truncate ") + path);
+  return ns_since(begin);
+}
+
+double Foreign::read_page(const char* path) {
+  char page[4096];
+  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) die(std::string("open ") + path);
+  const auto begin = Clock::now();
+  if (::pread(fd, page, sizeof page, 0) != static_cast<ssize_t>(sizeof page)) die(std::string("read ") + path);
+  const double ns = ns_since(begin);
+  ::close(fd);
+  return ns;
+}
+
+Foreign::Foreign(Operation operation) {
+  process_.start([operation](int socket) {
     become_nobody();
     for (;;) {
       char path[512];
       receive(socket, path, sizeof path);
-      const auto begin = std::chrono::steady_clock::now();
-      if (::truncate(path, kCutSize) != 0) die(std::string("truncate ") + path);
-      const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - begin;
-      const double ns = took.count();
+      const double ns = operation(path);
       send(socket, &ns, sizeof ns);
     }
   });
 }
 
-double Foreign::cut(const std::string& path) const {
+double Foreign::perform(const std::string& path) const {
   char packet[512] = {};
   path.copy(packet, sizeof packet - 1);
   process_.tell(packet, sizeof packet);

@@ -44,11 +44,15 @@ inline constexpr uid_t kNobody = 65534;
 void become(uid_t user);
 inline void become_nobody() { become(kNobody); }
 
-// The foreign task: truncate(2) of the path to kCutSize by an unprivileged process of its own. Nanoseconds.
+// The foreign task: an unprivileged process of its own, and what it does with a path; nanoseconds.
 class Foreign {
  public:
-  Foreign();
-  double cut(const std::string& path) const;
+  using Operation = double (*)(const char* path);
+  static double cut(const char* path);        // truncate(2) to kCutSize
+  static double read_page(const char* path);  // pread(2) of its first 4096 bytes; without the open(2)
+
+  explicit Foreign(Operation operation);
+  double perform(const std::string& path) const;
 
  private:
   Process process_;

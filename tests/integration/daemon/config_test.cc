@@ -160,6 +160,20 @@ TEST_F(ConfigTest, ARuleSaysWhoMayLeaseWhat) {
   EXPECT_EQ(by_nobody(db, true), 0);
 }
 
+TEST_F(ConfigTest, ARuleSaysWhoGetsAUserfaultfd) {
+  write("userfaultfd = 'never'\n[[rule]]\nuser = ['nobody']\nuserfaultfd = 'always'\n");
+  start({"--config", file});
+  EXPECT_THAT(client->welcome().userfaultfd_reason(), HasSubstr("to nobody")) << "root's";
+  const auto given = [&] { return std::make_unique<Child>([socket = daemon->socket()] { return WireClient(socket).welcome().userfaultfd() ? 1 : 2; })->wait(); };
+  EXPECT_EQ(given(), ::access("/dev/userfaultfd", F_OK) == 0 ? 1 : 2);
+  write("userfaultfd = 'always'\n[[rule]]\nuser = ['nobody']\nuserfaultfd = 'never'\n");
+  reload();
+  EXPECT_EQ(given(), 2);
+  EXPECT_EQ(WireClient(daemon->socket()).welcome().userfaultfd(), ::access("/dev/userfaultfd", F_OK) == 0);
+  write("[[rule]]\npath = '/x'\nuserfaultfd = 'never'\n");
+  EXPECT_THAT(reload(2), HasSubstr(":3:15: userfaultfd: a client gets it before any file is known"));
+}
+
 TEST_F(ConfigTest, ARuleHasDeadlinesOfItsOwn) {
   write("recall-deadline-ms = 20000\n[[rule]]\npath = '*/data'\nrecall-deadline-ms = 300\nfence-deadline-ms = 100\n");
   start({"--config", file});

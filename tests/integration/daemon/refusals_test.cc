@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bad input is refused with the reason, and changes nothing.
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include <cstring>
+#include <ctime>
 
 #include "tests/integration/daemon/fixture.h"
 #include "tests/support/hung_fuse.h"
@@ -198,6 +200,38 @@ TEST_F(RefusalsTest, WhoHasEndedSinceItConnectedIsRefused) {
   char byte = 0;
   EXPECT_EQ(::recv(socket.get(), &byte, 1, MSG_DONTWAIT), 0) << "it was accepted";
   client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);  // others are served
+}
+
+// They stay in the socket's queue, and the daemon does not ask for them again and again meanwhile.
+TEST_F(RefusalsTest, WhoCannotBeAcceptedForWantOfDescriptorsKeepsNobodyBusy) {
+  start();
+  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
+  WireClient tool(daemon->socket());
+  wire::Frame freeze;
+  freeze.mutable_freeze_file()->set_hold_ms(1000);
+  tool.send(std::move(freeze), {fd.get()});
+  client->comply(client->recall().frame.recall());
+  ASSERT_TRUE(tool.next()->frame.has_frozen());
+
+  rlimit before{}, none{};
+  ASSERT_EQ(::prlimit(daemon->pid(), RLIMIT_NOFILE, nullptr, &before), 0);
+  none = {0, before.rlim_max};
+  ASSERT_EQ(::prlimit(daemon->pid(), RLIMIT_NOFILE, &none, nullptr), 0);
+  WireClient waits(daemon->socket(), false);
+  clockid_t clock{};
+  ASSERT_EQ(::clock_getcpuclockid(daemon->pid(), &clock), 0);
+  const auto used = [&] {
+    timespec t{};
+    ::clock_gettime(clock, &t);
+    return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+  };
+  const auto used_before = used();
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_EQ(client->recall().frame.recall().action(), v1::ACTION_THAW);  // the hold is over
+  EXPECT_LT(used() - used_before, (std::chrono::steady_clock::now() - began) / 2);
+
+  ASSERT_EQ(::prlimit(daemon->pid(), RLIMIT_NOFILE, &before, nullptr), 0);
+  EXPECT_NO_THROW(WireClient(daemon->socket())) << "behind the one that waits";
 }
 
 TEST_F(RefusalsTest, GarbageEndsTheConnectionAndNothingElse) {

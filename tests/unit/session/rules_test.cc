@@ -42,6 +42,17 @@ TEST(Rules, WhatHasNoNameGetsNoMoreThanAnyPathWould) {
   EXPECT_EQ(judge({rule("/a/*", {}, May::Any), rule("", {}, May::Any)}, "", kAnn, true).rule, 2);
 }
 
+TEST(Rules, UserfaultfdIsOfTheFirstRuleForEveryFileThatSaysSo) {
+  Rule anns = rule("", {kAnn}, May::Any), nobodys = rule("", {}, May::Any), silent = rule("", {}, May::Any);
+  anns.userfaultfd = true;
+  nobodys.userfaultfd = false;
+  const std::vector<Rule> rules = {silent, anns, nobodys};
+  EXPECT_EQ(gives_userfaultfd(rules, kAnn), true);
+  EXPECT_EQ(gives_userfaultfd(rules, kBob), false);
+  EXPECT_EQ(gives_userfaultfd({silent, anns}, kBob), std::nullopt);
+  EXPECT_NE(anns, silent) << "a reload has to see it";
+}
+
 TEST(Rules, WhatARuleDoesNotSayIsThePolicys) {
   core::Policy policy;
   policy.on_timeout = core::OnTimeout::Deny;
