@@ -171,7 +171,7 @@ TEST_F(ConfigTest, ARuleSaysWhoGetsAUserfaultfd) {
   EXPECT_EQ(given(), 2);
   EXPECT_EQ(WireClient(daemon->socket()).welcome().userfaultfd(), ::access("/dev/userfaultfd", F_OK) == 0);
   write("[[rule]]\npath = '/x'\nuserfaultfd = 'never'\n");
-  EXPECT_THAT(reload(2), HasSubstr(":3:15: userfaultfd: a client gets it before any file is known"));
+  EXPECT_THAT(reload(2), HasSubstr(":3:1: userfaultfd: a client gets it before any file is known"));
 }
 
 TEST_F(ConfigTest, ARuleHasDeadlinesOfItsOwn) {

@@ -7,6 +7,7 @@
 
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 
 #include "tests/integration/daemon/fixture.h"
 #include "tests/support/hung_fuse.h"
@@ -215,7 +216,9 @@ TEST_F(RefusalsTest, WhoCannotBeAcceptedForWantOfDescriptorsKeepsNobodyBusy) {
 
   rlimit before{}, none{};
   ASSERT_EQ(::prlimit(daemon->pid(), RLIMIT_NOFILE, nullptr, &before), 0);
-  none = {0, before.rlim_max};
+  const std::string open = "/proc/" + std::to_string(daemon->pid()) + "/fd/";
+  while (std::filesystem::exists(std::filesystem::symlink_status(open + std::to_string(none.rlim_cur)))) none.rlim_cur++;
+  none.rlim_max = before.rlim_max;  // the lowest number that is free is beyond it
   ASSERT_EQ(::prlimit(daemon->pid(), RLIMIT_NOFILE, &none, nullptr), 0);
   WireClient waits(daemon->socket(), false);
   clockid_t clock{};
