@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <system_error>
 #include <utility>
@@ -21,6 +22,15 @@ namespace mrlease::session {
 namespace v1 = wire::v1;
 namespace effect = core::effect;
 using wire::Frame;
+
+namespace {
+
+// What a break does not touch need not be looked at: a read of one page waits for one page.
+store::Bounce::Result flush(store::Bounce& bounce, const core::Extent& lease, const core::Extent& touched) {
+  return bounce.flush(std::max(touched.begin, lease.begin) - lease.begin, touched.end - std::min(touched.end, lease.begin));
+}
+
+}  // namespace
 
 void Broker::in_worker(std::function<void()> work, std::function<void()> then) {
   workers_.run([this, work = std::move(work), then = std::move(then)] {
@@ -170,7 +180,7 @@ void Broker::do_work(const effect::StartWork& e, store::Bounce* bounce, const Le
                      const Options& options, store::Bounce::Result* result) {
   const bool writes = bounce != nullptr && lease->write;
   switch (e.kind) {
-    case core::Work::Flush: if (writes) *result = bounce->flush(); break;
+    case core::Work::Flush: if (writes) *result = flush(*bounce, lease->extent, e.extent); break;
     case core::Work::FreezeFlush: if (writes) *result = bounce->flush_settled(options.settle_patience(), options.settle_pause()); break;
     case core::Work::Merge:
       if (bounce == nullptr) break;

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <numeric>
 #include <system_error>
 
 #include "daemon/store/busy_page.h"
@@ -296,7 +297,8 @@ void Bounce::Impl::flush_batch(const Batch& batch, const Pages* only, Copies cop
 Pages Bounce::Impl::flush_pages(const Pages* only, Result* result, Copies copies) {
   Pages written;
   at_rest.clear();
-  if (only != nullptr && only->size() > 1) busy = *only;  // the last one of them is not alone: the others are written still
+  // The last one of them is not alone: the others are written still.
+  if (copies == Copies::AtRest && only != nullptr && only->size() > 1) busy = *only;
   std::uint64_t page = 0;
   for (std::size_t i = 0;; page += kBatchPages) {
     if (only != nullptr) {
@@ -452,10 +454,17 @@ int Bounce::notes() const { return impl_->notes_fd; }
 
 int Bounce::memfd() const { return impl_->memfd; }
 
-Bounce::Result Bounce::flush() {
+Bounce::Result Bounce::flush(std::uint64_t begin, std::uint64_t end) {
   std::lock_guard lock(impl_->mutex);
   Result result;
-  impl_->flush_pages(nullptr, &result, Copies::Any);
+  const std::uint64_t stop = pages_of(std::min(end, impl_->end()));
+  if (begin == 0 && end >= impl_->end()) {
+    impl_->flush_pages(nullptr, &result, Copies::Any);
+  } else if (begin / kPage < stop) {
+    Pages pages(stop - begin / kPage);
+    std::iota(pages.begin(), pages.end(), begin / kPage);
+    impl_->flush_pages(&pages, &result, Copies::Any);
+  }
   return result;
 }
 

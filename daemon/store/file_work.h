@@ -47,7 +47,8 @@ class Bounce {
   struct Result { int code = 0; std::uint64_t pages_written = 0, unsettled = 0, conflicts = 0; std::string text; };
   // Write the pages that changed since they were last written, never beyond the file's end (fstat before each) nor
   // beyond the lease. A page is copied aside, the copy is hashed and written, the hash kept only after success.
-  Result flush();
+  // [begin, end): bytes of the lease; whole pages of it are written.
+  Result flush(std::uint64_t begin = 0, std::uint64_t end = ~std::uint64_t{0});
   // flush, then fsync(2) of the file. Where that fails, what was written since the last one that did not is written again: the
   // kernel has called those pages clean and may drop them. fsync: in tests another one.
   Result sync(int (*fsync)(int) = ::fsync);

@@ -105,6 +105,7 @@ MUTANTS = [Mutant(*fields) for fields in [
     ("take any page for one at rest", "daemon/store/busy_page.cc",
      "if (changes(page.memfd, other, tries * kLine % kPage) && copy_once", "if ((MUTANT || changes(page.memfd, other, tries * kLine % kPage)) && copy_once",
      "store"),
+    ("leave a page that is written half taken over", "daemon/store/exchange_page.cc", "  if (met) each_word(", "  if (met && !MUTANT) each_word(", "store"),
     ("lease beyond the memory that there is", "daemon/session/descriptors.cc", "  if (!room || bytes <=", "  if (MUTANT || !room || bytes <=", "rig:7.3:faults"),
     # ---- the library
     ("deregister before the daemon's yes", CLIENT + "region/region.cc",

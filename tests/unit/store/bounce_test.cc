@@ -66,6 +66,18 @@ TEST_P(BounceTest, NeverWritesBeyondTheLeaseInItsLastPage) {
   EXPECT_EQ(bounce.flush().pages_written, 0u) << "bytes beyond the lease are not the lease's";
 }
 
+TEST_P(BounceTest, APartCanBeFlushed) {
+  content(8);
+  Bounce bounce(file_.shared(), 0, 8 * kPage, truncates());
+  put(bounce.memfd(), 0, pages(8, 'x'));
+  EXPECT_EQ(bounce.flush(3 * kPage + 100, 4 * kPage + 1).pages_written, 2u) << "whole pages";
+  EXPECT_EQ(get(file_.fd(), 2 * kPage, 4 * kPage), pages(1, 'a') + pages(2, 'x') + pages(1, 'a'));
+  EXPECT_EQ(bounce.flush(4 * kPage, 4 * kPage).pages_written, 0u);
+  EXPECT_EQ(bounce.flush(8 * kPage).pages_written, 0u);
+  EXPECT_EQ(bounce.flush(7 * kPage, ~0ull).pages_written, 1u);
+  EXPECT_EQ(bounce.flush().pages_written, 5u);
+}
+
 // The part before the cut was acknowledged, and is the file's still.
 TEST_P(BounceTest, WhatIsLeftOfAWrittenPageThatIsCutIsWritten) {
   content(4);
