@@ -298,7 +298,7 @@ Pages Bounce::Impl::flush_pages(const Pages* only, Result* result, Copies copies
   Pages written;
   at_rest.clear();
   // The last one of them is not alone: the others are written still.
-  if (copies == Copies::AtRest && only != nullptr && only->size() > 1) busy = *only;
+  if (copies != Copies::Any && only != nullptr && only->size() > 1) busy = *only;
   std::uint64_t page = 0;
   for (std::size_t i = 0;; page += kBatchPages) {
     if (only != nullptr) {
@@ -504,7 +504,7 @@ Bounce::Result Bounce::flush_settled(std::chrono::milliseconds patience, std::ch
   i.busy.clear();
   Pages written = i.flush_pages(nullptr, &result, Copies::Agreeing);
   result.unsettled = settle({i.memfd, pages_of(i.end()), std::move(written), others}, patience, pause,
-                            [&](const Pages* only) { return i.flush_pages(only, &result, Copies::AtRest); });
+                            [&](const Pages* only, bool hot) { return i.flush_pages(only, &result, hot ? Copies::AtRest : Copies::Agreeing); });
   return result;
 }
 
@@ -522,7 +522,7 @@ Bounce::Result Bounce::extend(std::uint64_t file_size) {
   Pages taken;
   int code = i.move_end(file_size, &taken);
   // A write that was under way has lost a part: it loses all of it, since it began before the page was on the file.
-  settle({i.memfd, pages_of(i.end()), std::move(taken)}, kExtendPatience, kExtendPause, [&](const Pages* only) {
+  settle({i.memfd, pages_of(i.end()), std::move(taken)}, kExtendPatience, kExtendPause, [&](const Pages* only, bool) {
     Pages again;
     if (const int failed = i.take_again(*only, begin, &again); failed != 0) code = failed;
     return again;

@@ -14,6 +14,8 @@ constexpr int kCopies = 16;
 // Each is a few small reads, 2 us. 16 pages of which each was written every 2 us were all caught with two or three rounds of
 // 256; where thousands are written, a round of them takes so long that each is caught between two rounds (settle.h).
 constexpr std::size_t kTriesAtRest = 256, kTriesInAll = 16384;
+// A page that is not written meanwhile is found at rest by a later look; in a large file the tries would hold that up.
+constexpr std::size_t kQuiet = 8;
 constexpr int kLooks = 3;  // at another page, in each try
 constexpr std::size_t kLine = 64;
 
@@ -50,10 +52,13 @@ bool copy_agreeing(const PageCopy& page) {
 bool copy_at_rest(const PageCopy& page, const Pages& others) {
   // Where the writers are is not known: each try looks at another page, and at another place in it.
   const std::size_t most = others.empty() ? 0 : std::min(kTriesAtRest, kTriesInAll / others.size());
-  for (std::size_t tries = 0; tries < most; tries++) {
+  bool changed = false;
+  for (std::size_t tries = 0; tries < most && (changed || tries < kQuiet); tries++) {
     const std::uint64_t other = others[(page.page + tries) % others.size()];
     if (other == page.page) continue;
-    if (copy_once(page) == Copied::Unreadable) return false;
+    const Copied copied = copy_once(page);
+    if (copied == Copied::Unreadable) return false;
+    changed = changed || copied == Copied::Changed;
     if (changes(page.memfd, other, tries * kLine % kPage) && copy_once(page) == Copied::Same) return true;
   }
   copy_agreeing(page);

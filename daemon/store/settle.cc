@@ -61,7 +61,7 @@ std::size_t settle(Settling what, milliseconds patience, milliseconds longest, c
     const bool moved = wait(writers, pause);  // before the pages are looked at: what was in the middle of one has ended it
     moving.clear();
     for (Standing& s : standing) {
-      const Pages changed = look(s.all ? nullptr : &s.pages);
+      const Pages changed = look(s.all ? nullptr : &s.pages, pause == kShortest);
       moving = merged(moving, changed);
       s.pages = without(s.pages, changed);
     }

@@ -18,8 +18,8 @@ struct Settling {
   bool all = false;
 };
 // Looks at pages (nullptr: all), handles those that have changed since they were handled, and returns those of them that
-// somebody may have been in the middle of.
-using Look = std::function<Pages(const Pages* only)>;
+// somebody may have been in the middle of. hot: they change from one of the shortest pauses to the next.
+using Look = std::function<Pages(const Pages* only, bool hot)>;
 
 // While no page changes, a page must stand still for so many pauses. Writers were held up in the middle of a page for
 // 160 ms in the rig, while a daemon was started on a busy machine; 15 ms otherwise.
