@@ -13,7 +13,6 @@ using session::May;
 using session::Rule;
 using Texts = std::vector<std::string>;
 
-const std::vector<std::pair<std::string, bool>> kUserfaultfd = {{"always", true}, {"never", false}};
 const std::vector<std::pair<std::string, May>> kLeases = {{"any", May::Any}, {"read", May::Read}, {"none", May::Nothing}};
 
 RuleRow named(std::string name, Type type, std::string help) {
@@ -75,9 +74,9 @@ std::vector<RuleRow> make() {
   rows.push_back(named("userfaultfd", Type::Word,
                        "Whether the clients of these users get what transparent breaks need, whatever the option of this name says. In a rule "
                        "without a path only: they get it before any file is known. Of the rules that say so, the first whose user fits decides."));
-  for (const auto& w : kUserfaultfd) rows.back().words.push_back(w.first);
-  rows.back().get = [](const Rule& r) { return r.userfaultfd ? Texts{kUserfaultfd[*r.userfaultfd ? 0 : 1].first} : Texts{}; };
-  rows.back().set = [](Rule& r, const Texts& v) { r.userfaultfd = v.front() == kUserfaultfd[0].first; };
+  rows.back().words = {"always", "never"};
+  rows.back().get = [](const Rule& r) { return r.userfaultfd ? Texts{*r.userfaultfd ? "always" : "never"} : Texts{}; };
+  rows.back().set = [](Rule& r, const Texts& v) { r.userfaultfd = v.front() == "always"; };
   return rows;
 }
 

@@ -23,39 +23,36 @@ void Reloader::reload(std::function<void(const Result&)> done) {
   if (!running_) begin();
 }
 
+void Reloader::try_out(std::function<void(const Result&, const config::Options&)> done) {
+  trying_next_.push_back(std::move(done));
+  if (!running_) begin();
+}
+
 void Reloader::begin() {
   running_ = true;
   now_ = std::exchange(next_, {});
-  load([this](config::Loaded result) { loaded(std::move(result)); });
-}
-
-void Reloader::load(std::function<void(config::Loaded)> then) {
-  std::thread([this, line = line_, must_have = settings_.file, then = std::move(then)]() mutable {
-    asio::post(loop_, [result = config::load(line, must_have), then = std::move(then)]() mutable { then(std::move(result)); });
+  trying_now_ = std::exchange(trying_next_, {});
+  // The file's file system may keep us waiting, and the loop waits for nobody.
+  std::thread([this, line = line_, must_have = settings_.file] {
+    asio::post(loop_, [this, result = config::load(line, must_have)]() mutable { loaded(std::move(result)); });
   }).detach();
-}
-
-void Reloader::try_out(std::function<void(const Result&, const config::Options&)> done) {
-  load([this, done = std::move(done)](const config::Loaded& loaded) {
-    Result result{loaded.problems, {}};
-    config::Settings would_be = settings_;
-    if (loaded.settings) result.difference = config::take_over(*loaded.settings, &would_be);
-    done(result, would_be.options);
-  });
 }
 
 void Reloader::loaded(config::Loaded loaded) {
   Result result;
   result.problems = std::move(loaded.problems);
-  if (loaded.settings) {
-    result.difference = config::take_over(*loaded.settings, &settings_);
-    apply_(settings_.options, result.difference);
+  config::Settings would_be = settings_;
+  if (loaded.settings) result.difference = config::take_over(*loaded.settings, &would_be);
+  for (const auto& done : std::exchange(trying_now_, {})) done(result, would_be.options);  // before anything has changed
+  if (!now_.empty()) {
+    settings_ = std::move(would_be);
+    if (loaded.settings) apply_(settings_.options, result.difference);
+    tell(result);
   }
-  tell(result);
   running_ = false;
   for (const auto& done : std::exchange(now_, {}))
     if (done) done(result);
-  if (!next_.empty() && !running_) begin();
+  if (!(next_.empty() && trying_next_.empty()) && !running_) begin();
 }
 
 void Reloader::tell(const Result& result) const {

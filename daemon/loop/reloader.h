@@ -25,13 +25,11 @@ class Reloader {
   };
   // done is called in the loop. Whoever asks while one runs waits for a run of its own: the file may have changed since.
   void reload(std::function<void(const Result&)> done);
-  // What a reload would do now, and with which options (without problems); nothing changes. done is called in the loop.
+  // Likewise: what a reload would do now, and with which options (without problems); nothing changes. done is called in the loop.
   void try_out(std::function<void(const Result&, const config::Options&)> done);
   const config::Settings& settings() const { return settings_; }
 
  private:
-  // In a thread of its own: the file's file system may keep it waiting, and the loop waits for nobody.
-  void load(std::function<void(config::Loaded)> then);
   void begin();
   void loaded(config::Loaded loaded);
   void tell(const Result& result) const;
@@ -42,7 +40,9 @@ class Reloader {
   Apply apply_;
   Log log_;
   bool running_ = false;
-  std::vector<std::function<void(const Result&)>> now_, next_;  // who waits: for this run, for one after it
+  // Who waits: for this run, for one after it.
+  std::vector<std::function<void(const Result&)>> now_, next_;
+  std::vector<std::function<void(const Result&, const config::Options&)>> trying_now_, trying_next_;
 };
 
 }  // namespace mrlease::loop

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "daemon/sys/mounts.h"
-#include "daemon/sys/name_of.h"
 
 namespace mrlease::session {
 
@@ -58,14 +57,14 @@ std::optional<LeaseView> AdminView::lease(core::LeaseId id) const {
 }
 
 std::vector<TermsChange> AdminView::would_change(const Options& options) const {
-  const auto terms = terms_of(options.rules, options.policy);
   std::vector<TermsChange> changes;
   for (const auto& [id, note] : chronicle().leases()) {
     const auto hold = broker_.find_lease(id);
     const core::Lease* known = broker_.arbiter_.find(id);
     if (!hold || known == nullptr) continue;
-    const Ruling ruled = judge(options.rules, options.rules.empty() ? "" : sys::name_of(hold->fd.get()), hold->user, hold->write);
-    TermsChange change{note, {known->terms, broker_.arbiter_.terms(id)}, {ruled.rule, ruled.rule == 0 ? options.policy : terms[ruled.rule - 1]}, ruled.refused};
+    const Ruling ruled = Broker::ruling(options.rules, hold->fd.get(), hold->user, hold->write);
+    const core::Terms then = ruled.rule == 0 ? core::Terms(options.policy) : terms_of(options.rules[ruled.rule - 1], options.policy);
+    TermsChange change{note, {known->terms, broker_.arbiter_.terms(id)}, {ruled.rule, then}, ruled.refused};
     if (change.now.terms != change.then.terms || !change.refused.empty()) changes.push_back(std::move(change));
   }
   return changes;

@@ -35,7 +35,6 @@ struct LeaseView {
 struct TermsView {
   std::uint16_t rule = 0;  // from 1; 0: of none
   core::Terms terms;
-  bool operator==(const TermsView&) const = default;
 };
 struct TermsChange {
   LeaseNote note;

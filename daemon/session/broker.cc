@@ -97,13 +97,13 @@ void Broker::took_over(core::BreakId id) {
 void Broker::reconfigure(const Options& options) {
   options_ = options;
   arbiter_.set_policy(options_.policy, terms_of(options_.rules, options_.policy));
-  for (const auto& [id, lease] : leases_) arbiter_.set_terms(id, ruling(lease->fd.get(), lease->user, lease->write).rule);
+  for (const auto& [id, lease] : leases_) arbiter_.set_terms(id, ruling(options_.rules, lease->fd.get(), lease->user, lease->write).rule);
 }
 
-// As the rules are now, and the file's name.
-Ruling Broker::ruling(int file, uid_t user, bool write) const {
-  if (options_.rules.empty()) return {};
-  return judge(options_.rules, sys::name_of(file), user, write);
+// By the file's name of now.
+Ruling Broker::ruling(const std::vector<Rule>& rules, int file, uid_t user, bool write) {
+  if (rules.empty()) return {};
+  return judge(rules, sys::name_of(file), user, write);
 }
 
 std::uint64_t Broker::microseconds() {

@@ -131,11 +131,10 @@ class Broker {
   // --- what the administrator decides ---
   std::chrono::microseconds patience(uid_t user) const;
   static std::uint64_t microseconds();  // of the steady clock
-  Ruling ruling(int file, uid_t user, bool write) const;
+  static Ruling ruling(const std::vector<Rule>& rules, int file, uid_t user, bool write);
 
   // --- works.cc: workers and fences ---
   void grant_bounce(LeaseHold& lease);
-  void refuse_bounce(LeaseHold& lease, int code, const std::string& text);
   void send_granted(const LeaseHold& lease);
   void send_frozen(Session& s, core::BreakId id, const ApiBreak& freeze);
   void send_recall(const core::effect::Recall& e, LeaseHold& lease, const Store* store);

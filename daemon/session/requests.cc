@@ -192,7 +192,7 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd& fd, wire::Fd& mem
     return reply_status(s.id, f.id(), ERANGE,
                         "the range ends at " + std::to_string(extent->end) + ", the file at " + std::to_string(facts.size));
   if (const Verdict v = memory ? check_pages(memory.get()) : Verdict{}; v.code != 0) return reply_status(s.id, f.id(), v.code, v.message);
-  const Ruling ruled = ruling(fd.get(), s.peer.uid, r.write());
+  const Ruling ruled = ruling(options_.rules, fd.get(), s.peer.uid, r.write());
   if (!ruled.refused.empty()) return reply_status(s.id, f.id(), EACCES, ruled.refused);
   if (charged(s.peer.uid) >= options_.leases_max)
     return reply_status(s.id, f.id(), EDQUOT, "the user has " + std::to_string(options_.leases_max) + " leases, the limit");

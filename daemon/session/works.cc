@@ -46,26 +46,26 @@ void Broker::in_worker(std::function<void()> work, std::function<void()> then) {
 void Broker::grant_bounce(LeaseHold& lease) {
   struct Made {
     std::shared_ptr<store::Bounce> bounce;
-    std::error_code error;
+    Verdict refused;
   };
   auto made = std::make_shared<Made>();
   const std::uint64_t filled = lease.clients_memory ? 0 : lease.extent.end - lease.extent.begin;
-  if (const Verdict room = filled != 0 ? check_memory(bounce_filling_ + filled) : Verdict{}; room.code != 0)
-    return refuse_bounce(lease, room.code, room.message);
   bounce_filling_ += filled;
   in_worker(
       [made, fd = lease.fd, extent = lease.extent, truncates = lease.truncates, end = lease.end_reclaimed, write = lease.write,
-       memory = std::exchange(lease.clients_memory, {})] {
+       memory = std::exchange(lease.clients_memory, {}), filling = bounce_filling_] {
         try {
+          if (!memory) made->refused = check_memory(filling);
+          if (made->refused.code != 0) return;
           const std::uint64_t length = extent.end - extent.begin;
           const store::Bounce::Reclaimed reclaimed{memory ? ::fcntl(memory.get(), F_DUPFD_CLOEXEC, 3) : -1,
                                                    end > extent.begin ? end - extent.begin : 0, write};
           made->bounce = memory ? std::make_shared<store::Bounce>(fd, extent.begin, length, truncates, reclaimed)
                                 : std::make_shared<store::Bounce>(fd, extent.begin, length, truncates);
         } catch (const std::system_error& e) {
-          made->error = e.code();
+          made->refused = {e.code().value(), "bounce pages: " + e.code().message()};
         } catch (const std::bad_alloc&) {
-          made->error = std::make_error_code(std::errc::not_enough_memory);
+          made->refused = {ENOMEM, std::string("bounce pages: ") + std::strerror(ENOMEM)};
         }
       },
       [this, made, filled, hold = find_lease(lease.id), id = lease.id] {
@@ -82,14 +82,10 @@ void Broker::grant_bounce(LeaseHold& lease) {
           for (const auto& work : parked) apply(work);
           return keep_lease(found, [this, found] { send_granted(*found); });
         }
-        refuse_bounce(*found, made->error.value(), "bounce pages: " + made->error.message());
+        reply_status(found->session, found->request, made->refused.code, made->refused.message);
+        for (const auto& work : found->parked) work_done(work, {});
+        step(core::event::ReleaseLease{0, id, found->session});
       });
-}
-
-void Broker::refuse_bounce(LeaseHold& lease, int code, const std::string& text) {
-  reply_status(lease.session, lease.request, code, text);
-  for (const auto& work : lease.parked) work_done(work, {});
-  step(core::event::ReleaseLease{0, lease.id, lease.session});
 }
 
 // The frozen store is the daemon's own, so that it can write it to the file for a client that is hung or dead.

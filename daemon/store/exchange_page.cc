@@ -38,8 +38,8 @@ bool replace(Word* word, Word old, Word fresh) { return std::atomic_ref<Word>(*w
 // seen acknowledged after the foreign operation was over. So each word changes only if it is as it was.
 //
 // That is not enough: the device may have written a word, or the first bytes of its write, that are the same as before. It has written, or
-// goes on to write, others too; then all goes back, and the page is the device's. (Seen after 70 clients' deaths: the first byte of
-// an unaligned write, 0x75 before and after, was a punched hole's zero, and the other 4,000 were the write's.)
+// goes on to write, others too; then all goes back, and the page is the device's. (Seen once, in a soak: the first byte of an
+// unaligned write, 0x75 before and after, was a punched hole's zero, and the other 4,000 were the write's.)
 int exchange_page(int memfd, std::uint64_t offset, const char* was, const char* becomes) {
   void* const mapped = ::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, static_cast<off_t>(offset));
   if (mapped == MAP_FAILED) return errno;

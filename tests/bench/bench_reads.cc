@@ -40,8 +40,8 @@ int run(const ContestOptions& o) {
     all.push_back(make_responder(dir));
     all.push_back(make_comparer(dir));
     if (!o.daemon.empty()) {
-      all.push_back(make_daemon(o.daemon, dir, Leased::Odp));
-      all.push_back(make_daemon(o.daemon, dir, Leased::Bounce));
+      all.push_back(make_daemon("mrleased, odp", o.daemon, dir, Leased::Odp));
+      all.push_back(make_daemon("mrleased, bounce", o.daemon, dir, Leased::Bounce));
     }
     return all;
   });

@@ -27,7 +27,7 @@ int run(const ContestOptions& o) {
     all.push_back(make_bare(dir));
     all.push_back(make_chain(dir));
     all.push_back(make_lease_holder(dir));
-    if (!o.daemon.empty()) all.push_back(make_cut_daemon(o.daemon, dir));
+    if (!o.daemon.empty()) all.push_back(make_daemon("mrleased", o.daemon, dir, Leased::Odp));
     return all;
   });
   print(series);

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <thread>
+#include <utility>
 
 #include "processes.h"
 #include "proto/fd_passing.h"
@@ -163,11 +164,10 @@ class Client {
 
 class Daemon : public Contestant {
  public:
-  // name: also of its folder within dir.
-  Daemon(const std::string& name, const std::string& daemon, const std::string& dir, v1::Backing backing, bool is_cut)
-      : name_(name), path_(own_folder(dir, backing) + "/leased"), fd_(make_file(path_)), is_cut_(is_cut) {
-    const std::string folder = own_folder(dir, backing), socket = folder + "/socket";
-    start_daemon(&daemon_, daemon, folder, socket);
+  Daemon(std::string name, const std::string& daemon, const std::string& dir, v1::Backing backing)
+      : name_(std::move(name)), path_(dir + "/leased"), fd_(make_file(path_)) {
+    const std::string socket = dir + "/socket";
+    start_daemon(&daemon_, daemon, dir, socket);
     client_.start([&](int control) {
       const int connection = connect_daemon(socket);
       become_nobody();
@@ -186,35 +186,24 @@ class Daemon : public Contestant {
   std::string name() const override { return name_; }
   std::string path() const override { return path_; }
   void arm() override {
-    if (!is_cut_ || cuts_++ == 0) return;  // nothing has been cut yet
+    if (is_whole(fd_)) return;
     client_.ask('s');
     refill(fd_);
     client_.ask('e');
   }
 
  private:
-  static std::string own_folder(const std::string& dir, v1::Backing backing) {
-    const std::string folder = dir + "/" + std::to_string(backing);
-    if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) die("mkdir " + folder);
-    return folder;
-  }
-
   const std::string name_, path_;
   const int fd_;
-  const bool is_cut_;
   Process daemon_, client_;
-  std::uint64_t cuts_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<Contestant> make_cut_daemon(const std::string& daemon, const std::string& dir) {
-  return std::make_unique<Daemon>("mrleased", daemon, dir, v1::BACKING_ODP_TRANSPARENT, true);
-}
-
-std::unique_ptr<Contestant> make_daemon(const std::string& daemon, const std::string& dir, Leased backing) {
-  if (backing == Leased::Odp) return std::make_unique<Daemon>("mrleased, odp", daemon, dir, v1::BACKING_ODP_TRANSPARENT, false);
-  return std::make_unique<Daemon>("mrleased, bounce", daemon, dir, v1::BACKING_BOUNCE, false);
+std::unique_ptr<Contestant> make_daemon(const std::string& name, const std::string& daemon, const std::string& dir, Leased backing) {
+  const std::string folder = dir + "/" + name;
+  if (::mkdir(folder.c_str(), 0755) != 0) die("mkdir " + folder);
+  return std::make_unique<Daemon>(name, daemon, folder, backing == Leased::Odp ? v1::BACKING_ODP_TRANSPARENT : v1::BACKING_BOUNCE);
 }
 
 }  // namespace mrlease::bench

@@ -17,9 +17,7 @@ int connect_daemon(const std::string& socket);
 
 enum class Leased { Odp, Bounce };
 
-// Cuts: the file is made whole again before each operation, and its client's leases with it (a contestant of truncates).
-std::unique_ptr<Contestant> make_cut_daemon(const std::string& daemon, const std::string& dir);
-// Nobody writes to the file. A daemon of its own.
-std::unique_ptr<Contestant> make_daemon(const std::string& daemon, const std::string& dir, Leased backing);
+// A daemon of its own, in a folder of that name within dir.
+std::unique_ptr<Contestant> make_daemon(const std::string& name, const std::string& daemon, const std::string& dir, Leased backing);
 
 }  // namespace mrlease::bench

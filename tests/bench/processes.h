@@ -60,7 +60,9 @@ class Foreign {
 
 // A file of kFileSize that everybody may write. Gives its descriptor.
 int make_file(const std::string& path);
-// Data in all of it again, so that every truncate has as much to remove.
+// Nothing of it is cut off.
+bool is_whole(int fd);
+// Data in all of it again, if it is not whole, so that every truncate has as much to remove.
 void refill(int fd);
 
 }  // namespace mrlease::bench

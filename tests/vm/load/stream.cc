@@ -175,8 +175,9 @@ void Stream::complete(const ibv_wc& wc) {
 
 // The stall: how long no operation completed while some were outstanding, or none was allowed for a lease's sake.
 std::uint64_t Stream::note_gap(std::uint64_t now) {
+  if (stalled() && !failed_) return stall_.goes_on(now);
   stall_.turn(now);
-  return stalled() && !failed_ ? stall_.goes_on(now) : 0;
+  return 0;
 }
 
 void Stream::finish(Slot& slot, const char* buffer) {
