@@ -89,14 +89,15 @@ def copy_sources(to, texts):
             shutil.copy2(source, target)
 
 
-def build(folder, everything):
-    sources, out = os.path.join(folder, "src"), os.path.join(folder, "out")
+def build(sources, everything):
+    """The copy's build folder is where the checkout's is: the paths from one to the other are the same, so that ccache knows them."""
+    out = os.path.join(sources, "build", "release")
     texts, wrong = mutated()
     if wrong:
         sys.exit("\n".join(wrong))
     copy_sources(sources, texts)
     if not os.path.exists(os.path.join(out, "build.ninja")):
-        subprocess.run(["cmake", "--preset", "release", "-S", sources, "-B", out], cwd=sources, stdout=subprocess.DEVNULL, check=True)
+        subprocess.run(["cmake", "--preset", "release"], cwd=sources, stdout=subprocess.DEVNULL, check=True)
     targets = [] if everything else ["--target", *sorted({os.path.basename(PROGRAMS[m.caught_by.split(":")[0]])
                                                           for m in MUTANTS if not m.caught_by.startswith("rig:")})]
     subprocess.run(["cmake", "--build", out, "-j", str(os.cpu_count()), *targets, "--", "--quiet"], check=True)
