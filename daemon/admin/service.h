@@ -68,7 +68,7 @@ class Service final : public v1::Admin::CallbackService {
   void list_files(const CallPtr& call, const FileQuery& query, std::optional<core::FileKey> only, v1::ListFilesResponse* response);
   void add_changes(const session::Options& would_be, v1::ReloadResponse* response) const;
   void freeze(const CallPtr& call, const v1::FreezeRequest* request, std::string who, std::function<void(core::BreakId, v1::FreezeResponse)> holds,
-              std::function<void(bool)> over);
+              std::function<void(std::string)> over);
 
   ServiceParts p_;
   Resolver resolver_;

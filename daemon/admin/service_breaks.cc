@@ -57,7 +57,7 @@ Service::Unary* Service::Sync(Context* context, const v1::SyncRequest* request, 
 
 // holds: the range stands still; over(expired): it no longer does.
 void Service::freeze(const CallPtr& call, const v1::FreezeRequest* request, std::string who,
-                     std::function<void(core::BreakId, v1::FreezeResponse)> holds, std::function<void(bool)> over) {
+                     std::function<void(core::BreakId, v1::FreezeResponse)> holds, std::function<void(std::string)> over) {
   FileName name;
   core::Extent extent;
   const core::Time most = p_.view.options().policy.freeze_hold_max;
@@ -124,11 +124,11 @@ grpc::ServerWriteReactor<v1::HoldFreezeResponse>* Service::HoldFreeze(Context* c
             *message.mutable_holds() = std::move(told);
             call->write(std::move(message));
           },
-          [call](bool expired) {
+          [call](std::string why) {
             if (call->over()) return;
             v1::HoldFreezeResponse message;
             message.set_over(true);
-            message.set_reason(expired ? "its hold has passed" : "thawed");
+            message.set_reason(why.empty() ? "thawed" : std::move(why));
             call->write(std::move(message));
             call->finish({});
           });
@@ -141,10 +141,11 @@ Service::Unary* Service::Thaw(Context* context, const v1::ThawRequest* request, 
   auto checked = request->freeze() == 0 ? invalid("freeze", "missing") : grpc::Status();
   return begin(context, std::move(checked), [this, id = request->freeze(), response](const CallPtr& call) {
     if (!p_.view.holds(id))
-      return call->finish({grpc::StatusCode::NOT_FOUND, "freeze: no freeze " + std::to_string(id) + "; its hold may have passed"});
-    p_.view.thaw(id, [call, response, began = steady_clock::now()](bool expired) {
+      return call->finish({grpc::StatusCode::NOT_FOUND, "freeze: no freeze " + std::to_string(id) + " now; if there was, " + p_.view.why_over(id)});
+    p_.view.thaw(id, [call, response, began = steady_clock::now()](const std::string& why) {
       if (call->over()) return;
-      response->set_expired(expired);
+      response->set_expired(!why.empty());
+      response->set_reason(why);
       fill(response->mutable_took(), steady_clock::now() - began);
       call->finish({});
     });

@@ -54,9 +54,9 @@ std::vector<Clash> clashes(const Options& options) {
 
 session::Options for_session(const Options& options) {
   session::Options result = options.session;
-  if (result.bounce_bytes_max == 0)
-    result.bounce_bytes_max =
-        static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) / 2 * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  const std::uint64_t memory = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  if (result.bounce_bytes_max == 0) result.bounce_bytes_max = memory / 2;
+  if (result.frozen_bytes_max == 0) result.frozen_bytes_max = memory / 4;
   return result;
 }
 

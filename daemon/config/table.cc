@@ -148,9 +148,18 @@ void add_limits(std::vector<Row>& rows) {
                                    [](Options& o) -> auto& { return o.session.leases_max; })));
   rows.push_back(reloadable(number(named("sessions-max", "Limits", "Connections of one user."), 1, 100000, "",
                                    [](Options& o) -> auto& { return o.session.sessions_max; })));
+  rows.push_back(reloadable(number(named("descriptors-max", "Limits", "Descriptors that the daemon has open for one user's clients."), 1, 1000000, "",
+                                   [](Options& o) -> auto& { return o.session.descriptors_max; })));
+  rows.push_back(reloadable(number(named("recalls-max", "Limits",
+                                         "Recalls that one user's clients have not answered; a lease whose recall would be one more is fenced at once."),
+                                   1, 1000000, "", [](Options& o) -> auto& { return o.session.recalls_max; })));
   rows.push_back(reloadable(number(named("messages-per-second-max", "Limits",
                                          "Messages of one user's clients in a second, all together; who sends more is read later."),
                                    100, 1000000, "", [](Options& o) -> auto& { return o.session.messages_per_second_max; })));
+  rows.push_back(reloadable(number(named("frozen-bytes-max", "Limits",
+                                         "Memory that the freezes of one user may take, for what peers write under them; beyond it the largest is "
+                                         "thawed; 0: a quarter of the machine's."),
+                                   0, 1ull << 50, "bytes", [](Options& o) -> auto& { return o.session.frozen_bytes_max; })));
   rows.push_back(reloadable(number(named("bounce-bytes-max", "Limits", "Bounce pages of one user; 0: half of the machine's memory."),
                                    0, 1ull << 50, "bytes", [](Options& o) -> auto& { return o.session.bounce_bytes_max; })));
 }

@@ -60,7 +60,7 @@ int thaw(Program& p, std::uint64_t id) {
   v1::ThawRequest request;
   request.set_freeze(id);
   const auto r = p.connect().call(&v1::Admin::Stub::Thaw, request, kLong);
-  p.print(r, r.expired() ? "it was over before: its hold had passed\n" : "thawed, took " + duration(seconds(r.took())) + "\n");
+  p.print(r, r.expired() ? "it was over before: " + r.reason() + "\n" : "thawed, took " + duration(seconds(r.took())) + "\n");
   return kDone;
 }
 

@@ -148,6 +148,7 @@ core::BreakId AdminView::ask(AdminAsk ask) {
       Broker::ApiBreak{asked.owner, 0, ask.kind, ask.file, ask.fd, 0, ask.extent, ask.hold};
   noted.admin = true;
   noted.ends_with_daemon = static_cast<bool>(ask.over);
+  if (ask.kind == core::BreakKind::Freeze) broker_.watch_frozen_memory();
   broker_.chronicle_.admin(id, ask.what);
   core::event::RequestBreak wanted{id, ask.file, ask.kind, ask.extent, 0, ask.hold, asked.owner};
   wanted.only = ask.only;
@@ -174,7 +175,7 @@ bool AdminView::holds(core::BreakId freeze) const {
   return it != chronicle().breaks().end() && it->second.kind == core::BreakKind::Freeze;
 }
 
-void AdminView::thaw(core::BreakId freeze, std::function<void(bool)> done) {
+void AdminView::thaw(core::BreakId freeze, std::function<void(std::string)> done) {
   const core::RequestId request = broker_.new_request(0, 0);
   thaws_[request] = std::move(done);
   broker_.step(core::event::Thaw{freeze, request});
@@ -198,9 +199,10 @@ void AdminView::saw(const core::Effects& effects) {
     }
     if (const auto* thawed = std::get_if<effect::Thawed>(&e)) {
       if (auto waits = thaws_.extract(thawed->request))
-        asio::post(broker_.loop_, [done = std::move(waits.mapped()), expired = thawed->expired] { done(expired); });
+        asio::post(broker_.loop_, [done = std::move(waits.mapped()), why = thawed->expired ? broker_.why_over(thawed->freeze) : ""] { done(why); });
       if (const auto it = asked_.find(thawed->freeze); it != asked_.end() && it->second.ask.over)
-        asio::post(broker_.loop_, [over = std::exchange(it->second.ask.over, {}), by_itself = thawed->request == 0] { over(by_itself); });
+        asio::post(broker_.loop_, [over = std::exchange(it->second.ask.over, {}),
+                                   why = thawed->request == 0 ? broker_.why_over(thawed->freeze) : ""] { over(why); });
     }
     if (const auto* done = std::get_if<effect::BreakDone>(&e)) asked_.erase(done->id);
   }

@@ -72,8 +72,8 @@ struct AdminAsk {
   core::LeaseId only = 0;
   std::string what;    // for people
   std::function<void(const AdminAnswer&)> answered;
-  // Freeze: after it held; expired: by itself. One without it outlives the daemon, as long as its hold.
-  std::function<void(bool expired)> over;
+  // Freeze: after it held; why: it ended by itself, empty: it was thawed. One without it outlives the daemon, as long as its hold.
+  std::function<void(std::string why)> over;
 };
 
 // Used from the loop's thread only. One per broker, which it must not outlive.
@@ -104,8 +104,9 @@ class AdminView {
   // Nobody waits any more: a freeze is thawed, the callbacks are forgotten.
   void abandon(core::BreakId id);
   bool can_freeze() const { return broker_.can_keep_freeze(); }  // false: as many as can be kept are under way
+  std::string why_over(core::BreakId freeze) const { return broker_.why_over(freeze); }  // of one that ended by itself
   bool holds(core::BreakId freeze) const;  // anybody's freeze, begun or holding
-  void thaw(core::BreakId freeze, std::function<void(bool expired)> done);
+  void thaw(core::BreakId freeze, std::function<void(std::string why)> done);  // why: it was over before; empty: it was not
 
   // While `banned` gives a reason for a descriptor's file, no lease of it is granted.
   void ban(std::function<std::string(const core::FileKey& key, int fd)> banned);
@@ -126,7 +127,7 @@ class AdminView {
 
   Broker& broker_;
   std::map<core::BreakId, Asked> asked_;
-  std::map<core::RequestId, std::function<void(bool)>> thaws_;
+  std::map<core::RequestId, std::function<void(std::string)>> thaws_;
 };
 
 }  // namespace mrlease::session

@@ -78,6 +78,7 @@ void Broker::adopt_session(keep::Slot slot, const keep::SessionRecord& r) {
   const int fd = connection ? connection.release() : closed_connection();
   s.connection = std::make_shared<Connection>(Connection::Socket(loop_, asio::generic::seq_packet_protocol(AF_UNIX, 0), fd));
   if (sys::Fd pidfd = kept_.keeper->take(named('p', r.id))) s.pidfd = fence::SharedFd(pidfd.release());
+  charge(s);
   chronicle_.session_began(r.id, {r.pid, r.uid, r.gid, 0, r.program});
   sessions_[r.id] = std::move(session);
 }
@@ -136,6 +137,7 @@ void Broker::adopt_lease(keep::Slot slot, const keep::LeaseRecord& r) {
     entry.coverage = guard_->watch(lease->file, entry.fd.get());
   }
   if (entry.coverage.kind == guard::Kind::Precontent) lease->truncates = store::Truncates::Held;
+  charge(*lease);
   leases_[lease->id] = lease;
   s != nullptr ? s->leases.insert(lease->id) : outliving_.insert(lease->id);
 }
@@ -188,7 +190,8 @@ void Broker::adopt_store(keep::Slot slot, const keep::StoreRecord& r) {
     if (lease) log_(3, "lease " + std::to_string(r.lease) + ": a store was not kept; what is in it is its client's to merge");
     return kept_.state->stores.clear(slot);
   }
-  lease->stores.push_back({r.id, {r.begin, r.end}, fence::SharedFd(memfd.release()), r.trim != 0, r.live != 0, slot});
+  lease->stores.push_back({r.id, {r.begin, r.end}, fence::SharedFd(memfd.release()), r.trim != 0, r.live != 0, slot,
+                          accounts_.charge(lease->user, {.descriptors = 1})});
 }
 
 void Broker::adopt_breaks(const std::vector<core::FileKey>& changing) {
@@ -246,6 +249,8 @@ void Broker::adopt_freeze(keep::Slot slot, const keep::FreezeRecord& r) {
   b.hold = r.until - at;
   b.slot = slot;
   b.admin = r.admin != 0;
+  b.user = s != nullptr ? s->peer.uid : 0;
+  watch_frozen_memory();
   if (s != nullptr) s->freezes.insert(r.id);
   step(freeze);
 }
@@ -260,16 +265,6 @@ bool Broker::all_frozen(const core::FileKey& file) const {
       return b.second.slot != keep::kNoSlot && b.second.file == file && frozen.begin <= lease.extent.begin && lease.extent.end <= frozen.end;
     });
   });
-}
-
-void Broker::thaw_file(const core::FileKey& file) {
-  std::vector<core::BreakId> freezes;
-  for (const auto& [id, b] : api_breaks_)
-    if (b.slot != keep::kNoSlot && b.file == file) freezes.push_back(id);
-  for (const core::BreakId id : freezes) {
-    log_(2, "a freeze ends early: the daemon was killed while it read, and part of the file is not frozen");
-    step(core::event::Thaw{id, 0});
-  }
 }
 
 }  // namespace mrlease::session

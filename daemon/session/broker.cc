@@ -25,6 +25,7 @@ Broker::Broker(asio::io_context& loop, Options options, Log log, Kept kept)
       timer_(loop),
       stop_timer_(loop),
       grace_timer_(loop),
+      frozen_timer_(loop),
       mailbox_(loop),
       kept_(kept),
       chronicle_(loop, [this](const core::FileKey& file) { return path_of(file); }) {
@@ -125,12 +126,8 @@ void Broker::accept(Connection::Socket socket) {
   if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) return;
   // Up to here Hello is answered with it.
   if (const Verdict room = check_room(socket.native_handle(), 0.5); room.code != 0) return log_(2, room.message + "; a client is refused");
-  std::uint32_t of_user = 0;
-  for (const auto& [id, s] : sessions_) of_user += s->peer.uid == credentials.uid;
-  if (of_user >= options_.sessions_max) {
-    log_(2, "user " + std::to_string(credentials.uid) + " has " + std::to_string(of_user) + " sessions: refused");
-    return;  // the socket closes
-  }
+  if (const Verdict v = check_room_of(credentials.uid, {.sessions = 1, .descriptors = 2}); v.code != 0)
+    return log_(2, "a client of user " + std::to_string(credentials.uid) + " is refused: " + v.message);  // the socket closes
   auto session = std::make_unique<Session>();
   session->id = next_session_++;
   session->peer = {credentials.pid, credentials.uid, credentials.gid};
@@ -145,6 +142,7 @@ void Broker::accept(Connection::Socket socket) {
   if (pidfd >= 0) session->pidfd = fence::SharedFd(pidfd);
   const core::SessionId id = session->id;
   Session& s = *(sessions_[id] = std::move(session));
+  charge(s);
   s.connection->start([this, id](wire::Frame f, std::vector<wire::Fd>& fds) { on_frame(id, std::move(f), fds); },
                       [this, id](std::string why) { session_closed(id, why); }, [this, user = s.peer.uid] { return patience(user); });
   watch_exit(s);
@@ -196,6 +194,7 @@ void Broker::session_ended(core::SessionId id) {
     forget_session(*s);
   }
   sessions_.erase(id);
+  accounts_.forget_unused();
   std::erase_if(paces_, [now = microseconds()](const auto& pace) { return pace.second.idle(now); });
   note_holders();
 }
@@ -209,6 +208,7 @@ void Broker::stop(std::function<void()> done) {
       for (auto& [id, s] : sessions_) s->connection->close();
     timer_.cancel();
     grace_timer_.cancel();
+    frozen_timer_.cancel();
     done();
   };
   const auto one_less = [left, finish] {
@@ -297,25 +297,18 @@ std::string Broker::path_of(const core::FileKey& file) const {
   return n < 0 ? std::string() : std::string(path.data(), static_cast<std::size_t>(n));
 }
 
-std::uint64_t Broker::charged(uid_t uid) const {
-  std::uint64_t n = 0;
-  for (const auto& [id, s] : sessions_)
-    if (s->peer.uid == uid) n += s->leases.size();
-  for (const core::LeaseId lease : outliving_) n += leases_.at(lease)->user == uid;
-  return n;
+void Broker::charge(Session& s) {
+  // The socket and the process, its devices, its userfaultfd.
+  s.charge = accounts_.charge(s.peer.uid, {.sessions = 1, .descriptors = 2 + s.devices.size() + (s.userfaultfd ? 1 : 0)});
 }
 
-std::uint64_t Broker::charged_bounce(uid_t uid) const {
-  std::uint64_t bytes = 0;
-  const auto add = [&](const std::set<core::LeaseId>& leases) {
-    for (const core::LeaseId lease : leases)
-      if (const auto it = leases_.find(lease); it != leases_.end() && it->second->user == uid && it->second->backing == core::Backing::Bounce)
-        bytes += it->second->extent.end - it->second->extent.begin;
-  };
-  for (const auto& [id, s] : sessions_)
-    if (s->peer.uid == uid) add(s->leases);
-  add(outliving_);
-  return bytes;
+void Broker::charge(LeaseHold& lease) {
+  lease.charge = accounts_.charge(lease.user, usage_of(lease.backing, lease.extent.end - lease.extent.begin));
+}
+
+Usage Broker::usage_of(core::Backing backing, std::uint64_t length) {
+  if (backing != core::Backing::Bounce) return {.leases = 1, .descriptors = 1};
+  return {.leases = 1, .bounce_bytes = length, .descriptors = 3};  // the file, the pages, the notes of what was flushed
 }
 
 void Broker::drop_lease(core::LeaseId id) {
@@ -325,6 +318,8 @@ void Broker::drop_lease(core::LeaseId id) {
   leases_.erase(it);
   outliving_.erase(id);
   forget_lease(*lease);
+  for (const core::RecallId recall : std::exchange(lease->recalls, {})) recalls_.erase(recall);
+  lease->charge.reset();
   if (Session* s = find_session(lease->session)) {
     s->leases.erase(id);
     if (s->leases.empty()) note_holders();

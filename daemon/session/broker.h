@@ -73,11 +73,13 @@ class Broker {
     keep::Slot slot = keep::kNoSlot;
     bool admin = false;  // asked for by an administrator: the session is nobody's
     bool ends_with_daemon = false;  // a freeze of a call whose end thaws it
+    uid_t user = 0;  // who asked; an administrator is root
+    Charge charge{};
     Verdict failed;  // a sync: what the file work came to, in words
   };
   // A frame that the arbiter will answer; lease: of a Register.
   struct PendingRequest { core::SessionId session = 0; core::RequestId request = 0; core::LeaseId lease = 0; };
-  struct OutRecall { core::LeaseId lease = 0; core::Action action = core::Action::None; std::uint64_t store = 0; };
+  struct OutRecall { core::LeaseId lease = 0; core::Action action = core::Action::None; std::uint64_t store = 0; Charge charge; };
 
   // --- requests.cc: frames of clients ---
   // fds: what is taken of them; the rest is the caller's to close.
@@ -197,8 +199,14 @@ class Broker {
   bool all_frozen(const core::FileKey& file) const;
   void changed_unheld(const core::FileKey& file, const std::string& what);
   void took_over(core::BreakId id);
-  void thaw_file(const core::FileKey& file);
   void lost(keep::Slot slot, const keep::LeaseRecord& r, const std::string& why);
+
+  // --- frozen.cc ---
+  void thaw_early(core::BreakId freeze, std::string why);
+  void thaw_file(const core::FileKey& file);
+  std::string why_over(core::BreakId freeze) const;
+  std::map<core::BreakId, std::uint64_t> frozen_memory() const;  // bytes that each freeze takes; without those that end early
+  void watch_frozen_memory();  // as long as there is a freeze
 
   // --- broker.cc: sessions and the rest ---
   void session_closed(core::SessionId id, const std::string& why);
@@ -213,8 +221,10 @@ class Broker {
   std::uint64_t file_size(const core::FileKey& file);
   std::string path_of(const core::FileKey& file) const;  // as the kernel names it now; empty: no descriptor of it
   void drop_lease(core::LeaseId id);
-  std::uint64_t charged(uid_t uid) const;        // leases
-  std::uint64_t charged_bounce(uid_t uid) const;  // bytes
+  Verdict check_room_of(uid_t user, const Usage& more) const { return check_quota(accounts_.of(user), more, options_); }
+  void charge(Session& s);     // anew, for what it has now
+  void charge(LeaseHold& lease);
+  static Usage usage_of(core::Backing backing, std::uint64_t length);
   core::RequestId new_request(core::SessionId session, core::RequestId frame_id, core::LeaseId lease = 0);
 
   asio::io_context& loop_;
@@ -226,6 +236,9 @@ class Broker {
   asio::steady_timer timer_;
   asio::steady_timer stop_timer_;
   asio::steady_timer grace_timer_;
+  asio::steady_timer frozen_timer_;
+  bool watching_frozen_ = false;
+  std::map<core::BreakId, std::string> thawed_early_;  // why: of the last ones
   std::multiset<pid_t> awaited_;   // not empty: the grace period runs. Once for each session
   std::vector<Deferred> deferred_;
   std::vector<std::function<void()>> after_grace_;  // what the administrator asked for meanwhile
@@ -240,6 +253,7 @@ class Broker {
   std::multimap<core::FileKey, std::weak_ptr<KeptFile>> kept_files_;
   std::map<std::uint64_t, std::shared_ptr<KeptFile>> adopted_files_;  // while adopting
   std::unordered_map<core::SessionId, std::unique_ptr<Session>> sessions_;
+  Accounts accounts_;
   std::map<uid_t, Pace> paces_;
   std::unordered_map<core::LeaseId, std::shared_ptr<LeaseHold>> leases_;
   std::set<core::LeaseId> outliving_;  // of sessions that have ended: they wait for a thaw or a flush

@@ -159,7 +159,13 @@ void Broker::apply(const effect::Extended& e) {
 void Broker::apply(const effect::Recall& e) {
   const auto lease = find_lease(e.lease);
   if (!lease) return;
-  recalls_[e.recall] = {e.lease, e.action, 0};
+  // Whose clients leave that many unanswered waits no longer for this one.
+  if (const Verdict v = check_room_of(lease->user, {.recalls = 1}); v.code != 0) {
+    log_(2, "lease " + std::to_string(e.lease) + " is not recalled: " + v.message);
+    return step(core::event::RecallAnswered{e.recall, e.session, v.code});
+  }
+  recalls_[e.recall] = {e.lease, e.action, 0, accounts_.charge(lease->user, {.recalls = 1})};
+  lease->recalls.insert(e.recall);
   if (auto* kept = record(*lease); kept != nullptr && e.action == core::Action::Quiesce) kept->quiesced = 1;
   if (e.action == core::Action::Freeze || e.action == core::Action::Trim) return make_store(e, lease);
   Store* store = store_to_end(lease->stores, e.action, e.extent.begin);
@@ -234,7 +240,7 @@ void Broker::apply(const effect::Thawed& e) {
   const auto it = requests_.find(e.request);
   if (it == requests_.end()) return;
   reply_status(it->second.session, it->second.request, e.expired ? ETIMEDOUT : 0,
-               e.expired ? "the freeze was over before: its hold had passed" : "");
+               e.expired ? "the freeze was over before: " + why_over(e.freeze) : "");
   requests_.erase(it);
 }
 

@@ -19,8 +19,11 @@ struct Options {
   std::string userfaultfd = "always";  // always, never, or the name of a group whose members may use it
   std::uint32_t leases_max = 4096;     // of one user
   std::uint32_t sessions_max = 256;    // of one user
+  std::uint32_t descriptors_max = 16384;          // that the daemon has open for one user
+  std::uint32_t recalls_max = 16384;              // that one user's clients have not answered
   std::uint32_t messages_per_second_max = 50000;  // of one user
   std::uint64_t bounce_bytes_max = 0;  // bounce pages of one user, bytes; 0: half of the machine's memory
+  std::uint64_t frozen_bytes_max = 0;  // memory of one user's freezes, bytes; 0: a quarter of the machine's
   core::Time reclaim_grace = 5000;     // ms that clients of a daemon that is gone have, before others register
   bool break_something = false;        // the planted control: answer guards without recalling
 

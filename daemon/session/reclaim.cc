@@ -49,7 +49,7 @@ void Broker::end_grace() {
 bool Broker::defer(const Session& s, const wire::Frame& f, wire::Fd& fd, wire::Fd& memory) {
   if (awaited_.empty() || (f.register_().reclaim() && reclaimers_.contains(s.peer.pid))) return false;
   const auto waiting = std::count_if(deferred_.begin(), deferred_.end(), [&](const Deferred& d) { return d.user == s.peer.uid; });
-  if (charged(s.peer.uid) + static_cast<std::uint64_t>(waiting) >= options_.leases_max)
+  if (accounts_.of(s.peer.uid).leases + static_cast<std::uint64_t>(waiting) >= options_.leases_max)
     reply_status(s.id, f.id(), EDQUOT, "the user has, or waits for, " + std::to_string(options_.leases_max) +
                                            " leases, syncs and freezes, the limit while others reclaim theirs");
   else

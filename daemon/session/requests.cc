@@ -123,6 +123,7 @@ void Broker::on_add_device(Session& s, const Frame& f, wire::Fd& fd) {
   const std::uint32_t known = f.add_device().device();  // after a Resume
   if (known >= s.next_device) return reply_status(s.id, f.id(), EINVAL, "add_device: device: not a number that was given");
   if (s.devices.size() >= 64) return reply_status(s.id, f.id(), EMFILE, "64 devices of one session are the limit");
+  if (const Verdict v = check_room_of(s.peer.uid, {.descriptors = 1}); v.code != 0) return reply_status(s.id, f.id(), v.code, v.message);
   device.driver_id = f.add_device().driver_id();
   device.uverbs = share(fd);
   const std::uint32_t number = known != 0 ? known : s.next_device++;
@@ -136,16 +137,19 @@ void Broker::on_add_device(Session& s, const Frame& f, wire::Fd& fd) {
   if (s.slot != keep::kNoSlot) kept_.state->sessions.at(s.slot).next_device = s.next_device;
   in_worker([before = std::exchange(s.devices[number], {})] {}, [] {});  // its last close destroys what is registered there
   s.devices[number] = std::move(device);
+  charge(s);
   Frame answer;
   answer.mutable_device_added()->set_device(number);
   reply(s, f.id(), std::move(answer));
 }
 
 void Broker::on_add_userfaultfd(Session& s, const Frame& f, wire::Fd& fd) {
-  const Verdict verdict = check_userfaultfd(fd.get());
+  Verdict verdict = check_userfaultfd(fd.get());
+  if (verdict.code == 0) verdict = check_room_of(s.peer.uid, {.descriptors = 1});
   if (verdict.code == 0) {
     in_worker([before = std::exchange(s.userfaultfd, {})] {}, [] {});  // its last close may wait
     s.userfaultfd = share(fd);
+    charge(s);
   }
   reply_status(s.id, f.id(), verdict.code, verdict.message);
 }
@@ -194,13 +198,8 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd& fd, wire::Fd& mem
   if (const Verdict v = memory ? check_pages(memory.get()) : Verdict{}; v.code != 0) return reply_status(s.id, f.id(), v.code, v.message);
   const Ruling ruled = ruling(options_.rules, fd.get(), s.peer.uid, r.write());
   if (!ruled.refused.empty()) return reply_status(s.id, f.id(), EACCES, ruled.refused);
-  if (charged(s.peer.uid) >= options_.leases_max)
-    return reply_status(s.id, f.id(), EDQUOT, "the user has " + std::to_string(options_.leases_max) + " leases, the limit");
-
-  if (*backing == core::Backing::Bounce && r.range().length() > options_.bounce_bytes_max - std::min(charged_bounce(s.peer.uid), options_.bounce_bytes_max))
-    return reply_status(s.id, f.id(), EDQUOT,
-                        "the user's bounce pages would exceed " + std::to_string(options_.bounce_bytes_max) +
-                            " bytes (--bounce-bytes-max)");
+  if (const Verdict v = check_room_of(s.peer.uid, usage_of(*backing, r.range().length())); v.code != 0)
+    return reply_status(s.id, f.id(), v.code, v.message);
 
   auto lease = std::make_shared<LeaseHold>();
   lease->id = next_lease_++;
@@ -226,6 +225,7 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd& fd, wire::Fd& mem
     entry.coverage = guard_->watch(facts.key, entry.fd.get());
   }
   if (entry.coverage.kind == guard::Kind::Precontent) lease->truncates = store::Truncates::Held;
+  charge(*lease);
   leases_[lease->id] = lease;
   s.leases.insert(lease->id);
   if (s.leases.size() == 1) note_holders();
@@ -356,6 +356,7 @@ void Broker::on_recall_done(Session& s, const Frame& f) {
         if (store.slot != keep::kNoSlot) kept_.state->stores.at(store.slot).live = 1;
       }
     if (it->second.action == core::Action::Release) gives_up = lease;
+    lease->recalls.erase(it->first);
     recalls_.erase(it);
   }
   const auto answered = [this, recall = r.recall(), session = s.id, answer] { step(core::event::RecallAnswered{recall, session, answer}); };
@@ -378,16 +379,22 @@ void Broker::on_file_break(Session& s, const Frame& f, wire::Fd& fd, core::Break
   if (freeze && !can_keep_freeze())
     return reply_status(s.id, f.id(), ENOSPC, "a restart of mrleased would forget the freeze: " +
                                                   std::to_string(keep::FreezeRecord::kMax) + " of all clients are the limit");
+  if (const Verdict v = check_room_of(s.peer.uid, {.descriptors = 1}); v.code != 0) return reply_status(s.id, f.id(), v.code, v.message);
   const core::BreakId id = next_api_break_++;
   note_numbers();
   api_breaks_[id] = ApiBreak{s.id, f.id(), kind, facts.key, share(fd), 0, *extent, f.freeze_file().hold_ms()};
-  if (freeze) s.freezes.insert(id);
+  api_breaks_[id].user = s.peer.uid;
+  api_breaks_[id].charge = accounts_.charge(s.peer.uid, {.descriptors = 1});
+  if (freeze) {
+    s.freezes.insert(id);
+    watch_frozen_memory();
+  }
   step(core::event::RequestBreak{id, facts.key, kind, *extent, 0, freeze ? f.freeze_file().hold_ms() : 0, s.id});
 }
 
 void Broker::on_thaw(Session& s, const Frame& f) {
   const core::BreakId id = f.thaw_file().freeze();
-  if (s.freezes.erase(id) == 0) return reply_status(s.id, f.id(), ETIMEDOUT, "the freeze is over: its hold had passed");
+  if (s.freezes.erase(id) == 0) return reply_status(s.id, f.id(), ETIMEDOUT, "the freeze is over: " + why_over(id));
   step(core::event::Thaw{id, new_request(s.id, f.id())});
 }
 

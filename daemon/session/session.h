@@ -16,6 +16,7 @@
 #include "daemon/core/events.h"
 #include "daemon/fence/fence.h"
 #include "daemon/keep/table.h"
+#include "daemon/session/account.h"
 #include "daemon/session/connection.h"
 #include "daemon/store/file_work.h"
 
@@ -41,6 +42,7 @@ struct Store {
   bool trim = false;    // made for a Trim: goes with its Settle. Else for a Freeze: goes with its Thaw
   bool live = true;     // a device may have written to it. direct: only once the client has said that it uses it
   keep::Slot slot = keep::kNoSlot;
+  Charge charge{};
   bool complied = false;  // the client has said that it uses it
   bool ending = false;    // the client has been asked to give it up
 };
@@ -78,7 +80,9 @@ struct KeptFile {
 struct LeaseHold {
   core::LeaseId id = 0;
   core::SessionId session = 0;
-  uid_t user = 0;               // is charged for it, also when its session has ended
+  uid_t user = 0;
+  Charge charge;                // until it is dropped, also when its session has ended
+  std::set<core::RecallId> recalls;  // not answered
   core::RequestId request = 0;  // the frame that asked for it
   core::FileKey file;
   core::Extent extent;
@@ -125,6 +129,7 @@ struct Session {
   bool gone = false;
   std::map<std::uint32_t, Device> devices;
   std::uint32_t next_device = 1;
+  Charge charge;
   std::set<core::LeaseId> leases;
   std::set<core::BreakId> freezes;
   std::uint64_t next_frame = 1;

@@ -93,6 +93,7 @@ void Broker::make_store(const effect::Recall& e, const std::shared_ptr<LeaseHold
   Store store;
   store.extent = e.extent;
   store.trim = e.action == core::Action::Trim;
+  store.charge = accounts_.charge(lease->user, {.descriptors = 1});
   const std::uint64_t length = store.extent.end - store.extent.begin;
   try {
     if (!spare_store_) {

@@ -254,7 +254,8 @@ MRL_API int mrl_file_sync(struct mrl_ctx *ctx, int fd, uint64_t offset, uint64_t
  * stands still then. The caller owns *freeze and ends it with mrl_thaw(). */
 MRL_API int mrl_file_freeze(struct mrl_ctx *ctx, int fd, uint64_t offset, uint64_t length, uint32_t hold_ms,
                             struct mrl_freeze **freeze, uint64_t *unsettled);
-/* ETIMEDOUT: the hold had passed before; the file may have changed since. freeze is gone in any case. */
+/* ETIMEDOUT: it was over before, and the file may have changed since: the hold had passed, or what peers wrote under it took more memory
+ * than the daemon's frozen-bytes-max; the message says which. freeze is gone in any case. */
 MRL_API int mrl_thaw(struct mrl_freeze *freeze);
 
 /* ---- what this kernel and device can do, found by doing ---- */

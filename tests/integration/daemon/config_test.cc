@@ -175,21 +175,21 @@ TEST_F(ConfigTest, ARuleSaysWhoGetsAUserfaultfd) {
 }
 
 TEST_F(ConfigTest, ARuleHasDeadlinesOfItsOwn) {
-  write("recall-deadline-ms = 20000\n[[rule]]\npath = '*/data'\nrecall-deadline-ms = 300\nfence-deadline-ms = 100\n");
+  write("recall-deadline-ms = 20000\n[[rule]]\npath = '*/data'\nrecall-deadline-ms = 1500\nfence-deadline-ms = 1400\n");
   start({"--config", file});
   EXPECT_EQ(told_recall_deadline(), 20000u) << "what the application must be ready for";
   client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
   auto other = truncate_by_other(0);
-  EXPECT_LE(client->recall().frame.recall().deadline_ms(), 300u);
+  EXPECT_LE(client->recall().frame.recall().deadline_ms(), 1500u);
   EXPECT_EQ(other->wait(), 0) << "nobody answers the recall";
   // A reload is for the leases of now, too.
   auto second = directory->file("second", kSize);
   const wire::Fd its(::open(second.c_str(), O_RDWR | O_CLOEXEC));
   client->lease(its.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
-  write("recall-deadline-ms = 20000\n[[rule]]\npath = '*/second'\nrecall-deadline-ms = 400\nfence-deadline-ms = 100\n");
+  write("recall-deadline-ms = 20000\n[[rule]]\npath = '*/second'\nrecall-deadline-ms = 1600\nfence-deadline-ms = 1400\n");
   reload();
   Child truncates([&] { return ::truncate(second.c_str(), 0) == 0 ? 0 : errno; });
-  EXPECT_LE(client->recall().frame.recall().deadline_ms(), 400u);
+  EXPECT_LE(client->recall().frame.recall().deadline_ms(), 1600u);
   EXPECT_EQ(truncates.wait(), 0);
 }
 

@@ -135,6 +135,23 @@ TEST_F(FreezeTest, NeedsADescriptorForWriting) {
   EXPECT_EQ(status(tool->call(std::move(f), {reader.get()})).code(), EACCES);
 }
 
+// What peers write under a freeze is memory: it is bounded for who freezes, not for whose lease it is.
+TEST_F(FreezeTest, WhatTakesTooMuchMemoryIsThawedByItself) {
+  start_with_lease({"--frozen-bytes-max", "8192"});
+  const Message recalled = freeze(60000);
+  ASSERT_EQ(::pwrite(recalled.fds[0].get(), "SS", 2, 4095), 2);  // two pages: all that it may
+  EXPECT_FALSE(client->next(milliseconds(500)));
+  ASSERT_EQ(::pwrite(recalled.fds[0].get(), "S", 1, 8192), 1);
+  const Message thaw = client->recall();
+  EXPECT_EQ(thaw.frame.recall().action(), v1::ACTION_THAW);
+  client->comply(thaw.frame.recall());
+  wire::Frame late;
+  late.mutable_thaw_file()->set_freeze(freeze_id);
+  const v1::Status said = status(tool->call(std::move(late)));
+  EXPECT_EQ(said.code(), ETIMEDOUT);
+  EXPECT_NE(said.message().find("takes 12288 bytes of memory"), std::string::npos) << said.message();
+}
+
 // Else a user could have any number of them: by freezing a file, and coming back again and again.
 TEST_F(FreezeTest, ALeaseThatOutlivesItsClientUnderAFreezeIsItsUsersUntilTheThaw) {
   start({"--leases-max", "1"});

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the clients of one user may have of the daemon, up to the last piece and not one more.
+#include <gmock/gmock.h>
+
+#include "tests/integration/daemon/fixture.h"
+
+namespace mrlease::test {
+
+using std::chrono::milliseconds;
+using testing::HasSubstr;
+
+class QuotasTest : public DaemonTest {
+ protected:
+  v1::Status ask(std::uint64_t offset, std::uint64_t length, v1::Backing backing) {
+    wire::Frame f;
+    auto* r = f.mutable_register_();
+    r->mutable_range()->set_offset(offset);
+    r->mutable_range()->set_length(length);
+    r->set_backing(backing);
+    r->set_write(true);
+    const Message answer = client->call(std::move(f), {fd.get()});
+    if (answer.frame.has_granted()) last = answer.frame.granted().lease();
+    return answer.frame.has_granted() ? v1::Status() : status(answer);
+  }
+  // The daemon hears of an end when it gets to it.
+  bool in_time(const std::function<bool()>& holds) {
+    for (int i = 0; i < 500; ++i, std::this_thread::sleep_for(milliseconds(20)))
+      if (holds()) return true;
+    return false;
+  }
+  std::uint64_t last = 0;
+};
+
+TEST_F(QuotasTest, Sessions) {
+  start({"--sessions-max", "2"});
+  WireClient second(daemon->socket());
+  EXPECT_THROW(WireClient third(daemon->socket()), std::runtime_error);
+  Child of_another_user([&] {
+    WireClient fine(daemon->socket());
+    return 0;
+  });
+  EXPECT_EQ(of_another_user.wait(), 0);
+  second.hang_up();
+  EXPECT_TRUE(in_time([&] {
+    try {
+      WireClient instead(daemon->socket());
+      return true;
+    } catch (const std::runtime_error&) {
+      return false;
+    }
+  }));
+}
+
+TEST_F(QuotasTest, Leases) {
+  start({"--leases-max", "2"});
+  EXPECT_EQ(ask(0, 4096, v1::BACKING_ODP_TRANSPARENT).code(), 0);
+  EXPECT_EQ(ask(4096, 4096, v1::BACKING_BOUNCE).code(), 0);
+  const v1::Status refused = ask(8192, 4096, v1::BACKING_ODP_TRANSPARENT);
+  EXPECT_EQ(refused.code(), EDQUOT);
+  EXPECT_EQ(refused.message(), "the user's clients have 2 leases, and 1 more would exceed 2 (--leases-max)");
+  EXPECT_EQ(status(release(last)).code(), 0);
+  EXPECT_EQ(ask(8192, 4096, v1::BACKING_ODP_TRANSPARENT).code(), 0);
+}
+
+TEST_F(QuotasTest, BytesOfBouncePages) {
+  start({"--bounce-bytes-max", "32768"});
+  EXPECT_EQ(ask(0, 4096, v1::BACKING_BOUNCE).code(), 0);
+  const v1::Status refused = ask(4096, 32768, v1::BACKING_BOUNCE);
+  EXPECT_EQ(refused.code(), EDQUOT);
+  EXPECT_THAT(refused.message(), HasSubstr("--bounce-bytes-max"));
+  EXPECT_EQ(ask(4096, 32768, v1::BACKING_ODP_TRANSPARENT).code(), 0) << "it has no pages of the daemon's";
+  EXPECT_EQ(status(release(last)).code(), 0);
+  EXPECT_EQ(ask(4096, 28672, v1::BACKING_BOUNCE).code(), 0);
+  EXPECT_EQ(ask(32768, 4096, v1::BACKING_BOUNCE).code(), EDQUOT);
+  EXPECT_EQ(status(release(last)).code(), 0);
+  EXPECT_EQ(ask(32768, 4096, v1::BACKING_BOUNCE).code(), 0);
+}
+
+// Two are a session's own: its socket and its process.
+TEST_F(QuotasTest, Descriptors) {
+  start({"--descriptors-max", "4"});
+  EXPECT_EQ(ask(0, 4096, v1::BACKING_BOUNCE).code(), EDQUOT) << "it would take three";
+  // The connection that has seen the daemon come up is still being ended, perhaps.
+  EXPECT_TRUE(in_time([&] { return ask(0, 4096, v1::BACKING_ODP_TRANSPARENT).code() == 0; }));
+  wire::Frame freeze;
+  freeze.mutable_freeze_file()->mutable_range()->set_offset(8192);
+  freeze.mutable_freeze_file()->mutable_range()->set_length(4096);
+  freeze.mutable_freeze_file()->set_hold_ms(60000);
+  const Message frozen = client->call(freeze, {fd.get()});
+  ASSERT_TRUE(frozen.frame.has_frozen());
+  EXPECT_EQ(ask(4096, 4096, v1::BACKING_ODP_TRANSPARENT).code(), EDQUOT);
+  const v1::Status refused = status(client->call(freeze, {fd.get()}));
+  EXPECT_EQ(refused.code(), EDQUOT);
+  EXPECT_THAT(refused.message(), HasSubstr("4 descriptors, and 1 more would exceed 4 (--descriptors-max)"));
+  EXPECT_THROW(WireClient other(daemon->socket()), std::runtime_error);
+  wire::Frame thaw;
+  thaw.mutable_thaw_file()->set_freeze(frozen.frame.frozen().freeze());
+  EXPECT_EQ(status(client->call(thaw)).code(), 0);
+  EXPECT_EQ(ask(4096, 4096, v1::BACKING_ODP_TRANSPARENT).code(), 0);
+}
+
+// Whose clients do not answer is waited for once, and not once for each of his leases.
+TEST_F(QuotasTest, RecallsThatNobodyAnswers) {
+  start({"--recalls-max", "1", "--recall-deadline-ms", "20000"});
+  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
+  auto first = truncate_by_other(4096);
+  client->recall();  // and no answer
+  path = directory->file("other", kSize);
+  fd = wire::Fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  const auto waits_for = [&](WireClient& second) {
+    auto truncate = truncate_by_other(4096);
+    const auto recall = second.next();
+    if (recall && recall->frame.has_recall()) second.comply(recall->frame.recall());
+    EXPECT_EQ(truncate->wait(), 0);
+    return recall && recall->frame.has_recall();
+  };
+  WireClient second(daemon->socket());
+  second.lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
+  EXPECT_FALSE(waits_for(second)) << "two of them waited";
+  EXPECT_TRUE(first->running());
+  // Who is gone has nothing to answer any more.
+  client->hang_up();
+  EXPECT_EQ(first->wait(), 0);
+  ASSERT_EQ(::ftruncate(fd.get(), kSize), 0);
+  WireClient third(daemon->socket());
+  third.lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
+  EXPECT_TRUE(waits_for(third));
+}
+
+}  // namespace mrlease::test
