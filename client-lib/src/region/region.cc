@@ -180,17 +180,22 @@ Outcome Region::register_one(Registration& one, std::uint64_t bytes) {
 }
 
 Outcome Region::make_mr(std::uint64_t bytes) {
+  registered_bytes_ = bytes;
   for (Registration& one : registrations_) {
     Outcome o = register_one(one, bytes);
     if (o.ok()) continue;
     (void)drop_mr();  // all or none
     return o;
   }
+  generation_++;
+  now_all();
+  return {};
+}
+
+void Region::now_all() {
   lkey_ = registrations_.front().mr.lkey;
   rkey_ = registrations_.front().mr.rkey;
-  generation_++;
   for (Registration& one : registrations_) one.now = one.mr.mr;
-  return {};
 }
 
 Outcome Region::drop_mr() {
@@ -294,7 +299,7 @@ Outcome Region::dereg() {
     dropped = drop_mr();
     if (dropped.code == EBUSY && !fenced_) {  // it goes on as it was
       closing_ = false;
-      for (Registration& one : registrations_) one.now = one.mr.mr;
+      now_all();
       return dropped;
     }
     if (fenced_) {
