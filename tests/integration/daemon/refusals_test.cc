@@ -161,15 +161,6 @@ TEST_F(RefusalsTest, ADeviceDescriptorIsIdentifiedByItsNumber) {
   EXPECT_EQ(status(client->call(u, {fd.get()})).code(), EBADF);
 }
 
-TEST_F(RefusalsTest, AnothersLeaseCannotBeTouched) {
-  start();
-  const std::uint64_t id = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize).frame.granted().lease();
-  WireClient other(daemon->socket());
-  wire::Frame f;
-  f.mutable_release()->set_lease(id);
-  EXPECT_EQ(status(other.call(std::move(f))).code(), ENOENT);
-}
-
 TEST_F(RefusalsTest, VersionsThatDoNotMeetAreTold) {
   start();
   WireClient other(daemon->socket(), false);
