@@ -204,6 +204,25 @@ TEST_F(RegionTest, ARefusedLeaseLeavesNothing) {
   EXPECT_EQ(FakeDevice::live, 0);
 }
 
+// A store to a page that its memory does not have would be SIGBUS.
+TEST_F(RegionTest, ABounceLeaseWithTooLittleMemoryIsGivenBack) {
+  connect();
+  const wire::Fd memory(::memfd_create("bounce", MFD_CLOEXEC));
+  ASSERT_EQ(::ftruncate(memory.get(), kLength - kPage), 0);
+  daemon_->script([&](ScriptedDaemon& d, const Frame& f) {
+    if (!f.has_register_()) return false;
+    Frame granted;
+    granted.mutable_granted()->set_lease(1);
+    granted.mutable_granted()->set_backing(wire::v1::BACKING_BOUNCE);
+    d.reply(f, std::move(granted), {memory.get()});
+    return true;
+  });
+  const Outcome o = reg(MRL_BACKING_BOUNCE);
+  EXPECT_EQ(o.code, EPROTO);
+  EXPECT_NE(o.text.find("61440 bytes of memory"), std::string::npos) << o.text;
+  EXPECT_EQ(daemon_->count(Frame::kRelease), 1);
+}
+
 TEST_F(RegionTest, ARegistrationThatFailsGivesTheLeaseBack) {
   connect();
   FakeDevice::fail_with = EFAULT;
