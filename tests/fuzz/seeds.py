@@ -40,6 +40,30 @@ CONFIGURATION = {
     "mistakes": "colour = 5\nrecal-deadline-ms = 5\n[deadlines]\nx = 1979-05-27\nsocket = 1.5\n",
     "list": 'root = "/x"\nfence-deadline-ms = 0x1F4\n',
 }
+QUIESCE, REREGISTER, TRIM, SETTLE, FREEZE, THAW, DIRTY, RELEASE = range(1, 9)
+EXTEND, SYNC, ADD_MR, FENCED = (0,), (1,), (2,), (3, 1, 0)
+REGIONS = {  # backing, as region_of_a_liar.cc counts them; what happens
+    "direct": (0, [QUIESCE, REREGISTER, ADD_MR, FREEZE, SYNC, THAW, DIRTY, EXTEND, RELEASE]),
+    "direct_frozen": (0, [FREEZE, FREEZE, THAW, FENCED]),
+    "cooperative": (1, [FREEZE, SYNC, THAW, TRIM, SETTLE, EXTEND, RELEASE]),
+    "cooperative_frozen": (1, [ADD_MR, FREEZE, TRIM, FENCED]),
+    "transparent": (2, [FREEZE, SYNC, THAW, TRIM, SETTLE, EXTEND, RELEASE]),
+    "transparent_frozen": (2, [FREEZE, TRIM, ADD_MR, FREEZE, FENCED]),
+    "bounce": (3, [ADD_MR, SYNC, EXTEND, RELEASE]),
+}
+
+
+def region(backing, steps, lie=0):
+    """Each recall is of the whole region, SETTLE says that half of it is left, stores are numbered alike. The daemon's one lie is the
+    second of its answers, to Register."""
+    said = [0, backing, 1, lie, *[0] * 10, 1, 1, 0, 1, 0]  # manners, backing, answers, the file's size, lease, length, write, preserve
+    for step in steps:
+        if isinstance(step, tuple):
+            said += step
+            continue
+        size = [1, 5] if step == SETTLE else [2]
+        said += [4, step, 1, 0, 1, *size, 0] + ([3] if step in (FREEZE, TRIM) else [])
+    return bytes(reversed(said))  # FuzzedDataProvider takes small numbers from the end
 
 
 def encode(file, kind, text):
@@ -67,6 +91,9 @@ def main():
     for kind in range(1, 6):
         message = struct.pack("<IHHQQQQQIIQ", 0x504C524D, 1, kind, 9, 0x100000001, 1 << 40, 65536, 4096, 77, 0, 3)
         write("peers", str(kind), message)
+    for name, (backing, steps) in REGIONS.items():
+        write("region_of_a_liar", name, region(backing, steps))
+    write("region_of_a_liar", "bounce_short", region(3, [SYNC], 14))
     write("messages", "register", bytes(40) + b"\0")
     write("translate", "empty", bytes(3))
 

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """check.py BUILD [--rig] [--only NAME] [--junit FILE]: builds the sources with every deliberate bug of mutants.py in them, in BUILD, switches one on
 after the other, and wants its test to fail. With none of them on, each of those tests has to pass. The sources themselves have no such
-switch. --rig: those too that only real verbs can tell, a boot each. Exit 1: one was not caught, or the text that it replaces is gone."""
+switch. --rig: those too that only real verbs can tell, a boot each. Exit 1: one was not caught or not judged, or the text that it replaces is gone."""
 import argparse
 import collections
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -29,8 +30,8 @@ PROGRAMS = {
     "integration_daemon": "tests/integration/daemon/integration_daemon",
     "integration_guard_lease": "tests/integration/guard/integration_guard_lease",
 }
-# Seconds; one that hangs is caught.
-LIMIT = 150
+# Seconds; a test that hangs is caught. A boot of the rig that does not end has judged nothing.
+LIMIT, RIG_LIMIT = 150, 600
 SWITCH = """// The switch of tests/mutants, which the sources themselves do not have.
 #pragma once
 #include <cstdlib>
@@ -104,26 +105,38 @@ def build(sources, everything):
     return out
 
 
+def boot_fails(out, kernel, case, environment):
+    """Does that case of the rig fail, or the boot with it? None: it cannot be said, for no boot came to its end."""
+    results = os.path.join(out, "rig")
+    shutil.rmtree(results, ignore_errors=True)
+    environment = {**environment, "MRLEASE_BUILD": out, "MRLEASE_KERNELS": kernel, "MRLEASE_CASES": case}
+    boot = subprocess.Popen([os.path.join(ROOT, "tests", "vm", "tier"), results], env=environment, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        boot.wait(RIG_LIMIT)
+    except subprocess.TimeoutExpired:
+        os.killpg(boot.pid, signal.SIGTERM)  # rig/boot ends its machine
+        boot.wait()
+        return None
+    try:
+        with open(os.path.join(results, kernel, "cases.txt"), encoding="utf-8") as f:
+            said = {line.split()[1]: line.split()[0] for line in f}
+    except FileNotFoundError:
+        return None
+    return "FAIL" in said.values() or said.get(case) != "PASS"
+
+
 def fails(out, caught_by, mutant):
-    """Does that test fail while that bug is on? One that does not end in time does."""
+    """Does that test fail while that bug is on? One that does not end in time does. None: it cannot be said."""
     environment = {**os.environ, "MRLEASE_MUTANT": mutant, "GTEST_FAIL_FAST": "1", "GTEST_BRIEF": "1"}
     kind, _, rest = caught_by.partition(":")
     if kind == "rig":
-        kernel, case = rest.split(":")
-        environment.update(MRLEASE_BUILD=out, MRLEASE_KERNELS=kernel, MRLEASE_CASES=case)
-        command, limit = [os.path.join(ROOT, "tests", "vm", "tier"), os.path.join(out, "rig")], 600
-    else:
-        command, limit = [os.path.join(out, PROGRAMS[kind])] + (["--gtest_filter=" + rest] if rest else []), LIMIT
-        if kind == "sim":
-            command += ["--seeds", "200"]
-    if kind == "rig":
-        shutil.rmtree(command[1], ignore_errors=True)
-        subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=limit, check=False)
-        with open(os.path.join(command[1], kernel, "cases.txt"), encoding="utf-8") as f:
-            said = {line.split()[1]: line.split()[0] for line in f}
-        return "FAIL" in said.values() or said.get(case) != "PASS"
+        return boot_fails(out, *rest.split(":"), environment)
+    command = [os.path.join(out, PROGRAMS[kind])] + (["--gtest_filter=" + rest] if rest else [])
+    if kind == "sim":
+        command += ["--seeds", "200"]
     try:
-        return subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=limit, check=False).returncode != 0
+        return subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=LIMIT, check=False).returncode != 0
     except subprocess.TimeoutExpired:
         return True
 
@@ -140,17 +153,19 @@ def main():
         sys.exit(f"there is no mutant {a.only}")
     out = build(os.path.abspath(a.build), a.rig)
     for test in dict.fromkeys(m.caught_by for m in wanted):
-        if fails(out, test, ""):
-            sys.exit(f"{test} fails without any of them: nothing can be said")
+        alone = fails(out, test, "")
+        if alone is not False:
+            sys.exit(f"{test} {'fails' if alone else 'does not end'} without any of them: nothing can be said")
     caught, results = 0, xml.Element("testsuite")
     for m in wanted:
         began = time.monotonic()
         found = fails(out, m.caught_by, m.name)
-        caught += found
+        caught += found is True
+        said = {True: "caught", False: "NOT CAUGHT", None: "NOT JUDGED"}[found]
         result = xml.SubElement(results, "testcase", name=m.name)
         if not found:
-            xml.SubElement(result, "failure", message="not caught by " + m.caught_by)
-        print(f"{'caught' if found else 'NOT CAUGHT':<11}{m.name:<50}{m.caught_by.split(':')[0][:11]:<12}{time.monotonic() - began:4.0f} s", flush=True)
+            xml.SubElement(result, "failure", message=f"{said.lower()} by {m.caught_by}")
+        print(f"{said:<11}{m.name:<50}{m.caught_by.split(':')[0][:11]:<12}{time.monotonic() - began:4.0f} s", flush=True)
     if a.junit:
         xml.ElementTree(results).write(a.junit)
     left = len(MUTANTS) - len(wanted) if not a.only else 0

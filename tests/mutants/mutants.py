@@ -97,7 +97,7 @@ MUTANTS = [Mutant(*fields) for fields in [
     ("retry EAGAIN in place", CLIENT + "uffd/resolver.cc",
      "  const int code = minor ? userfaultfd_.proceed(page) : fill(watch, page);",
      "  int code = minor ? userfaultfd_.proceed(page) : fill(watch, page);\n"
-     "  while (MUTANT && code == EAGAIN) code = minor ? userfaultfd_.proceed(page) : fill(watch, page);", "rig:7.3:row_odp"),
+     "  while (MUTANT && code == EAGAIN) code = minor ? userfaultfd_.proceed(page) : fill(watch, page);", "client:Resolver.*"),
     ("swap without the proof that it is empty", CLIENT + "uffd/exchange.cc",
      ("void* got = ::mmap(nullptr, length, PROT_NONE, MAP_SHARED, store.memfd", "if (failed.ok() && there.count_present != 0) {"),
      ("void* got = ::mmap(nullptr, length, MUTANT ? layout_.protection : PROT_NONE, MAP_SHARED, store.memfd",
@@ -106,7 +106,8 @@ MUTANTS = [Mutant(*fields) for fields in [
      "if (changes(page.memfd, other, tries * kLine % kPage) && copy_once", "if ((MUTANT || changes(page.memfd, other, tries * kLine % kPage)) && copy_once",
      "store"),
     ("leave a page that is written half taken over", "daemon/store/exchange_page.cc", "  if (met) each_word(", "  if (met && !MUTANT) each_word(", "store"),
-    ("lease beyond the memory that there is", "daemon/session/descriptors.cc", "  if (!room || bytes <=", "  if (MUTANT || !room || bytes <=", "rig:7.3:faults"),
+    ("lease beyond the memory that there is", "daemon/session/descriptors.cc", "  if (!room || bytes <=", "  if (MUTANT || !room || bytes <=",
+     "integration_daemon:RefusalsTest.NoLeaseGoesBeyond*"),
     # ---- the library
     ("deregister before the daemon's yes", CLIENT + "region/region.cc",
      "  Outcome o;\n  if (!fenced_) {\n    o = connection()->call(protocol::remove_mr",
@@ -127,12 +128,13 @@ MUTANTS = [Mutant(*fields) for fields in [
     ("a descriptor too many", "proto/framing.cc", "if (fds < want.min || fds > want.max) {", "if (!MUTANT && (fds < want.min || fds > want.max)) {", "proto"),
     ("a shown mapping of somebody else", "daemon/session/client_mapping.cc",
      "if (owner.uid != uid || owner.gid != gid)", "if (!MUTANT && (owner.uid != uid || owner.gid != gid))", "integration_daemon:MappingsTest.*"),
-    # ---- on real verbs
+    # ---- the fence
     ("destroy before poisoning", "daemon/fence/fence.cc", "  if (order.userfaultfd) {\n    for", "  if (order.userfaultfd && !MUTANT) {\n    for", "fence"),
     ("close a dead client's duplicate before destroying", "daemon/session/broker.cc",
      "  fence_session(id, leases, false, [this, id, leases]",
      "  if (MUTANT) return drop_descriptors(id, [this, id] { session_ended(id); });\n  fence_session(id, leases, false, [this, id, leases]",
-     "rig:6.1:killed_direct_forked"),
+     "integration_daemon:FencesTest.*"),
     ("pass over who stops in ibv_dereg_mr()", "daemon/session/fencing.cc",
-     "return lease.handed_back || (lease.reclaimed", "return (lease.handed_back && !MUTANT) || (lease.reclaimed", "rig:6.1:stopped_in_dereg"),
+     "return lease.handed_back || (lease.reclaimed", "return (lease.handed_back && !MUTANT) || (lease.reclaimed",
+     "integration_daemon:FencesTest.*"),
 ]]

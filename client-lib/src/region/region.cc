@@ -3,6 +3,7 @@
 #include "client-lib/src/region/region.h"
 
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -128,6 +129,12 @@ std::shared_ptr<Connection> Region::connection() const {
 // Bounce: the memfd that came with the grant, filled from the file.
 Outcome Region::map(Reply& granted) {
   if (granted.fds.empty()) return {EPROTO, "mrleased granted a bounce lease without its memory"};
+  struct stat memory {};
+  if (::fstat(granted.fds[0].get(), &memory) != 0) return from_errno("fstat of the bounce memory");
+  if (static_cast<std::uint64_t>(memory.st_size) < spec_.length) {
+    return {EPROTO, "mrleased granted a bounce lease of " + std::to_string(spec_.length) + " bytes with " + std::to_string(memory.st_size) +
+                        " bytes of memory"};
+  }
   const int fixed = spec_.adopted != nullptr ? MAP_FIXED : 0;
   void* got = ::mmap(spec_.adopted, layout_.length, layout_.protection, MAP_SHARED | fixed, granted.fds[0].get(), 0);
   if (got == MAP_FAILED) return from_errno("mmap of the bounce memory");
@@ -180,17 +187,22 @@ Outcome Region::register_one(Registration& one, std::uint64_t bytes) {
 }
 
 Outcome Region::make_mr(std::uint64_t bytes) {
+  registered_bytes_ = bytes;
   for (Registration& one : registrations_) {
     Outcome o = register_one(one, bytes);
     if (o.ok()) continue;
     (void)drop_mr();  // all or none
     return o;
   }
+  generation_++;
+  now_all();
+  return {};
+}
+
+void Region::now_all() {
   lkey_ = registrations_.front().mr.lkey;
   rkey_ = registrations_.front().mr.rkey;
-  generation_++;
   for (Registration& one : registrations_) one.now = one.mr.mr;
-  return {};
 }
 
 Outcome Region::drop_mr() {
@@ -294,7 +306,7 @@ Outcome Region::dereg() {
     dropped = drop_mr();
     if (dropped.code == EBUSY && !fenced_) {  // it goes on as it was
       closing_ = false;
-      for (Registration& one : registrations_) one.now = one.mr.mr;
+      now_all();
       return dropped;
     }
     if (fenced_) {

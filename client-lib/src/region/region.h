@@ -98,6 +98,8 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   Outcome register_one(Registration& one, std::uint64_t bytes);
   Outcome drop_one(Registration& one);
   void none_now();  // the application may use none of them
+  void now_all();   // what is registered
+  void go_on();
   bool registered() const { return registrations_.front().mr.mr != nullptr; }
   Outcome tell_daemon(const Registration& one);
   Outcome deregister();
@@ -130,6 +132,7 @@ class Region final : public Services, public std::enable_shared_from_this<Region
 
   std::mutex operation_;
   bool gone_ = false;  // under operation_: deregistered, nothing is reachable
+  std::uint64_t registered_bytes_ = 0;  // under operation_: by the last make_mr()
   std::list<Registration> registrations_;  // under operation_, and to grow under mutex_ too; the first is the region's own
   std::atomic<std::uint32_t> lkey_{0}, rkey_{0};
   std::atomic<bool> fenced_{false}, closing_{false};

@@ -40,7 +40,9 @@ void Region::serve(RecallOrder order) {
     // and it takes a yes for that.
     const bool ends_store = action == wire::v1::ACTION_THAW || action == wire::v1::ACTION_SETTLE;
     if (gone_ && ends_store) o = {ECANCELED, "the region was deregistered: its store is the daemon's to merge"};
+    const bool quiet_before = quiesced_;  // by another order, which holds
     if (!gone_) o = fenced_ ? Outcome{EKEYREVOKED, "the lease is fenced"} : comply(order);
+    if (!gone_ && !o.ok() && !quiet_before && !ends_store && action != wire::v1::ACTION_REREGISTER) go_on();
     if (backing_) {
       std::lock_guard lock(mutex_);
       stats_ = backing_->stats();
@@ -61,6 +63,21 @@ Outcome Region::comply(RecallOrder& order) {
   if (o.ok()) o = drop_mr();
   if (o.ok()) backing_->surrender();
   return o;
+}
+
+// Before the operation, and refused: where policy denies it then, the lease lives on and nobody says anything more. So who was asked to be
+// quiet is told to go on, with all memory regions as they were. Where policy does not, FENCED follows.
+void Region::go_on() {
+  if (!quiesced_ || fenced_) return;
+  bool again = false;
+  for (Registration& one : registrations_) {
+    if (one.mr.mr != nullptr) continue;
+    again = true;
+    if (!register_one(one, registered_bytes_).ok()) return;
+  }
+  if (again) generation_++;
+  now_all();
+  restored(spec_.choice.backing);
 }
 
 Outcome Region::quiesce(const RecallOrder& order) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <functional>
 #include <stdexcept>
 #include <string>
 
@@ -27,8 +28,9 @@ class DaemonTest : public ::testing::Test {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
     directory = std::make_unique<TestDirectory>();
   }
-  void start(std::vector<std::string> options = {}) {
-    daemon = std::make_unique<DaemonProcess>(*directory, std::move(options));
+  // before: as DaemonProcess has it.
+  void start(std::vector<std::string> options = {}, const std::function<void()>& before = {}) {
+    daemon = std::make_unique<DaemonProcess>(*directory, std::move(options), before);
     path = directory->file("data", kSize);
     fd = wire::Fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
     client = std::make_unique<WireClient>(daemon->socket());

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -61,7 +63,10 @@ int ibv_dereg_mr(ibv_mr* mr) {
   if (FakeDevice::windows > 0) return EINVAL;  // as rxe_dereg_mr(), drivers/infiniband/sw/rxe/rxe_verbs.c
   {
     std::lock_guard lock(mutex);
-    regions.erase(mr);
+    if (regions.erase(mr) != 1) {
+      std::fprintf(stderr, "WRONG: a memory region that is not there is deregistered\n");
+      std::abort();
+    }
   }
   FakeDevice::live--;
   FakeDevice::deregistered++;

@@ -204,6 +204,25 @@ TEST_F(RegionTest, ARefusedLeaseLeavesNothing) {
   EXPECT_EQ(FakeDevice::live, 0);
 }
 
+// A store to a page that its memory does not have would be SIGBUS.
+TEST_F(RegionTest, ABounceLeaseWithTooLittleMemoryIsGivenBack) {
+  connect();
+  const wire::Fd memory(::memfd_create("bounce", MFD_CLOEXEC));
+  ASSERT_EQ(::ftruncate(memory.get(), kLength - kPage), 0);
+  daemon_->script([&](ScriptedDaemon& d, const Frame& f) {
+    if (!f.has_register_()) return false;
+    Frame granted;
+    granted.mutable_granted()->set_lease(1);
+    granted.mutable_granted()->set_backing(wire::v1::BACKING_BOUNCE);
+    d.reply(f, std::move(granted), {memory.get()});
+    return true;
+  });
+  const Outcome o = reg(MRL_BACKING_BOUNCE);
+  EXPECT_EQ(o.code, EPROTO);
+  EXPECT_NE(o.text.find("61440 bytes of memory"), std::string::npos) << o.text;
+  EXPECT_EQ(daemon_->count(Frame::kRelease), 1);
+}
+
 TEST_F(RegionTest, ARegistrationThatFailsGivesTheLeaseBack) {
   connect();
   FakeDevice::fail_with = EFAULT;
@@ -354,6 +373,82 @@ TEST_F(RegionTest, WhoDoesNotAnswerIsReported) {
   r.set_deadline_ms(50);
   EXPECT_EQ(daemon_->recall(r), ETIMEDOUT);
   EXPECT_EQ(FakeDevice::live, 1) << "the keys stay until the fence";
+}
+
+// Where policy denies the operation for it, the lease lives on, and nothing more comes from the daemon.
+TEST_F(RegionTest, WhoDoesNotComplyGoesOn) {
+  for (const int answer : {EINPROGRESS, EACCES}) {
+    connect();
+    act([=](const mrl_event& e) { return e.type == MRL_EVENT_RECALL ? answer : 0; });
+    ASSERT_TRUE(reg(MRL_BACKING_DIRECT).ok());
+    ibv_mr* const before = region_->mr();
+    auto r = recall(wire::v1::ACTION_QUIESCE);
+    r.set_deadline_ms(50);
+    EXPECT_EQ(daemon_->recall(r), answer == EACCES ? ECANCELED : ETIMEDOUT);
+    EXPECT_EQ(region_->guard().enter(), 0);
+    region_->guard().leave();
+    EXPECT_EQ(region_->mr(), before);
+    EXPECT_EQ(wait_for(MRL_EVENT_RESTORED).rkey, region_->rkey());
+    EXPECT_TRUE(region_->dereg().ok());
+    region_.reset();
+    context_.reset();
+    events_.clear();
+  }
+}
+
+// An order that holds is not undone for one that was refused after it.
+TEST_F(RegionTest, WhoIsQuietByAnotherOrderStaysQuiet) {
+  connect();
+  ASSERT_TRUE(reg(MRL_BACKING_DIRECT).ok());
+  ASSERT_EQ(daemon_->recall(recall(wire::v1::ACTION_QUIESCE)), 0);
+  act([](const mrl_event& e) { return e.type == MRL_EVENT_RECALL ? EACCES : 0; });
+  EXPECT_EQ(daemon_->recall(recall(wire::v1::ACTION_QUIESCE)), ECANCELED);
+  EXPECT_EQ(region_->guard().enter(), EAGAIN);
+  EXPECT_EQ(FakeDevice::live, 0);
+  EXPECT_EQ(count(MRL_EVENT_RESTORED), 0u);
+}
+
+// One memory region was gone already when the other could not be deregistered.
+TEST_F(RegionTest, WhatIsLeftOfARefusedRecallIsRegisteredAgain) {
+  connect();
+  ASSERT_TRUE(reg(MRL_BACKING_DIRECT).ok());
+  unsigned index = 0;
+  ASSERT_TRUE(region_->add_mr(&device_.pd, IBV_ACCESS_REMOTE_READ, &index).ok());
+  ibv_mr* const bound = region_->mr(1);
+  int removed = 0;
+  daemon_->script([&](ScriptedDaemon&, const Frame& f) {
+    if (f.has_remove_mr()) FakeDevice::windows = removed++;
+    return false;
+  });
+  EXPECT_EQ(daemon_->recall(recall(wire::v1::ACTION_QUIESCE)), EBUSY);
+  EXPECT_EQ(wait_for(MRL_EVENT_RESTORED).generation, 2u);
+  EXPECT_EQ(region_->guard().enter(), 0);
+  region_->guard().leave();
+  EXPECT_NE(region_->mr(), nullptr);
+  EXPECT_EQ(region_->mr(1), bound);
+  EXPECT_EQ(FakeDevice::live, 2);
+  FakeDevice::windows = 0;
+  daemon_->script({});
+}
+
+// The store is too small to be written to (RLIMIT_FSIZE would do as well): the memory regions were gone by then.
+TEST_F(RegionTest, AFreezeThatCannotBeCopiedLeavesTheRegionInUse) {
+  connect();
+  ASSERT_TRUE(reg(MRL_BACKING_DIRECT).ok());
+  const wire::Fd sealed(::memfd_create("store", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(::fcntl(sealed.get(), F_ADD_SEALS, F_SEAL_GROW), 0);
+  Frame f;
+  *f.mutable_recall() = recall(wire::v1::ACTION_FREEZE, 5);
+  f.mutable_recall()->set_recall(77);
+  f.mutable_recall()->set_deadline_ms(20000);
+  daemon_->send(f, {sealed.get()});
+  EXPECT_EQ(daemon_->wait_done(77), EPERM);
+  wait_for(MRL_EVENT_RESTORED);
+  EXPECT_EQ(region_->guard().enter(), 0);
+  region_->guard().leave();
+  EXPECT_NE(region_->mr(), nullptr);
+  at(3) = 'c';
+  EXPECT_EQ(in_file(3), 'c') << "it is on the file";
 }
 
 TEST_F(RegionTest, DirectFreezeMovesToTheStoreAndBack) {
