@@ -14,7 +14,7 @@ from cachewatch import CacheWatch, Seen
 from drive import parse
 from process import Died, Program, wait_for_socket
 from regions import memory_regions, no_orphans
-from row import FENCE_MS, FENCED_BY_MS, FILE_GROUP, PAGE, RECALL_DEADLINE_MS, RECEIVER, Refused, Row
+from row import FENCE_MS, FENCED_BY_MS, PAGE, RECALL_DEADLINE_MS, Refused, Row
 from systemd import SOCKET, ServedKiller, UnderSystemd, UNIT, pid_of_daemon, shown, systemctl
 from usage import MORE_DESCRIPTORS, MORE_KIB, at_rest, grown
 
