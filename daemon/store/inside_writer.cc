@@ -51,8 +51,13 @@ int InsideWriter::why_refused(std::uint64_t offset, std::uint64_t length, std::u
   int code;
   do code = ::fallocate(file_, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(in_page)) == 0 ? 0 : errno;
   while (code == EINTR);
-  // ENOSPC, EDQUOT, EIO ... or 0: the file was short for a moment only.
-  return code == EOPNOTSUPP ? 0 : code;
+  if (code != 0 && code != EOPNOTSUPP) return code;  // ENOSPC, EDQUOT, EIO ...
+  // A page that is not in the page cache is read before it is written to: a disk that fails would be asked for it again and again.
+  char byte;
+  ssize_t n;
+  do n = ::pread(file_, &byte, 1, static_cast<off_t>(offset));
+  while (n < 0 && errno == EINTR);
+  return n < 0 ? errno : 0;  // 0: the file was short for a moment only
 }
 
 int InsideWriter::write_mapped(Source source, std::uint64_t offset, std::uint64_t length, std::uint64_t* written) {

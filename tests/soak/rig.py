@@ -9,9 +9,10 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "vm", "load"))
-from crashes import Life, memory_regions  # noqa: E402
+from crashes import Life  # noqa: E402
 from drive import parse  # noqa: E402
 from process import Died  # noqa: E402
+from regions import memory_regions  # noqa: E402
 from row import Refused  # noqa: E402
 from steady import Steady  # noqa: E402
 from systemd import SOCKET, UNIT, UnderSystemd, pid_of_daemon, shown, systemctl, wait_until  # noqa: E402

@@ -28,6 +28,12 @@ std::string memlock_hint() {
          " bytes: raise it (ulimit -l, LimitMEMLOCK= of a systemd unit, --ulimit memlock=-1 of a container)";
 }
 
+// Of a device that it has removed the kernel answers everything with EIO.
+bool gone(ibv_context* device) {
+  ibv_device_attr attributes{};
+  return ibv_query_device(device, &attributes) == EIO;
+}
+
 }  // namespace
 
 Outcome describe(ibv_context* context, Device* out) {
@@ -50,6 +56,7 @@ Outcome register_mr(ibv_pd* pd, void* address, std::size_t length, int access, b
   ibv_mr* mr = (ibv_reg_mr)(pd, address, length, access | (on_demand ? IBV_ACCESS_ON_DEMAND : 0));
   if (mr == nullptr) {
     const int code = errno != 0 ? errno : EIO;
+    if (code == EIO && gone(pd->context)) return {ENODEV, "the protection domain's device was removed"};
     const std::string limit = code == ENOMEM && !on_demand ? memlock_hint() : "";
     Outcome failed = from_errno("ibv_reg_mr of " + std::to_string(length) + " bytes with access " + hex(access) +
                                     (on_demand ? ", on demand" : ""),

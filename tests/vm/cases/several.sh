@@ -17,12 +17,14 @@ for backing in $backings; do
   python3 -B "$cases/../load/several.py" /mnt/e/several "$work/sock" "$backing" "$work/daemon.log" \
     $RECV_NS setpriv --reuid=65534 --regid=65534 --clear-groups "$MRLEASE_BUILD/tests/vm/several/vm_several" || status=1
 done
-# A device that goes while it is used. On 6.1 its removal waits until its users have closed it.
+# A device that goes while it is used, and the only one. On 6.1 its removal waits until its users have closed it.
 if kernel_at_least 7.3; then
   for backing in bounce odp; do
-    python3 -B "$cases/../load/several.py" --remove /mnt/e/several "$work/sock" "$backing" "$work/daemon.log" \
-      $RECV_NS setpriv --reuid=65534 --regid=65534 --clear-groups "$MRLEASE_BUILD/tests/vm/several/vm_several" || status=1
-    $RECV_NS rdma link add rxe9 type rxe netdev several0
+    for which in remove remove-only; do
+      python3 -B "$cases/../load/several.py" --$which /mnt/e/several "$work/sock" "$backing" "$work/daemon.log" \
+        $RECV_NS setpriv --reuid=65534 --regid=65534 --clear-groups "$MRLEASE_BUILD/tests/vm/several/vm_several" || status=1
+      $RECV_NS rdma link add rxe9 type rxe netdev several0
+    done
   done
 fi
 kill "$daemon"; wait "$daemon"

@@ -6,33 +6,29 @@ crashes.py (clients | daemon) COUNT + the options of drive.py. The daemon is sys
 direct, no page left the page cache while a memory region was over it."""
 import os
 import random
-import re
 import signal
-import subprocess
 import sys
 import time
 
 from cachewatch import CacheWatch, Seen
 from drive import parse
 from process import Died, Program, wait_for_socket
-from row import FENCE_MS, FENCED_BY_MS, FILE_GROUP, PAGE, RECALL_DEADLINE_MS, RECEIVER, Refused, Row
-from systemd import SOCKET, ServedKiller, UnderSystemd, pid_of_daemon, systemctl, UNIT
-from usage import usage
+from regions import memory_regions, no_orphans
+from row import FENCE_MS, FENCED_BY_MS, PAGE, RECALL_DEADLINE_MS, Refused, Row
+from systemd import SOCKET, ServedKiller, UnderSystemd, UNIT, pid_of_daemon, shown, systemctl
+from usage import MORE_DESCRIPTORS, MORE_KIB, at_rest, grown
 
 
-def memory_regions():
-    """Of user processes, all over: [(pid, length)]."""
-    command = os.environ.get("RECV_NS", "").split() + ["rdma", "resource", "show", "mr"]
-    out = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=True).stdout
-    return [(int(m[2]), int(m[1])) for m in re.finditer(r"mrlen (\d+) .*?pid (\d+)", out)]
+def unlink_own(path):
+    """The client's: fs.protected_regular keeps root from opening it in a directory that is anybody's."""
+    if os.path.exists(path):
+        os.unlink(path)
 
 
 class Life(Row):
     """One client's, with its peer and its neighbour. It ends by SIGKILL."""
     def __init__(self, args, socket):
-        path = f"{args.dir}/{args.name}"
-        if os.path.exists(path):  # the client's: fs.protected_regular keeps root from opening it in a directory that is anybody's
-            os.unlink(path)
+        unlink_own(f"{args.dir}/{args.name}")
         super().__init__(args)
         self.socket = socket
 
@@ -63,11 +59,7 @@ class Life(Row):
             self.problems.append(f"{operation}: {os.strerror(answer['code'])} {answer.get('text', '')}")
         if waited > FENCED_BY_MS and not operation.startswith("freeze"):
             self.problems.append(f"{operation} waited {waited:.0f} of {FENCED_BY_MS} ms")
-        while any(pid == self.receiver.pid for pid, _ in memory_regions()):
-            if time.monotonic() > killed + 5:
-                self.problems.append(f"a memory region of the dead process {self.receiver.pid} is left")
-                break
-            time.sleep(0.02)
+        self.no_regions_left(killed)
         self.ask(self.foreign, "ended")
         if operation.startswith("freeze"):
             self.ask(self.foreign, "thaw")
@@ -79,6 +71,13 @@ class Life(Row):
         self.count(self.ask(self.foreign, "check-direct"), durable=True)
         self.ask(self.foreign, "quit", 20)
         return operation.split()[0], waited
+
+    def no_regions_left(self, killed):
+        while any(pid in (0, self.receiver.pid) for pid, _ in memory_regions()):
+            if time.monotonic() > killed + 5:
+                self.problems.append(f"a memory region of the dead process {self.receiver.pid} is left")
+                break
+            time.sleep(0.02)
 
     def end(self):
         for program in reversed(self.programs):
@@ -109,54 +108,60 @@ class Service:
             self.program.end(10)
 
 
-# What may be more at the end than after the first lives: a spare store and what a worker is just closing come and go, arenas of
-# malloc fill. A leak of one descriptor a life would be seen: four lives and more come after the warm-up.
-MORE_DESCRIPTORS = 3
-MORE_KIB = 1024
-WARM_UP = 3
+# Lives without a peer, for what each leaves behind; before the first that is looked at the daemon warms up. Of a direct lease it has
+# nothing that it would not have of the others.
+BRIEF, WARM_UP = 10, 2
+FEW = 3  # successors before the first that is looked at
+
+
+class Brief(Life):
+    """Registers, and is killed: what each would leave behind adds up."""
+    def live_and_die(self, rng):
+        self.start_receiver()
+        time.sleep(rng.uniform(0, 0.02))
+        os.kill(self.receiver.pid, signal.SIGKILL)
+        self.no_regions_left(time.monotonic())
+        return "nobody", 0
+
+
+def one_life(life, watch, rng):
+    """(what it met, how long that waited, what is wrong, what was seen of the page cache)."""
+    met = "", 0
+    if watch:
+        watch.start(os.stat(life.file).st_ino)
+    try:
+        met = life.live_and_die(rng)
+    except (Died, Refused) as died:
+        life.problems.append(str(died))
+    bad = life.end()
+    seen = [Seen(watch.stop(), {getattr(life, "first_info", {}).get("address", 0)})] if watch else []
+    return *met, bad, seen
 
 
 def clients(args, count):
     service, rng = Service(args), random.Random(args.seed)
-    watch, seen, problems, waits, what = None, [], [], [], {}
-    if args.backing == "direct":
-        watch = CacheWatch()
-    warm, pid = None, service.pid()
-    for number in range(count):
-        life = Life(args, service.socket)
-        if watch:
-            watch.start(os.stat(life.file).st_ino)
-        bases = set()
-        try:
-            operation, waited = life.live_and_die(rng)
-            what[operation] = what.get(operation, 0) + 1
-            waits.append(waited)
-        except (Died, Refused) as died:
-            life.problems.append(str(died))
-        bad = life.end()
-        if watch:
-            bases.add(getattr(life, "first_info", {}).get("address", 0))
-            seen.append(Seen(watch.stop(), bases))
+    watch = CacheWatch() if args.backing == "direct" else None
+    seen, problems, waits, what, samples = [], [], [], {}, []
+    pid, briefs = service.pid(), 0 if args.backing == "direct" else BRIEF
+    for number in range(count + briefs):
+        brief = number >= count
+        met, waited, bad, saw = one_life((Brief if brief else Life)(args, service.socket), None if brief else watch, rng)
+        what[met] = what.get(met, 0) + 1
+        waits.append(waited)
+        seen += saw
         problems += [f"life {number}: {problem}" for problem in bad]
-        if number + 1 == min(WARM_UP, count):
-            warm = usage(service.pid())
+        if number >= count + WARM_UP and not bad:
+            samples.append(at_rest(service.pid()))
         if len(problems) > 5:
             break
     if watch:
         watch.close()
-    now = usage(service.pid())
     if service.pid() != pid:
         problems.append("the daemon has not lived through it")
-    print(f"{count} clients killed, backing {args.backing}, seed {args.seed}: met {what}; others waited {max(waits, default=0):.0f} ms "
-          f"at most; the daemon: {warm[0]} descriptors, {warm[1]} KiB after {min(WARM_UP, count)}, {now[0]} and {now[1]} at the end "
-          f"{dict(now[2] - warm[2])}", flush=True)
-    if now[0] > warm[0] + MORE_DESCRIPTORS:
-        problems.append(f"its descriptors grow: {warm[0]}, {now[0]}: {dict(now[2] - warm[2])}")
-    if now[1] > warm[1] + MORE_KIB:
-        problems.append(f"its memory grows: {warm[1]}, {now[1]} KiB")
-    problems += judge_trace(seen, count)
+    print(f"{count} clients killed, and {briefs} without a peer, backing {args.backing}, seed {args.seed}: met {what}; others waited "
+          f"{max(waits, default=0):.0f} ms at most; the daemon's descriptors and KiB after the last: {[s[:2] for s in samples]}", flush=True)
     service.end()
-    return problems
+    return problems + (grown(samples) if briefs else []) + judge_trace(seen, count)
 
 
 def judge_trace(seen, least):
@@ -197,15 +202,16 @@ class Killed(UnderSystemd):
             time.sleep(0.002)
 
 
-def daemon(args, count):
+def killed_row(args, count):
+    """(what is wrong, what was seen of the page cache)."""
+    unlink_own(f"{args.dir}/{args.name}")
     row = Killed(args)
-    row.trouble = ServedKiller(count, args.seed)
+    row.trouble = trouble = ServedKiller(count, args.seed)
     watch = CacheWatch() if args.backing == "direct" else None
     if watch:
         watch.start(os.stat(row.file).st_ino)
     result = row.run()
-    trouble, problems = row.trouble, list(result["problems"])
-    seen = []
+    problems, seen = list(result["problems"]), []
     if watch:
         seen.append(Seen(watch.stop(), {getattr(row, "first_info", {}).get("address", 0)}))
         watch.close()
@@ -224,16 +230,28 @@ def daemon(args, count):
     return problems
 
 
+def daemon(args, count):
+    """What the last successor has when nobody has a lease any more is what one of the first had."""
+    problems, had = [], []
+    # A trace holds a hundred kills.
+    rows = [FEW] + [min(100, count - done) for done in range(FEW, count, 100)]
+    for kills in rows:
+        problems += killed_row(args, kills)
+        had.append((at_rest(pid_of_daemon()), int(shown("NFileDescriptorStore"))))
+    (first, kept_first), (last, kept_last) = had[0], had[-1]
+    print(f"at rest: {first[:2]} descriptors and KiB after {FEW} kills, {last[:2]} after {count}; with systemd {kept_first}, {kept_last} "
+          f"{dict(last[2] - first[2])}", flush=True)
+    # Each kill that leaves one behind would be seen: there are more of them. A successor has its memory anew: only what is handed on grows.
+    if max(kept_last - kept_first, last[0] - first[0]) > MORE_DESCRIPTORS or last[1] > first[1] + MORE_KIB:
+        problems.append(f"the successors grow: {had}")
+    return problems
+
+
 def main():
     what, count = sys.argv[1], int(sys.argv[2])
     args = parse(sys.argv[3:])
     problems = (clients if what == "clients" else daemon)(args, count)
-    left = memory_regions()
-    living = {int(pid) for pid in os.listdir("/proc") if pid.isdigit()}
-    orphans = [region for region in left if region[0] not in living]
-    print(f"memory regions left: {len(left)}, of dead processes: {len(orphans)}", flush=True)
-    if orphans:
-        problems.append(f"memory regions of dead processes: {orphans}")
+    problems += no_orphans()
     for problem in problems:
         print("NOT OK: " + problem, flush=True)
     return 1 if problems else 0

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A row of the demo while something befalls the daemon, a service of systemd, again and again:
 restarts.py --kills N | --served-kills N | --stalls N | --restarts N | --upgrades N --packages "A.deb B.deb" + the options of drive.py.
-Nobody may notice more than a wait, which is bounded. Exit 0: nothing was lost, no error, no lease fenced, the keys are the
-same, no application was asked for anything (but see Staller.recalls)."""
+Nobody may notice more than a wait, which is bounded. Exit 0: nothing was lost, no error, no lease fenced, no memory region left, the keys
+are the same, no application was asked for anything (but see Staller.recalls)."""
 import argparse
 import sys
 
 from drive import parse
+from regions import no_orphans
 from row import FENCED_BY_MS
 from systemd import Killer, Restarter, ServedKiller, Staller, UnderSystemd, Upgrader, shown
 
@@ -71,7 +72,7 @@ def main():
     print(f"waits={result['foreign_wait_ms_by']}", flush=True)
     print(f"{type(trouble).__name__}={trouble.done} away={trouble.away:.1f}s seconds={trouble.seconds:.1f} "
           f"restarts={shown('NRestarts')} state={shown('ActiveState')}", flush=True)
-    bad = judge(result, trouble)
+    bad = judge(result, trouble) + no_orphans()
     for problem in bad:
         print("NOT OK: " + problem, flush=True)
     return 1 if bad else 0

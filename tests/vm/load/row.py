@@ -65,28 +65,33 @@ class Row:
         wait_for_socket(socket, self.daemon, 20)
         return ["--socket", socket]
 
-    def start_peers(self):
+    def start_receiver(self):
         a, socket = self.args, [] if self.plain else self.start_daemon()
         flags = [f"--{f}" for f in ("quirk", "adopt", "mlockall", "preserve") if getattr(a, f)]
         flags += ["--fork-init"] * a.fork_init + ["--fork-child"] * a.fork_child
         stores = ["--store-pages", str(a.stores), "--store-table", self.work + "/stores"] if a.stores else []
-        address = ["--address", a.address] if a.address else []
         # Out of reach: it has the file open from before, as descriptor 9.
         file, opened = ("/proc/self/fd/9", ["sh", "-c", 'exec "$@" 9<>"$0"', self.file]) if a.out_of_reach else (self.file, [])
         in_front = ["env", "LD_PRELOAD=" + a.preload, "MRLEASE_PRELOAD_VERBOSE=1", "MRLEASE_SOCKET=" + self.socket] if a.preload else []
         if a.stop_in_dereg:
             in_front = ["env", f"LD_PRELOAD={a.bin}/libstop_in_dereg.so", f"STOP_IN_DEREG={a.size}"]
         self.receiver = self.start("mrl_receiver", in_front + [a.bin + "/mrl_receiver", "--file", file,
-                                   "--backing", a.backing, "--budget", str(a.budget), "--table", self.table] + socket + flags + stores + address,
+                                   "--backing", a.backing, "--budget", str(a.budget), "--table", self.table] + socket + flags + stores + self.address(),
                                    RECEIVER, RECEIVER, os.environ.get("RECV_NS", ""), opened)
         self.ready = self.receiver.line(30)
         if "failed" in self.ready:
             raise Refused(self.ready["failed"])
-        pages = a.size // PAGE
+
+    def address(self):
+        return ["--address", self.args.address] if self.args.address else []
+
+    def start_peers(self):
+        self.start_receiver()
+        a, pages = self.args, self.args.size // PAGE
         self.floor = 0 if a.all_pages else pages // 4
         self.sender = self.start("mrl_sender", [a.bin + "/mrl_sender", "--table", self.table,
                                  "--floor", str(self.floor), "--spare", str(a.stores), "--seed", str(a.seed)] +
-                                 ["--unaligned"] * a.unaligned + ["--no-atomics"] * a.all_pages + address,
+                                 ["--unaligned"] * a.unaligned + ["--no-atomics"] * a.all_pages + self.address(),
                                  SENDER, SENDER, os.environ.get("SEND_NS", ""))
         if a.fork_child:
             self.child = self.receiver.line(20)["child"]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a process has of the machine."""
+"""What a process has of the machine, and whether it has grown."""
 import collections
 import os
 import re
+import time
 
 
 def usage(pid):
@@ -18,3 +19,35 @@ def usage(pid):
         except OSError:  # closed meanwhile
             pass
     return sum(kinds.values()), resident, kinds
+
+
+def at_rest(pid):
+    """usage(), once nobody is closing anything any more: for a fifth of a second it has the same descriptors, or 5 s are over."""
+    end, same, now = time.monotonic() + 5, 0, usage(pid)
+    while same < 10 and time.monotonic() < end:
+        time.sleep(0.02)
+        last, now = now, usage(pid)
+        same = same + 1 if now[2] == last[2] else 0
+    return now
+
+
+# A spare store comes and goes, and what a worker is just closing.
+MORE_DESCRIPTORS = 3
+MORE_KIB = 1024
+PAGE_KIB = 4
+ARENAS = 2  # steps of the memory that are not looked at: malloc takes a large one once in a while
+
+
+def grown(samples):
+    """What is wrong with samples of usage() after each of many that do the same: it is seen if each leaves a descriptor, or a page."""
+    first, last, times = samples[0], samples[-1], len(samples) - 1
+    if times <= 2 * MORE_DESCRIPTORS:
+        return [f"{times} times tell nothing of growth"]
+    bad = []
+    if last[0] > first[0] + MORE_DESCRIPTORS:
+        bad.append(f"its descriptors grow: {first[0]}, {last[0]}: {dict(last[2] - first[2])}")
+    steps = sorted(after[1] - before[1] for before, after in zip(samples, samples[1:]))[:-ARENAS]
+    step = sum(steps) / len(steps)
+    if step > 0.75 * PAGE_KIB or last[1] > first[1] + MORE_KIB:
+        bad.append(f"its memory grows, by {step:.1f} KiB each time: {[s[1] for s in samples]}")
+    return bad

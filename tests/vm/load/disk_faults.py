@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Disks that are full, fail, or go read-only under a lease."""
+import ctypes
+import errno
+import os
+
+from disk import run
+from faulty import Faulty
+from row import FENCED_BY_MS
+
+
+PROCESS_MADVISE, MADV_PAGEOUT = 440, 21  # asm/unistd_64.h, asm-generic/mman-common.h
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def page_out(pid, file):
+    """What the process maps of the file, as the kernel does it when memory is short."""
+    with open(f"/proc/{pid}/maps", encoding="ascii") as f:
+        ranges = [[int(end, 16) for end in line.split()[0].split("-")] for line in f if line.rstrip().endswith(" " + file)]
+    pidfd = os.pidfd_open(pid)
+    for begin, end in ranges:
+        vector = (ctypes.c_ulong * 2)(begin, end - begin)
+        if LIBC.syscall(PROCESS_MADVISE, pidfd, vector, ctypes.c_ulong(1), MADV_PAGEOUT, 0) < 0:
+            raise OSError(ctypes.get_errno(), "process_madvise")
+    os.close(pidfd)
+
+
+class DiskFaults(Faulty):
+    def full(self):
+        """No block is left when bounce pages are flushed."""
+        self.on_disk(32, True)
+        self.begin()
+        self.disk.fill()
+        self.stream()
+        self.ask(self.receiver, "quiet")
+        self.sync_fails({errno.ENOSPC}, "disk full")
+        self.freeze_fails({errno.ENOSPC}, "disk full")
+        self.kept("disk full")
+        self.ask(self.receiver, "resume")
+        self.others_go_on("disk full")
+        self.ask(self.receiver, "quiet")
+        self.sync_fails({errno.ENOSPC}, "still full")
+        self.disk.make_room()
+        self.durable("there is room again")
+        self.lives("after it")
+
+    def full_frozen(self):
+        """No block is left when a frozen store is thawed."""
+        self.args.size *= 16  # so that pages are left which have no block yet
+        self.on_disk(64, True)
+        self.begin()
+        self.ask(self.receiver, "quiet")
+        self.ask(self.foreign, "freeze 20000")
+        self.disk.fill()
+        self.ask(self.receiver, "resume")
+        self.counters.advance(400, self.sender, 60)
+        self.ask(self.receiver, "quiet")
+        # EIO where ext4 gives the page a block and refuses the write fault all the same (store/inside_writer.cc).
+        self.thaw_fails("disk full", "No space left on device", "Input/output error")
+        self.kept("disk full")
+        self.truncate_within(self.args.size // 2, FENCED_BY_MS, "disk full, the lease is gone")
+
+    def thaw_fails(self, what, *known):
+        """The freeze ends in time all the same; the lease is fenced, and the application told why."""
+        thawed = self.ask(self.foreign, "thaw")
+        took = thawed["wait_ns"] / 1e6
+        self.expect(took <= FENCED_BY_MS, f"{what}: the thaw returned after {took:.0f} of {FENCED_BY_MS} ms")
+        self.event("fenced")
+        why = self.receiver.ask("info", 20)["fenced_why"]
+        self.expect(why.startswith("writing to the file: ") and any(k in why for k in known),
+                    f"{what}: the application is told FENCED: {why}")
+
+    def failing_frozen(self):
+        """The disk fails when a frozen store is thawed: a page that is not in the page cache is read before it is written to."""
+        self.on_disk(32, False)
+        self.begin()
+        self.ask(self.receiver, "quiet")
+        self.ask(self.foreign, "freeze 20000")
+        self.ask(self.receiver, "resume")
+        self.counters.advance(400, self.sender, 60)
+        self.ask(self.receiver, "quiet")
+        with open(self.file, "rb") as f:
+            os.fsync(f.fileno())
+            page_out(self.receiver.pid, self.file)
+            os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            self.disk.break_blocks(self.file)
+            try:
+                os.pread(f.fileno(), 1, 0)
+                self.expect(False, "the file's first page is not in the page cache")
+            except OSError as error:
+                self.expect(error.errno == errno.EIO, f"the disk fails: a read says {error}")
+        self.thaw_fails("the disk fails", "Input/output error")
+        self.disk.mend()  # what was not written under the freeze is on the disk only
+        self.kept("the disk failed")
+        self.truncate_within(self.args.size // 2, FENCED_BY_MS, "the disk failed, the lease is gone")
+
+    def failing(self):
+        """The disk does not take what is written. The peer is quiet while others truncate: what would be written to blocks that ext4 gives
+        the file on a disk that fails would stay zeros on the disk, whoever writes it again after that."""
+        self.on_disk(32, False)
+        self.begin()
+        self.disk.break_blocks(self.file)
+        self.stream()
+        self.ask(self.receiver, "quiet")
+        self.sync_fails({errno.EIO}, "the disk fails")
+        self.kept("the disk fails")
+        cut = self.cut_size()
+        for size in (cut, self.args.size):
+            self.ask(self.foreign, f"truncate {size}")
+        self.count(self.ask(self.foreign, f"zeros {cut}"))
+        self.bounded("the disk fails")
+        self.sync_fails({errno.EIO}, "it still fails")
+        self.disk.mend()
+        answer = self.ask(self.receiver, "extend")
+        self.ask(self.foreign, f"extended {answer['now_ns']}")
+        self.ask(self.receiver, "resume")
+        self.stream()
+        self.ask(self.receiver, "quiet")
+        self.durable("the disk works again")
+        self.expect(not self.sum["lost"], f"the disk fails: what was cut off is zeros {self.first}")
+        self.lives("after it")
+
+    def read_only(self):
+        """The file system goes read-only: asked for, which the kernel refuses as long as the file is leased, and by an error."""
+        self.on_disk(32, False)
+        self.begin()
+        try:
+            run("mount", "-o", "remount,ro", self.disk.mount)
+            self.expect(False, "remount,ro of a leased file's file system is refused")
+        except RuntimeError as refused:
+            print(f"  {refused}", flush=True)
+        self.disk.error_found()
+        self.stream()
+        self.ask(self.receiver, "quiet")
+        self.sync_fails({errno.EROFS, errno.EIO}, "read-only")
+        self.kept("read-only")
+        self.others_are_refused({errno.EROFS, errno.EIO}, "read-only")
