@@ -36,6 +36,7 @@ void Auditor::reloaded(const core::Policy& p) {
   most_.fence_deadline = std::max(most_.fence_deadline, p.fence_deadline);
   most_.passing_bound = std::max(most_.passing_bound, p.passing_bound);
   may_deny_ |= p.on_timeout == core::OnTimeout::Deny;
+  hold_anew(w_.clock.now());
 }
 
 Auditor::LeaseView* Auditor::lease(core::LeaseId id) {
@@ -98,6 +99,7 @@ void Auditor::requested(const event::RequestBreak& e, Time now) {
   line.push_back(e.id);
   for (const core::BreakId id : line) breaks_[id].alone &= line.size() == 1;
   if (!waits) moved(e.file, now);
+  in_line(e.id, now);
   for (const core::BreakId id : line) {  // policy may let it end a freeze, or run through it
     BreakView& f = breaks_[id];
     if (f.ask.kind == BreakKind::Freeze && id != e.id && w_.shape.policy.freeze_conflict != core::FreezeConflict::Wait) thaws(f, now);
@@ -113,7 +115,8 @@ void Auditor::adopted(const event::AdoptBreak& e, Time now) {
   b.answers = 1;
   b.left = b.adopted = true;
   const bool holds = e.kind == BreakKind::Freeze && e.hold > 0;
-  b.firm_until = holds ? std::min(firm, now + std::min(e.hold, w_.shape.policy.freeze_hold_max)) : 0;
+  b.holds_until = holds ? now + std::min(e.hold, w_.shape.policy.freeze_hold_max) : 0;
+  b.firm_until = std::min(firm, b.holds_until);
   coverage_.happened(holds ? "a freeze taken over" : "a second half taken over");
   line_[e.file].push_back(e.id);
   moved(e.file, now);
@@ -126,7 +129,8 @@ void Auditor::gone(core::SessionId session, Time now) {
     v.ending = true;
     const auto it = w_.regions.find(id);
     const bool overrun = v.fence_began != core::kNever && now >= v.fence_began + 2 * w_.shape.policy.fence_deadline;
-    if (it != w_.regions.end() && it->second->mr && it->second->mr->alive && !overrun)
+    const bool reaches = it != w_.regions.end() && it->second->mr && it->second->mr->alive && it->second->usable;
+    if (reaches && !overrun)
       complain("P7: a session has gone, and its device still reaches " + lease_name(id));
   }
   for (auto& [id, b] : breaks_) {
@@ -249,6 +253,7 @@ void Auditor::on(const effect::BreakAnswered& e, Time now) {
     coverage_.happened("a freeze that held");
     const Time max = w_.shape.policy.freeze_hold_max;
     const Time until = now + (b.ask.hold == 0 ? max : std::min(b.ask.hold, max));
+    b.holds_until = until;
     const bool firm = w_.shape.policy.freeze_conflict != core::FreezeConflict::Allow && !b.thaw_asked && !b.dropped;
     const auto& line = line_[b.ask.file];
     const bool yields = w_.shape.policy.freeze_conflict == core::FreezeConflict::Thaw && line.size() > 1;
@@ -293,44 +298,6 @@ void Auditor::over(core::LeaseId id) {
   of_file_[it->second.lease.file].erase(id);
   leases_.erase(it);
   w_.regions.erase(id);
-}
-
-void Auditor::daemon_died() {
-  coverage_.happened("a restart");
-  forgive_overrun();
-  recalls_.clear();
-  requests_.clear();
-  for (auto it = breaks_.begin(); it != breaks_.end();)
-    it = it->second.ask.kind == BreakKind::Freeze && it->second.answers == 1 && it->second.code == 0 ? std::next(it) : breaks_.erase(it);
-  line_.clear();
-  due_.clear();
-  due_order_.clear();
-}
-
-void Auditor::successor(Time) {
-  for (auto& [id, v] : leases_) v.adopted = false;
-}
-
-// P7: no lease is lost, but those that were on their way out.
-void Auditor::taken_over() {
-  std::vector<core::LeaseId> missing;
-  for (const auto& [id, v] : leases_)
-    if (!v.adopted && v.lease.id != 0) missing.push_back(id);
-  for (const core::LeaseId id : missing) {
-    const LeaseView& v = leases_[id];
-    const auto r = w_.regions.find(id);  // its device is cut off: what it owes is P3's matter
-    const bool ended = r == w_.regions.end() || !r->second->mr || !r->second->mr->alive;
-    if (v.fence_began == core::kNever && !v.ending && !ended) complain("P7: the successor has lost " + lease_name(id));
-    over(id);
-  }
-  std::erase_if(breaks_, [this](const auto& b) {
-    const auto& line = line_[b.second.ask.file];
-    if (std::find(line.begin(), line.end(), b.first) != line.end()) return false;
-    const core::SessionId owner = b.second.ask.owner;
-    const bool gone = owner != 0 && w_.by_session.count(owner) == 0;
-    if (w_.clock.now() < b.second.firm_until && !gone) complain("P5: the successor has lost freeze " + std::to_string(b.first));
-    return true;
-  });
 }
 
 }  // namespace mrlease::sim

@@ -9,11 +9,13 @@
 #include <vector>
 
 #include "daemon/core/events.h"
+#include "proto/framing.h"
 #include "tests/sim/coverage.h"
 #include "tests/sim/memory.h"
 
 namespace mrlease::sim {
 
+struct Region;
 struct World;
 using core::Time;
 
@@ -26,7 +28,8 @@ class Auditor {
   void after(const core::Event& event, const core::Effects& effects, Time now);
 
   // --- what is true in the world ---
-  void acknowledged(core::LeaseId lease, const core::FileKey& file, u64 page, u64 stamp);
+  // copies: into a private copy of the page.
+  void acknowledged(core::LeaseId lease, const core::FileKey& file, u64 page, u64 stamp, bool copies);
   void cut_off(core::LeaseId lease, const core::FileKey& file, u64 size);  // of this lease alone: orphans
   void wrote(const File& file, u64 page, core::LeaseId lease);  // what RDMA had written came into the file
   // outlived: a daemon that is gone had allowed it, and the successor has waited for it as long as it does.
@@ -37,9 +40,19 @@ class Auditor {
   void mislead(const File& file, u64 end);
   void passed(const core::FileKey& file, core::BreakKind kind, bool shortens, core::Extent extent);  // the guard answered by itself
   void forgive(core::LeaseId lease) { lost_leases_.insert(lease); }  // its own client, or the kernel, broke it
-  void forgive(const core::FileKey& file) { lost_files_.insert(file); }  // the disk did
+  void forgive(core::LeaseId lease, const Pages& pages);  // the disk did: it has not taken these
+  void peer_failed(core::LeaseId lease, u64 page);
+  void covered(core::LeaseId lease, wire::v1::Guard guard);  // what it was told
+  // By the kernel, for the guard; and not any more.
+  void held(core::BreakId id, const core::FileKey& file, core::BreakKind kind, Time now);
+  void let_go(core::BreakId id);
   void reloaded(const core::Policy& policy);
   void daemon_died();
+  void daemon_gone();  // for good
+  void end_of_grace() { awaits_reclaims_ = false; }
+  void died(core::LeaseId lease);
+  void comes_late(core::LeaseId lease) { late_.insert(lease); }  // private copies: only its process can bring them
+  void reclaimed(core::LeaseId before, core::LeaseId now, const core::FileKey& file);
   void successor(Time now);
   void taken_over();
   void check_waits(Time now);
@@ -65,14 +78,21 @@ class Auditor {
     int answers = 0, code = 0;
     bool passing = false, left = false, dropped = false, thaw_asked = false, adopted = false;
     Time firm_until = 0;  // a freeze: holds for certain until then
+    Time holds_until = 0;  // and at most until then
     Time passing_since = 0;
     bool alone = true;      // no other break of the file meanwhile
     std::set<core::LeaseId> recalled, worked;
+  };
+  struct Held {
+    core::FileKey file;
+    core::BreakKind kind = core::BreakKind::Truncate;
+    Time since = 0, due = 0;
   };
   struct Written {
     u64 stamp = 0;
     core::LeaseId lease = 0;
     bool several = false;  // leases wrote here: unordered
+    bool copies = false;
   };
 
   // auditor.cc
@@ -100,14 +120,27 @@ class Auditor {
   // auditor_waits.cc
   void moved(const core::FileKey& file, Time now);
   void check_order(const BreakView& answered);
+  // auditor_holds.cc
+  Time half_a_turn(const core::FileKey& file, core::BreakKind kind) const;
+  Time rest_of(const BreakView& b, bool reading, Time now) const;
+  Time due_of(const core::FileKey& file, core::BreakKind kind, core::BreakId id, Time now);
+  void in_line(core::BreakId id, Time now);
+  void none_held();
+  void hold_anew(Time now);
+  void check_held(Time now);
+  // auditor_coverage.cc
+  void check_keys(const Region& r);
   // auditor_data.cc
+  bool excused(u64 page, const Written& w) const;
   void check_durable(const BreakView& sync);
   void forgive_overrun();
+  void mislead_unprotected(const File& file, u64 end);
   void check_reach(const File& file, u64 first, u64 last, bool truncates);
 
   World& w_;
   core::Policy most_;  // the longest of all that were in force
   bool may_deny_;
+  bool awaits_reclaims_ = false;
   u64 steps_ = 0;
   std::vector<std::string> complaints_;
   std::map<core::RequestId, core::Lease> requests_;
@@ -117,12 +150,19 @@ class Auditor {
   std::map<core::FileKey, std::vector<core::BreakId>> line_;  // not done, in the order of asking
   std::map<core::FileKey, Time> due_;                         // when something must have moved
   std::set<std::pair<Time, core::FileKey>> due_order_;
+  std::map<core::BreakId, Held> held_;
+  std::set<std::pair<Time, core::BreakId>> held_order_;
+  std::set<core::LeaseId> covered_;
   std::map<core::RecallId, core::effect::Recall> recalls_;
   std::map<core::FileKey, std::map<u64, Written>> written_;
   std::set<core::LeaseId> lost_leases_;
   std::set<core::LeaseId> overrun_;  // neither fence nor kill ended in time
+  std::map<core::LeaseId, core::Lease> unprotected_;  // their daemon was gone for good, and no other has them yet
+  std::map<core::LeaseId, Time> came_back_;
+  std::set<core::LeaseId> late_;
+  std::map<core::BreakId, Time> may_run_until_;  // those that a daemon that is gone had allowed
   std::set<core::LeaseId> misled_;  // their file was shortened in a way that nobody can tell
-  std::set<core::FileKey> lost_files_;
+  std::map<std::pair<core::LeaseId, u64>, u64> untaken_;  // page of a lease -> the last write that the disk did not take
   Coverage coverage_;
 };
 

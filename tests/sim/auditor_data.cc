@@ -9,11 +9,12 @@ namespace mrlease::sim {
 using core::Backing;
 using core::BreakKind;
 
-void Auditor::acknowledged(core::LeaseId lease, const core::FileKey& file, u64 page, u64 stamp) {
+void Auditor::acknowledged(core::LeaseId lease, const core::FileKey& file, u64 page, u64 stamp, bool copies) {
   Written& w = written_[file][page];
   w.several |= w.lease != 0 && w.lease != lease;
   w.lease = lease;
   w.stamp = stamp;
+  w.copies = copies;
 }
 
 void Auditor::cut_off(core::LeaseId lease, const core::FileKey& file, u64 size) {
@@ -22,6 +23,7 @@ void Auditor::cut_off(core::LeaseId lease, const core::FileKey& file, u64 size) 
 
 void Auditor::wrote(const File& file, u64 page, core::LeaseId lease) {
   if (lost_leases_.count(lease) != 0 || overrun_.count(lease) != 0) return;
+  if (unprotected_.count(lease) != 0 || misled_.count(lease) != 0) return;
   // A fence that overran its time: who waited has gone on without it, and what it saves comes late.
   const auto of = leases_.find(lease);
   const bool fenced = of != leases_.end() && of->second.fence_began != core::kNever;
@@ -36,6 +38,7 @@ void Auditor::wrote(const File& file, u64 page, core::LeaseId lease) {
 
 void Auditor::removes(const File& file, u64 first, u64 last, bool truncates, bool outlived) {
   if (truncates && outlived) mislead(file, first * kPage);
+  if (truncates) mislead_unprotected(file, first * kPage);
   if (!outlived) check_reach(file, first, last, truncates);
   auto& written = written_[file.key];
   written.erase(written.lower_bound(first), written.lower_bound(last));
@@ -47,7 +50,14 @@ void Auditor::mislead(const File& file, u64 end) {
     if (leases_[id].lease.extent.end > end) misled_.insert(id);
 }
 
+void Auditor::mislead_unprotected(const File& file, u64 end) {
+  for (const auto& [id, lease] : unprotected_)
+    if (lease.file == file.key && lease.extent.end > end) misled_.insert(id);
+}
+
 bool Auditor::overran(core::BreakId id) const {
+  const auto before = may_run_until_.find(id);
+  if (before != may_run_until_.end()) return w_.clock.now() >= before->second;
   const auto it = breaks_.find(id);
   return it != breaks_.end() && it->second.passing && w_.clock.now() >= it->second.passing_since + w_.shape.policy.passing_bound;
 }
@@ -60,10 +70,11 @@ void Auditor::collapses(const File& file, u64 first, u64 last, bool told, bool o
     check_reach(file, new_end, end, told);
   }
   if (!told || outlived) mislead(file, new_end * kPage);
+  mislead_unprotected(file, new_end * kPage);
   std::map<u64, Written> after;
   for (const auto& [page, w] : written_[file.key]) {
     const bool moves = page >= first && file.pages[page].stamp >= w.stamp;
-    if (moves && page < last) continue;
+    if (moves && (page < last || unprotected_.count(w.lease) != 0)) continue;
     const u64 to = moves ? page - (last - first) : page;
     if (to >= new_end) continue;
     const auto [at, fresh] = after.emplace(to, w);
@@ -96,23 +107,32 @@ void Auditor::check_reach(const File& file, u64 first, u64 last, bool truncates)
   }
 }
 
-void Auditor::passed(const core::FileKey& file, BreakKind kind, bool shortens, core::Extent extent) {
-  for (const core::LeaseId id : of_file_[file])
-    if (leases_[id].lease.extent.overlaps(extent)) coverage_.nothing_asked({kind, shortens}, leases_[id].lease.backing);
-}
-
 // Neither fence nor kill has ended: P2's bound came first, and it was reported.
 void Auditor::forgive_overrun() {
   for (const auto& [id, v] : leases_)
     if (v.fence_began != core::kNever && w_.clock.now() >= v.fence_began + 2 * w_.shape.policy.fence_deadline) overrun_.insert(id);
 }
 
+void Auditor::forgive(core::LeaseId lease, const Pages& pages) {
+  for (const auto& [page, stamp] : pages.written) untaken_[{lease, page}] = std::max(untaken_[{lease, page}], stamp);
+}
+
+bool Auditor::excused(u64 page, const Written& w) const {
+  if (w.several || lost_leases_.count(w.lease) != 0 || overrun_.count(w.lease) != 0) return true;
+  const auto untaken = untaken_.find({w.lease, page});
+  return untaken != untaken_.end() && w.stamp <= untaken->second;
+}
+
 void Auditor::check_durable(const BreakView& sync) {
   forgive_overrun();
   const File& file = w_.file(sync.ask.file);
-  if (lost_files_.count(file.key) != 0) return;
   for (const auto& [page, w] : written_[file.key]) {
-    if (w.several || w.stamp > sync.stamps || lost_leases_.count(w.lease) != 0 || overrun_.count(w.lease) != 0) continue;
+    if (w.stamp > sync.stamps || excused(page, w)) continue;
+    // It was waited for, as long as that is done.
+    const auto back = came_back_.find(w.lease);
+    const bool late = back != came_back_.end() && sync.asked_at <= back->second;
+    if ((unprotected_.count(w.lease) != 0 && !awaits_reclaims_) || late) continue;
+    if (late_.count(w.lease) != 0 && w.copies) continue;
     if (!sync.ask.extent.overlaps({page * kPage, (page + 1) * kPage}) || !file.holds(page)) continue;
     if (file.pages[page].durable < w.stamp)
       complain("P4: page " + std::to_string(page) + " was written before a sync through lease " + std::to_string(w.lease) + " and is not durable after it");
@@ -126,6 +146,7 @@ void Auditor::drained() {
     if (v.fenced || v.fence_began != core::kNever || v.ending || lost_leases_.count(id) != 0 || it == w_.regions.end()) continue;
     if (it->second->fenced || it->second->gone) continue;  // given up by its client, before a restart perhaps
     const Region& r = *it->second;
+    check_keys(r);
     const auto stores = [](const client::Segment& s) { return s.kind == client::Segment::Kind::Store; };
     const auto all = r.segments.all();
     const bool whole = !r.quiet && std::none_of(all.begin(), all.end(), stores) && (r.mr || r.size <= r.extent.begin);
@@ -137,9 +158,8 @@ void Auditor::ended() {
   for (const auto& [id, v] : leases_) complain("lease " + std::to_string(id) + " never ends");
   for (const auto& [key, pages] : written_) {
     const File& file = w_.file(key);
-    if (lost_files_.count(key) != 0) continue;
     for (const auto& [page, w] : pages) {
-      if (w.several || lost_leases_.count(w.lease) != 0 || overrun_.count(w.lease) != 0 || !file.holds(page)) continue;
+      if (excused(page, w) || !file.holds(page)) continue;
       if (file.pages[page].stamp < w.stamp)
         complain("P3: page " + std::to_string(page) + " lost what was written through lease " + std::to_string(w.lease));
     }

@@ -42,6 +42,7 @@ void Auditor::moved(const core::FileKey& file, Time now) {
 }
 
 void Auditor::check_waits(Time now) {
+  check_held(now);
   while (!due_order_.empty() && due_order_.begin()->first < now) {
     const core::FileKey file = due_order_.begin()->second;
     due_order_.erase(due_order_.begin());

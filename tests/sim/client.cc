@@ -2,13 +2,13 @@
 #include "tests/sim/client.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "daemon/session/translate.h"
 #include "tests/sim/world.h"
 
 namespace mrlease::sim {
 
-namespace protocol = client::protocol;
 using core::Backing;
 
 namespace {
@@ -17,6 +17,12 @@ Nature nature_of(u64 seed, unsigned number) {
   Dice d(mix(seed, 3, number));
   constexpr Nature kNot[] = {Nature::Slow, Nature::Hung, Nature::Liar, Nature::Refuser, Nature::Crasher};
   return d.chance(60) ? Nature::Honest : kNot[d.upto(5)];
+}
+
+wire::Frame not_connected() {
+  wire::Frame f;
+  f.mutable_status()->set_code(ENOTCONN);
+  return f;
 }
 
 }  // namespace
@@ -40,29 +46,43 @@ Client::Client(World& world, unsigned number) : w_(world), number_(number), natu
 bool Client::connect() {
   if (dead_) {  // another process of the same user
     dead_ = stopped_ = false;
+    ++life_;
   }
-  if (session_ == 0) session_ = w_.daemon.accept(*this);
-  if (session_ != 0) w_.by_session[session_] = this, w_.users[session_] = user();
-  return session_ != 0 && !stopped_;
+  if (finding_) return false;
+  return (session_ != 0 || meet_daemon()) && !stopped_;
+}
+
+bool Client::meet_daemon() {
+  session_ = w_.daemon.accept(*this);
+  if (session_ == 0) return false;
+  w_.by_session[session_] = this;
+  w_.users[session_] = user();
+  sessions_.push_back(session_);
+  return true;
 }
 
 void Client::later(Time delay, std::function<void()> what) {
-  w_.clock.in(delay, [this, s = session_, what = std::move(what)] {
-    if (dead_ || session_ != s) return;
+  w_.clock.in(delay, [this, life = life_, what = std::move(what)] {
+    if (dead_ || life_ != life) return;
     if (stopped_) return parked_.push_back(what);
     what();
   });
 }
 
-void Client::send(wire::Frame frame, std::shared_ptr<Pages> memory, const File* file) {
+void Client::send(wire::Frame frame, std::shared_ptr<Pages> memory, const File* file, Ptr reclaims) {
+  if (session_ == 0) return;
   if (!frame.id()) frame.set_id(next_frame_++);
-  w_.daemon.from_client(session_, pack(frame, std::move(memory), file));
+  Message m = pack(frame, std::move(memory), file);
+  m.reclaims = std::move(reclaims);
+  w_.daemon.from_client(session_, std::move(m));
 }
 
-void Client::call(wire::Frame frame, Then then, std::shared_ptr<Pages> memory, const File* file) {
+// Without a connection: ENOTCONN, as Connection::call().
+void Client::call(wire::Frame frame, Then then, std::shared_ptr<Pages> memory, const File* file, Ptr reclaims) {
+  if (session_ == 0) return later(0, [then = std::move(then)] { then(not_connected()); });
   frame.set_id(next_frame_++);
-  waiting_[frame.id()] = {frame, memory, file, std::move(then)};
-  send(std::move(frame), std::move(memory), file);
+  waiting_[frame.id()] = {frame, memory, file, std::move(then), reclaims};
+  send(std::move(frame), std::move(memory), file, std::move(reclaims));
 }
 
 void Client::on_packet(Message message) {
@@ -85,7 +105,7 @@ void Client::handle(const Message& message) {
   if (it == waiting_.end()) return;
   Waiting w = std::move(it->second);
   waiting_.erase(it);
-  if (f.has_status() && f.status().code() == ERESTART) return call(std::move(w.frame), std::move(w.then), w.memory, w.file);
+  if (f.has_status() && f.status().code() == ERESTART) return call(std::move(w.frame), std::move(w.then), w.memory, w.file, w.reclaims);
   w.then(f);
 }
 
@@ -95,6 +115,12 @@ void Client::on_resume() {
   for (const auto& [id, w] : waiting_) ids.push_back(id);
   send(protocol::resumed(ids));
   later(w_.shape.think, [this] { call(protocol::add_device("rxe0", 0, 1), [](const wire::Frame&) {}, std::make_shared<Pages>()); });
+}
+
+std::vector<Client::Ptr> Client::all_regions() const {
+  std::vector<Ptr> all = unclaimed_;
+  for (const auto& [id, r] : regions_) all.push_back(r);
+  return all;
 }
 
 Client::Ptr Client::some_region(Dice& dice) const {
@@ -118,24 +144,28 @@ void Client::ask_for_lease(u64 luck) {
   const auto backing = static_cast<Backing>(d.upto(core::kBackings));
   ask.backing = session::to_wire(backing);
   ask.share = d.chance(85);
-  const core::Extent extent{ask.range.offset, ask.range.offset + ask.range.length};
-  call(protocol::register_lease(ask), [this, &file, extent, backing, write = ask.write](const wire::Frame& reply) {
-    if (client::Outcome o = protocol::expect(reply, wire::Frame::kGranted); o.ok()) granted(reply, file, extent, backing, write, came_with_);
+  call(protocol::register_lease(ask), [this, &file, ask](const wire::Frame& reply) {
+    if (client::Outcome o = protocol::expect(reply, wire::Frame::kGranted); o.ok()) granted(reply, file, ask, came_with_);
   }, {}, &file);
 }
 
-void Client::granted(const wire::Frame& reply, File& file, core::Extent extent, Backing backing, bool write,
-                     std::shared_ptr<Pages> memory) {
+void Client::granted(const wire::Frame& reply, File& file, const protocol::LeaseRequest& asked, std::shared_ptr<Pages> memory) {
   const auto& g = reply.granted();
-  auto r = std::make_shared<Region>(g.lease(), file, extent, backing, write);
+  w_.auditor.covered(g.lease(), g.guard());
+  const core::Extent extent{asked.range.offset, asked.range.offset + asked.range.length};
+  auto r = std::make_shared<Region>(g.lease(), file, extent, *session::to_core(asked.backing), asked.write);
+  r->share = asked.share;
   r->size = std::clamp(g.file_size(), extent.begin, extent.end);
   r->bounce = std::move(memory);
   regions_[r->lease] = r;
   w_.regions[r->lease] = r;
   in_lane([this, r](std::function<void()> done) {
-    make_mr(r, [this, r, done](int) {
+    make_mr(r, [this, r, done](int code) {
       restored(r);
       done();
+      if (code == 0 || r->generation > 0 || r->gone) return;
+      r->gone = true;  // as Region::give_up_lease()
+      call(protocol::release(r->lease), [this, r](const wire::Frame&) { regions_.erase(r->lease); });
     });
   });
 }
@@ -147,10 +177,14 @@ void Client::release(u64 luck) {
   if (!r || r->gone || stopped_ || dead_) return;
   in_lane([this, r](std::function<void()> done) {
     if (r->gone) return done();
-    const auto give_up = [this, r, done](int) {
+    const auto ends = [this, r](const wire::Frame& reply) {  // the daemon goes meanwhile: what it owed is ours to write
+      const auto forget = [this, r](int) { regions_.erase(r->lease); };
+      protocol::expect(reply, wire::Frame::kStatus).code == ENOTCONN ? merge_locally(r, forget) : forget(0);
+    };
+    const auto give_up = [this, r, ends, done](int) {
       r->surrender();
       r->gone = true;
-      call(protocol::release(r->lease), [this, r](const wire::Frame&) { regions_.erase(r->lease); });
+      call(protocol::release(r->lease), ends);
       done();
     };
     r->mr ? drop_mr(r, give_up) : give_up(0);
@@ -177,25 +211,31 @@ void Client::extend(u64 luck) {
 
 void Client::rdma_write(u64 luck) {
   Dice d(luck);
-  const Ptr r = some_region(d);
+  const std::vector<Ptr> all = all_regions();  // peers go on, whoever has hung up
+  const Ptr r = all.empty() ? Ptr{} : all[d.upto(all.size())];
   if (!r || !r->write || r->quiet) return;
   for (u64 n = d.between(1, 3); n > 0; --n) {
     const u64 page = r->first() + d.upto(r->segments.pages());
     if (!r->reaches(page)) continue;
     const u64 stamp = ++w_.stamps;
+    bool copies = false;
     if (r->bounce) {
       if (page * kPage >= r->bounce->end || !r->file->holds(page)) continue;
       r->bounce->written[page] = stamp;
     } else if (const client::Segment s = r->at(page); s.kind == client::Segment::Kind::File) {
-      if (!r->file->holds(page)) continue;
+      if (!r->file->holds(page)) {
+        if (r->backing != Backing::Direct) w_.auditor.peer_failed(r->lease, page);
+        continue;
+      }
       w_.to_file(*r->file, page, stamp, r->lease, r->backing != Backing::Direct);
     } else if (s.kind == client::Segment::Kind::Store) {
       if (!r->file->holds(page)) continue;
+      copies = r->held.at(s.store).copies;
       r->held.at(s.store).pages().written[page] = stamp;
     } else {
       continue;
     }
-    w_.auditor.acknowledged(r->lease, r->file->key, page, stamp);
+    w_.auditor.acknowledged(r->lease, r->file->key, page, stamp, copies);
   }
 }
 
@@ -240,7 +280,7 @@ void Client::thaw(u64 luck) {
 void Client::forge(u64 luck) {
   if (nature_ != Nature::Liar || !connect()) return;
   const std::vector<u64> recalls = w_.auditor.outstanding_of_others(session_);
-  if (!recalls.empty()) answer(recalls[luck % recalls.size()], 0);
+  if (!recalls.empty()) send(protocol::recall_done(recalls[luck % recalls.size()], {}));
 }
 
 void Client::go_on() {
@@ -249,9 +289,17 @@ void Client::go_on() {
   for (auto& what : std::exchange(parked_, {})) stopped_ || dead_ ? parked_.push_back(what) : what();
 }
 
-void Client::lose_all() {
+void Client::die() {
+  if (dead_ || (session_ == 0 && !finding_)) return;
+  dead_ = true;
+  const std::vector<Ptr> all = all_regions();
+  for (const Ptr& r : all) {
+    w_.auditor.died(r->lease);
+    if (r->backing == Backing::OdpCooperative && !r->held.empty()) w_.auditor.forgive(r->lease);  // private copies die with it
+  }
   w_.by_session.erase(session_);
   session_ = 0;
+  finding_ = false;
   waiting_.clear();
   inbox_.clear();
   parked_.clear();
@@ -259,27 +307,9 @@ void Client::lose_all() {
   hung_.clear();
   lane_busy_ = false;
   freezes_.clear();
-}
-
-void Client::die() {
-  if (dead_ || session_ == 0) return;
-  dead_ = true;
-  const core::SessionId s = session_;
-  for (auto& [id, r] : regions_)  // private copies die with it
-    if (r->backing == Backing::OdpCooperative && !r->held.empty()) w_.auditor.forgive(id);
-  lose_all();
-  w_.daemon.client_ended(s, regions_);
   regions_.clear();
-}
-
-void Client::disconnect() {
-  if (dead_ || session_ == 0) return;
-  const core::SessionId s = session_;
-  for (auto& [id, r] : regions_)
-    if (r->backing == Backing::OdpCooperative && !r->held.empty()) w_.auditor.forgive(id);
-  lose_all();
-  w_.daemon.client_ended(s, regions_);
-  regions_.clear();
+  unclaimed_.clear();
+  w_.daemon.client_ended(std::exchange(sessions_, {}), all);
 }
 
 void Client::fenced_by_kernel(u64 lease) {

@@ -15,6 +15,7 @@
 
 namespace mrlease::sim {
 
+namespace protocol = client::protocol;
 struct World;
 using core::Time;
 
@@ -42,6 +43,7 @@ struct Region {
   core::Extent extent;
   core::Backing backing;
   bool write;
+  bool share = false;
   u64 size;  // the file ends here for it
   std::shared_ptr<Mr> mr;
   bool usable = false;  // the daemon knows of the MR, so the application has its keys
@@ -52,6 +54,10 @@ struct Region {
   bool quiet = false;  // the application has told its peers to hold
   bool fenced = false, gone = false;
   bool lied = false;   // what becomes of its range is its own fault
+  u64 grants = 1;      // the daemons that have granted it: an older one's recalls are void
+  u64 generation = 0;  // of its keys
+  bool reclaiming = false;
+  std::vector<std::function<void()>> after_reclaim;
   std::function<void()> drained;
   u64 first() const { return extent.begin / kPage; }
   client::Segment at(u64 page) const { return segments.in(page - first(), page - first() + 1).front(); }
@@ -77,7 +83,7 @@ class Client {
   void stop() { stopped_ = true; }
   void go_on();
   void die();
-  void disconnect();
+  void hung_up(core::SessionId session);  // by the daemon, or it is gone
   void wake();  // from now on it does what it is asked to
 
   void on_packet(Message message);
@@ -89,6 +95,9 @@ class Client {
   bool dead() const { return dead_; }
   bool stopped() const { return stopped_; }
   core::SessionId session() const { return session_; }
+  u64 process() const { return life_; }
+  const std::vector<core::SessionId>& sessions() const { return sessions_; }  // of the process
+  bool finding() const { return finding_; }
   const std::map<u64, std::shared_ptr<Region>>& regions() const { return regions_; }
 
  private:
@@ -100,22 +109,37 @@ class Client {
     std::shared_ptr<Pages> memory;
     const File* file;
     Then then;
+    Ptr reclaims;
   };
   struct Order {
     wire::v1::Recall recall;
     std::shared_ptr<Pages> store;
-    Time until = 0;
+    core::SessionId session = 0;
+    u64 grants = 0;
   };
 
   bool connect();
-  void call(wire::Frame frame, Then then, std::shared_ptr<Pages> memory = {}, const File* file = nullptr);
-  void send(wire::Frame frame, std::shared_ptr<Pages> memory = {}, const File* file = nullptr);
+  bool meet_daemon();
+  void call(wire::Frame frame, Then then, std::shared_ptr<Pages> memory = {}, const File* file = nullptr, Ptr reclaims = {});
+  void send(wire::Frame frame, std::shared_ptr<Pages> memory = {}, const File* file = nullptr, Ptr reclaims = {});
   void later(Time delay, std::function<void()> what);
   void handle(const Message& message);
   void on_resume();
-  void granted(const wire::Frame& reply, File& file, core::Extent extent, core::Backing backing, bool write, std::shared_ptr<Pages> memory);
+  void granted(const wire::Frame& reply, File& file, const protocol::LeaseRequest& asked, std::shared_ptr<Pages> memory);
   Ptr some_region(Dice& dice) const;
-  void lose_all();
+  std::vector<Ptr> all_regions() const;
+
+  // client_reclaim.cc
+  void find_daemon_again(Time pause);
+  void reclaim_each();
+  void reclaim_next(std::vector<Ptr> left);
+  void reclaim(const Ptr& r, const Done& done);
+  void come_back(const Ptr& r, const Done& done);
+  void ask_again(const Ptr& r, const Done& done);
+  void reclaim_mr(const Ptr& r, u64 file_size, const Done& done);
+  void lose(const Ptr& r, bool taken, const Done& done);
+  void merge_locally(const Ptr& r, const Done& done);
+  void all_back_to_file(const Ptr& r);
 
   // client_recalls.cc
   void in_lane(std::function<void(std::function<void()> done)> job);
@@ -123,7 +147,7 @@ class Client {
   void on_recall(const wire::v1::Recall& recall, std::shared_ptr<Pages> store);
   void serve(const Ptr& r, const Order& order, std::function<void()> done);
   bool misbehaves(const Ptr& r, const Order& order, const std::function<void()>& done);
-  void answer(u64 recall, int code);
+  void answer(const Order& order, int code);
   void comply(const Ptr& r, const Order& order, const Done& done);
   void quiesce(const Ptr& r, std::function<void()> then);
   void drop_mr(const Ptr& r, const Done& done);
@@ -140,11 +164,17 @@ class Client {
   const unsigned number_;
   const Nature nature_;
   bool dead_ = false, stopped_ = false, awake_ = false;
+  bool finding_ = false;  // a daemon, and then what it had from the one before
+  u64 life_ = 1;          // counts its processes
+  std::vector<core::SessionId> sessions_;
   core::SessionId session_ = 0;
   u64 next_frame_ = 1;
   std::uint32_t next_handle_ = 1;
   std::map<u64, Waiting> waiting_;
-  std::map<u64, Ptr> regions_;
+  std::map<u64, Ptr> regions_;    // by the lease of the daemon that it is connected to
+  std::vector<Ptr> unclaimed_;    // those of one that is gone
+  Time found_ = 0;                // a daemon
+  bool said_reclaimed_ = false;
   std::vector<u64> freezes_;
   std::vector<Message> inbox_;                  // while stopped
   std::vector<std::function<void()>> parked_;  // likewise

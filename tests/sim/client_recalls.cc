@@ -8,7 +8,6 @@
 
 namespace mrlease::sim {
 
-namespace protocol = client::protocol;
 namespace v1 = wire::v1;
 using client::Segment;
 using core::Backing;
@@ -25,8 +24,8 @@ void Client::next_in_lane() {
   lane_busy_ = true;
   const auto job = std::move(lane_.front());
   lane_.pop_front();
-  job([this, s = session_] {
-    if (session_ != s || dead_) return;
+  job([this, life = life_] {
+    if (life_ != life || dead_) return;
     lane_busy_ = false;
     next_in_lane();
   });
@@ -34,34 +33,38 @@ void Client::next_in_lane() {
 
 void Client::on_recall(const v1::Recall& recall, std::shared_ptr<Pages> store) {
   const auto it = regions_.find(recall.lease());
-  if (it == regions_.end()) return answer(recall.recall(), 0);  // released meanwhile: nothing is reachable
-  const Order order{recall, std::move(store), w_.clock.now() + recall.deadline_ms()};
+  Order order{recall, std::move(store), session_, 0};
+  if (it == regions_.end()) return answer(order, 0);  // released meanwhile: nothing is reachable
+  order.grants = it->second->grants;
   in_lane([this, r = it->second, order](std::function<void()> done) { serve(r, order, std::move(done)); });
 }
 
-void Client::answer(u64 recall, int code) { send(protocol::recall_done(recall, {code, {}})); }
+void Client::answer(const Order& order, int code) {
+  if (session_ == order.session) send(protocol::recall_done(order.recall.recall(), {code, {}}));
+}
 
 void Client::serve(const Ptr& r, const Order& order, std::function<void()> done) {
-  const u64 id = order.recall.recall();
-  const auto over = [this, r, id, action = order.recall.action()] {  // as Region::serve()
+  if (r->reclaiming) return r->after_reclaim.push_back([this, r, order, done] { serve(r, order, done); });
+  if (order.grants != r->grants) return done();  // its daemon is gone, and so is what it wanted
+  const auto over = [this, r, order, action = order.recall.action()] {  // as Region::serve()
     const bool ends_store = action == v1::ACTION_THAW || action == v1::ACTION_SETTLE;
-    answer(id, !r->gone ? EKEYREVOKED : ends_store ? ECANCELED : 0);
+    answer(order, !r->gone ? EKEYREVOKED : ends_store ? ECANCELED : 0);
   };
   if (r->gone || r->fenced) {
     over();
     return done();
   }
   if (misbehaves(r, order, done)) return;
-  const auto go = [this, r, order, id, over, done = std::move(done)] {
+  const auto go = [this, r, order, over, done = std::move(done)] {
     const client::Outcome known = protocol::check_recall(order.recall);
     if (!known.ok()) return w_.auditor.complain("wire: " + known.text);
     if (r->gone || r->fenced) {
       over();
       return done();
     }
-    comply(r, order, [this, r, id, done, release = order.recall.action() == v1::ACTION_RELEASE](int code) {
-      if (release && code == 0) r->fenced = true;
-      answer(id, code);
+    comply(r, order, [this, r, order, done](int code) {
+      if (order.recall.action() == v1::ACTION_RELEASE && code == 0) r->fenced = true;
+      answer(order, code);
       done();
     });
   };
@@ -73,13 +76,12 @@ void Client::serve(const Ptr& r, const Order& order, std::function<void()> done)
 bool Client::misbehaves(const Ptr& r, const Order& order, const std::function<void()>& done) {
   if (awake_) return false;
   Dice d(mix(w_.seed, 5, number_, w_.clock.now()));
-  const u64 id = order.recall.recall();
   if (nature_ == Nature::Hung && d.chance(40)) {
     hung_.push_back([this, r, order, done] { serve(r, order, done); });
     return true;
   }
   if (nature_ == Nature::Refuser && d.chance(30)) {
-    answer(id, EIO);
+    answer(order, EIO);
     done();
     return true;
   }
@@ -91,8 +93,8 @@ bool Client::misbehaves(const Ptr& r, const Order& order, const std::function<vo
   r->lied = true;
   w_.auditor.forgive(r->lease);
   if (order.recall.action() == v1::ACTION_REREGISTER) r->size = std::clamp(order.recall.size(), r->extent.begin, r->extent.end);
-  answer(id, 0);
-  if (d.chance(30)) answer(id, 0);
+  answer(order, 0);
+  if (d.chance(30)) answer(order, 0);
   done();
   return true;
 }
@@ -104,7 +106,8 @@ void Client::comply(const Ptr& r, const Order& order, const Done& done) {
     case v1::ACTION_QUIESCE: return quiesce(r, [this, r, done] { drop_mr(r, done); });
     case v1::ACTION_RELEASE:
       return quiesce(r, [this, r, done] {
-        drop_mr(r, [r, done](int code) {
+        drop_mr(r, [this, r, done](int code) {
+          if (code == 0 && session_ == 0) return merge_locally(r, done);
           if (code == 0) r->surrender();
           done(code);
         });
@@ -178,11 +181,12 @@ void Client::drop_mr(const Ptr& r, const Done& done) {
   if (!r->mr) return done(0);
   call(protocol::remove_mr(r->lease, 1, r->mr->handle), [r, done](const wire::Frame& reply) {
     const client::Outcome o = protocol::expect(reply, wire::Frame::kStatus);
-    if (!o.ok() && o.code != EKEYREVOKED) return done(o.code);
+    if (!o.ok() && o.code != EKEYREVOKED && o.code != ENOTCONN) return done(o.code);  // no daemon, and the handle is ours still
+    const bool lost = o.code == ENOTCONN && !r->mr->alive;  // whose daemon has hung up, and had destroyed it before
     World::destroy(*r->mr, *r->file, r->backing);
     r->mr.reset();
     r->usable = false;
-    done(0);
+    done(lost ? ENOTCONN : 0);
   });
 }
 
@@ -196,12 +200,15 @@ void Client::make_mr(const Ptr& r, const Done& done) {
   r->mr->reach = {r->extent.begin, (end + kPage - 1) / kPage * kPage};
   w_.daemon.will_add(r->lease, r->mr);
   call(protocol::add_mr(r->lease, {1, r->mr->handle, 7, 8, 0x10000, end - r->extent.begin}),
-       [r, mr = r->mr, done](const wire::Frame& reply) {
+       [this, r, mr = r->mr, done](const wire::Frame& reply) {
          const client::Outcome o = protocol::expect(reply, wire::Frame::kStatus);
-         r->usable = o.ok();
-         if (!o.ok()) mr->alive = false;
-         if (!o.ok() && r->mr == mr) r->mr.reset();
-         done(o.code);
+         // Without any daemon peers go on; one that has hung up protects the file for others, and is told of it first.
+         const bool kept = o.ok() || (o.code == ENOTCONN && r->generation > 0 && !w_.daemon.listens());
+         r->usable = kept;
+         r->generation += kept;
+         if (!kept) mr->alive = false;
+         if (!kept && r->mr == mr) r->mr.reset();
+         done(kept ? 0 : o.code);
        });
 }
 
@@ -238,6 +245,7 @@ void Client::merge(const Ptr& r, u64 store, const Done& done) {
   if (frames.empty()) return done(0);
   call(frames.front(), [this, r, store, done](const wire::Frame& reply) {
     const client::Outcome o = protocol::expect(reply, wire::Frame::kStatus);
+    if (o.code == ENOTCONN) return merge_locally(r, done);
     if (!o.ok() || r->fenced) return done(o.ok() ? EKEYREVOKED : o.code);
     merge(r, store, done);
   });

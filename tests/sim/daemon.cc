@@ -34,6 +34,7 @@ core::SessionId Daemon::accept(Client& client) {
   s.id = next_session_++;
   s.client = &client;
   s.user = client.user();
+  s.process = client.process();
   return s.id;
 }
 
@@ -114,20 +115,23 @@ void Daemon::on_frame(core::SessionId id, const Frame& f, const Message& m) {
     case Frame::kMerge: return on_merge(*s, f);
     case Frame::kRecallDone: return on_recall_done(*s, f);
     case Frame::kSyncFile:
-    case Frame::kFreezeFile: return on_file_break(*s, f, *m.file);
+    case Frame::kFreezeFile: return on_file_break(*s, f, m);
     case Frame::kThawFile: return on_thaw(*s, f);
     case Frame::kResumed: return on_resumed(*s, f);
+    case Frame::kReclaimed: return on_reclaimed(*s, f);
     default: return status(id, f.id(), EPROTO);
   }
 }
 
 void Daemon::on_register(Session& s, const Frame& f, const Message& m) {
   const auto& r = f.register_();
+  if (defer(s, f, m)) return;
+  if (r.reclaim() && still_ending(s)) return status(s.id, f.id(), EAGAIN);
   File& file = w_.file(m.file->key);
   const auto backing = session::to_core(r.backing());
   const auto extent = session::to_core(r.range());
   if (!backing || !extent || extent->begin % kPage != 0) return status(s.id, f.id(), EINVAL);
-  if (extent->end > file.size) return status(s.id, f.id(), ERANGE);
+  if (extent->end > file.size && !r.reclaim()) return status(s.id, f.id(), ERANGE);
   const auto charged = std::count_if(holds_.begin(), holds_.end(), [&](const auto& h) {
     return h.second->user == s.user && (session(h.second->session) != nullptr || !w_.plant.is("do not charge for who has gone"));
   });
@@ -142,7 +146,11 @@ void Daemon::on_register(Session& s, const Frame& f, const Message& m) {
   hold->backing = *backing;
   hold->write = r.write();
   hold->share = r.share();
-  hold->size_told = std::min(extent->end, std::max<u64>({file.size, extent->begin, 1}));
+  hold->reclaimed = r.reclaim();
+  hold->end_reclaimed = r.reclaim() ? std::min(file.size, r.on_file_end()) : file.size;
+  hold->size_told = std::min(extent->end, std::max<u64>({hold->end_reclaimed, extent->begin, 1}));
+  if (r.reclaim()) hold->bounce = m.memory;
+  if (r.reclaim()) w_.regions[hold->id] = m.reclaims;
   holds_[hold->id] = hold;
   step(core::event::RequestLease{new_request(s.id, f.id(), hold->id),
                                  {hold->id, s.id, file.key, *extent, hold->size_told, *backing, r.write(), r.share()}});
@@ -165,6 +173,7 @@ void Daemon::on_mr(Session& s, const Frame& f) {
     if (mr == coming_.end()) return status(s.id, f.id(), ENOENT);
     hold->mrs.push_back(mr->second);
     hold->handed_back = false;
+    hold->mrs_told = true;
     coming_.erase(mr);
   }
   status(s.id, f.id(), 0);
@@ -231,10 +240,12 @@ void Daemon::on_recall_done(Session& s, const Frame& f) {
   step(core::event::RecallAnswered{r.recall(), from, answer});
 }
 
-void Daemon::on_file_break(Session& s, const Frame& f, const File& file) {
+void Daemon::on_file_break(Session& s, const Frame& f, const Message& m) {
+  const File& file = *m.file;
   const bool freeze = f.has_freeze_file();
   const auto extent = session::to_core(freeze ? f.freeze_file().range() : f.sync_file().range());
   if (!extent) return status(s.id, f.id(), EINVAL);
+  if (defer(s, f, m)) return;
   const BreakKind kind = freeze ? BreakKind::Freeze : BreakKind::Sync;
   const core::BreakId id = next_break_++;
   const Time hold = f.freeze_file().hold_ms();
@@ -272,20 +283,23 @@ void Daemon::on_resumed(Session& s, const Frame& f) {
   }
 }
 
-void Daemon::client_ended(core::SessionId id, const std::map<u64, std::shared_ptr<Region>>& regions) {
-  Session* s = session(id);
-  if (s == nullptr) return;
-  s->ended = true;
-  for (const auto& [lease, r] : regions) {
-    const HoldPtr hold = find(lease);
+void Daemon::client_ended(const std::vector<core::SessionId>& sessions, const std::vector<std::shared_ptr<Region>>& regions) {
+  for (const auto& r : regions) {
+    const HoldPtr hold = find(r->lease);
+    Session* s = hold ? session(hold->session) : nullptr;
     // What the daemon has no duplicate of goes with the process.
-    const bool known = hold && std::find(hold->mrs.begin(), hold->mrs.end(), r->mr) != hold->mrs.end();
+    const bool known = s != nullptr && std::find(hold->mrs.begin(), hold->mrs.end(), r->mr) != hold->mrs.end();
     if (r->mr && (!known || !s->devices || !up_)) World::destroy(*r->mr, *r->file, r->backing);
-    s->left.push_back(r);
+    if (s != nullptr) s->left.push_back(r);
   }
-  w_.clock.in(luck() % (w_.shape.wire + 1), [this, id] {
-    if (up_) session_closed(id);  // else the successor sees it
-  });
+  for (const core::SessionId id : sessions) {
+    Session* s = session(id);
+    if (s == nullptr) continue;
+    s->ended = true;
+    w_.clock.in(luck() % (w_.shape.wire + 1), [this, id, life = starts_] {
+      if (up_ && starts_ == life) session_closed(id);  // else the successor sees it
+    });
+  }
 }
 
 // First the device access ends, then what was owed is merged, then everything is freed.
@@ -297,9 +311,13 @@ void Daemon::session_closed(core::SessionId id) {
   for (const auto& [lease, hold] : holds_)
     if (hold->session == id) holds.push_back(hold);
   if (w_.plant.is("no fence at exit")) return rescue_trimmed(holds, [this, id] { session_ended(id); });
-  fence_session(id, holds, false, [this, id, holds](bool) {
+  const bool kill = !w_.plant.is("no kill at a hang-up") && std::any_of(holds.begin(), holds.end(), [this](const HoldPtr& h) { return has_unknown_mrs(*h); });
+  fence_session(id, holds, kill, [this, id, holds](bool) {
     destroy(holds);
-    if (Session* still = session(id)) close_duplicates(*still);
+    if (Session* still = session(id)) {
+      close_duplicates(*still);
+      hear_of_hang_up(*still);
+    }
     rescue_trimmed(holds, [this, id] { session_ended(id); });
   });
 }

@@ -25,7 +25,8 @@ class Daemon {
   core::SessionId accept(Client& client);  // 0: not now
   void from_client(core::SessionId id, Message message);
   void will_add(u64 lease, std::shared_ptr<Mr> mr) { coming_[{lease, mr->handle}] = std::move(mr); }
-  void client_ended(core::SessionId id, const std::map<u64, std::shared_ptr<Region>>& regions);
+  void client_ended(const std::vector<core::SessionId>& sessions, const std::vector<std::shared_ptr<Region>>& regions);
+  void hang_up(core::SessionId id);  // the client lives
 
   // --- the guard ---
   const core::Needs& published(const core::FileKey& file) { return published_[file]; }
@@ -38,7 +39,9 @@ class Daemon {
   void reload(const core::Policy& policy);
 
   void restart(u64 luck);
+  void vanish(u64 luck);  // nothing is kept; another one comes
   bool up() const { return up_; }
+  bool listens() const { return !vanished_; }  // its manager does, while it is replaced
   bool quiet() const;  // nothing is under way
   std::size_t leases() const { return holds_.size(); }
   const core::Arbiter& arbiter() const { return *arbiter_; }
@@ -67,6 +70,8 @@ class Daemon {
     bool fence_ordered = false;  // kept
     bool kept = false, quiesced = false, fencing = false, destroyed = false, merging = false, rescuing = false;
     bool handed_back = false;  // the client was told that it may deregister, and has not said since that it has
+    bool reclaimed = false, mrs_told = false;
+    u64 end_reclaimed = 0;
     std::vector<std::shared_ptr<Mr>> mrs;
     std::vector<Store> stores;
     std::shared_ptr<Pages> bounce;
@@ -77,7 +82,9 @@ class Daemon {
     core::SessionId id = 0;
     Client* client = nullptr;
     std::uint32_t user = 0;
+    u64 process = 0;                   // which of its client's
     bool ended = false, gone = false;  // as the client, as the daemon knows it
+    bool hung_up = false;              // the process may live
     bool devices = true;               // its uverbs descriptor is here
     bool resuming = false;
     std::set<u64> seen;
@@ -96,6 +103,7 @@ class Daemon {
     Time hold = 0, until = 0;
     bool kept = false, admin = false;
   };
+  struct Deferred { core::SessionId session = 0; wire::Frame frame; Message message; };
   struct Request { core::SessionId session = 0; u64 frame = 0; core::LeaseId lease = 0; };
   struct OutRecall { core::LeaseId lease = 0; core::Action action = core::Action::None; u64 store = 0; };
 
@@ -106,7 +114,7 @@ class Daemon {
   void on_release(Session& s, const wire::Frame& f);
   void on_merge(Session& s, const wire::Frame& f);
   void on_recall_done(Session& s, const wire::Frame& f);
-  void on_file_break(Session& s, const wire::Frame& f, const File& file);
+  void on_file_break(Session& s, const wire::Frame& f, const Message& m);
   void on_thaw(Session& s, const wire::Frame& f);
   void on_resumed(Session& s, const wire::Frame& f);
   HoldPtr own(Session& s, core::LeaseId id, u64 request);
@@ -152,6 +160,14 @@ class Daemon {
   u64 luck();
   Time on_the_wire(const Client& client) const;
 
+  // daemon_reclaim.cc
+  void hear_of_hang_up(Session& s);
+  bool has_unknown_mrs(const Hold& hold) const;
+  bool defer(const Session& s, const wire::Frame& f, const Message& m);
+  bool still_ending(const Session& s) const;
+  void on_reclaimed(Session& s, const wire::Frame& f);
+  void end_grace();
+
   // daemon_restart.cc
   void wait_for_passing(Time until);
   void take_over(const std::vector<core::FileKey>& changing);
@@ -173,6 +189,7 @@ class Daemon {
   std::unique_ptr<core::Arbiter> arbiter_;
   std::deque<core::Event> events_;
   bool stepping_ = false;
+  std::vector<guard::ForeignOp> put_off_;  // by a planted bug
   Time armed_ = core::kNever;
   std::map<core::FileKey, core::Needs> published_;
   std::map<core::BreakId, core::FileKey> guard_breaks_;
@@ -183,6 +200,11 @@ class Daemon {
   u64 drawn_ = 0;
   Time drawn_at_ = 0;
   std::map<std::pair<u64, std::uint32_t>, std::shared_ptr<Mr>> coming_;
+  std::set<std::pair<unsigned, u64>> awaited_, reclaimers_;  // processes: client and which of its
+  Time grace_ = 0;
+  bool vanished_ = false;
+  std::deque<Deferred> deferred_;
+  std::vector<std::function<void()>> after_grace_;
 };
 
 }  // namespace mrlease::sim

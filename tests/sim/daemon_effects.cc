@@ -36,12 +36,22 @@ void Daemon::step(core::Event event) {
   }
   stepping_ = false;
   arm();
+  for (auto it = put_off_.rbegin(); it != put_off_.rend(); ++it) {
+    const auto same = [&](const auto& b) { return b.second == it->file; };
+    if (std::any_of(guard_breaks_.begin(), guard_breaks_.end(), same)) continue;
+    const guard::ForeignOp op = *it;
+    put_off_.erase(std::next(it).base());
+    return held(op);
+  }
 }
 
 // The guard learns first: a client must not hold a lease that the guard would let operations through for.
 void Daemon::publish() {
   if (w_.plant.is("do not tell the guard")) return;
-  for (const File& f : w_.files) published_[f.key] = arbiter_->needs(f.key);
+  for (const File& f : w_.files) {
+    published_[f.key] = arbiter_->needs(f.key);
+    if (w_.plant.is("do not tell the guard of reads")) published_[f.key].read = false;
+  }
 }
 
 void Daemon::arm() {
@@ -60,17 +70,24 @@ void Daemon::apply(const effect::Granted& e) {
   requests_.erase(e.request);
   const HoldPtr hold = find(e.lease);
   if (!hold) return;
-  if (hold->file->size < hold->size_told) {  // it may have shrunk between the check and the guard's watch
-    status(hold->session, hold->request, ERANGE);
+  const bool nothing_left = hold->reclaimed && hold->size_told <= std::max<u64>(hold->extent.begin, 1);
+  if (hold->file->size < hold->size_told && !nothing_left) {  // it may have shrunk between the check and the guard's watch
+    status(hold->session, hold->request, hold->reclaimed ? EAGAIN : ERANGE);
     return step(core::event::ReleaseLease{0, hold->id, hold->session});
   }
   hold->kept = true;
-  if (hold->backing == core::Backing::Bounce) hold->bounce = std::make_shared<Pages>();
+  if (hold->backing == core::Backing::Bounce && !hold->bounce) hold->bounce = std::make_shared<Pages>();
+  if (hold->reclaimed) {
+    w_.auditor.coverage().happened("a lease reclaimed");
+    w_.auditor.cut_off(hold->id, hold->file->key, hold->end_reclaimed);
+    if (hold->bounce) hold->bounce->end = hold->end_reclaimed;
+  }
   Frame answer;
   auto& g = *answer.mutable_granted();
   g.set_lease(hold->id);
   g.set_backing(session::to_wire(hold->backing));
-  g.set_file_size(hold->file->size);
+  g.set_guard(session::to_wire(guard::Kind::Precontent));
+  g.set_file_size(hold->reclaimed ? std::min({hold->file->size, hold->size_told, hold->end_reclaimed}) : hold->file->size);
   reply(hold->session, hold->request, std::move(answer), hold->bounce);
 }
 
@@ -80,7 +97,7 @@ void Daemon::apply(const effect::Refused& e) {
   const Request r = it->second;
   requests_.erase(it);
   status(r.session, r.frame, e.code);
-  if (r.lease != 0) drop(r.lease);
+  if (r.lease != 0) drop(r.lease), w_.regions.erase(r.lease);
 }
 
 void Daemon::apply(const effect::Released& e) {
@@ -199,6 +216,8 @@ void Daemon::apply(const effect::Fenced& e) {
 }
 
 void Daemon::held(const guard::ForeignOp& op) {
+  const auto same = [&](const auto& b) { return b.second == op.file; };
+  if (w_.plant.is("the last come is served first") && std::any_of(guard_breaks_.begin(), guard_breaks_.end(), same)) return put_off_.push_back(op);
   guard_breaks_[op.id] = op.file;
   step(core::event::RequestBreak{op.id, op.file, op.kind, op.extent, op.new_size, 0, 0, op.tid != 0, 0, op.shortens, op.shorter_by});
 }
@@ -210,6 +229,8 @@ void Daemon::left(core::BreakId id) {
 
 void Daemon::admin(BreakKind kind, const File& on, core::Extent extent, Time hold, core::LeaseId only) {
   if (!up_) return;
+  if (!awaited_.empty() && kind != BreakKind::Revoke)
+    return after_grace_.push_back([=, this, f = &on] { admin(kind, *f, extent, hold, only); });
   const core::BreakId id = next_break_++;
   api_[id] = {0, 0, kind, on.key, extent, hold, 0, false, true};
   core::event::RequestBreak ask{id, on.key, kind, extent, 0, hold, 0};
@@ -232,8 +253,8 @@ void Daemon::reload(const core::Policy& policy) {
 
 bool Daemon::quiet() const {
   // A fence that hangs keeps the end of its client: what that one owes begins only then.
-  const bool ending = std::any_of(sessions_.begin(), sessions_.end(), [](const auto& s) { return s.second.ended; });
-  return up_ && !ending && arbiter_->breaks() == 0 && arbiter_->next_deadline() == core::kNever && requests_.empty();
+  const bool ending = std::any_of(sessions_.begin(), sessions_.end(), [](const auto& s) { return s.second.ended || s.second.hung_up; });
+  return up_ && awaited_.empty() && deferred_.empty() && !ending && arbiter_->breaks() == 0 && arbiter_->next_deadline() == core::kNever && requests_.empty();
 }
 
 }  // namespace mrlease::sim

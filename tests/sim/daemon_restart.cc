@@ -13,6 +13,9 @@ void Daemon::restart(u64 luck) {
   up_ = false;
   ++starts_;
   events_.clear();
+  put_off_.clear();
+  deferred_.clear();
+  after_grace_.clear();
   stepping_ = false;
   armed_ = core::kNever;
   guard_breaks_.clear();
@@ -73,7 +76,7 @@ void Daemon::take_over(const std::vector<core::FileKey>& changing) {
   std::vector<core::SessionId> sessions;
   for (auto& [id, s] : sessions_) {
     sessions.push_back(id);
-    if (s.ended) continue;
+    if (s.ended || s.hung_up) continue;
     s.resuming = true;
     wire::Frame frame;
     frame.mutable_resume();
@@ -127,6 +130,7 @@ void Daemon::take_over(const std::vector<core::FileKey>& changing) {
   for (const auto& [id, h] : holds_)
     if (session(h->session) == nullptr) ended[h->session].push_back(h);
   for (const auto& [id, left] : ended) rescue_trimmed(left, [this, id = id] { step(core::event::SessionGone{id}); });
+  if (!awaited_.empty()) later(grace_, [this] { end_grace(); });
   publish();
   w_.auditor.taken_over();
   w_.foreign.begin();
@@ -137,7 +141,7 @@ void Daemon::take_over(const std::vector<core::FileKey>& changing) {
       wire::Frame f;
       if (unpack(m, &f)) on_frame(id, f, m);
     }
-    if (s->ended) session_closed(id);
+    if (s->ended || s->hung_up) session_closed(id);
   }
 }
 

@@ -49,7 +49,7 @@ void Daemon::apply(const core::effect::StartWork& e) {
   Dice d(luck());
   const bool on_disk = e.kind != Work::HoldFlush && e.kind != Work::ResumeFlush && e.kind != Work::Merge;  // the others cannot fail
   const bool hangs = on_disk && !w_.draining && d.chance(1), fails = on_disk && !w_.draining && !hangs && d.chance(2);
-  if (hangs || fails) w_.auditor.forgive(e.file);
+  if ((hangs || fails) && hold && hold->bounce) w_.auditor.forgive(hold->id, *hold->bounce);
   if (hangs) return later(policy_.work_deadline * 2, [done] { done(0); });
   later(d.upto(w_.shape.work + 1), [this, e, hold, file_end, fails, done] {
     if (!fails) work(e, hold.get(), file_end);
@@ -60,8 +60,7 @@ void Daemon::apply(const core::effect::StartWork& e) {
 void Daemon::fence(const HoldPtr& hold, bool kill, std::function<void(bool)> done) {
   if (hold->destroyed) return done(true);
   if (hold->fencing) return hold->after_fence.push_back([done = std::move(done)] { done(true); });
-  // It has been told that it may deregister one, and has not said since that it has: there is nothing to destroy it by.
-  kill = kill || (hold->handed_back && hold->backing != Backing::Bounce && !w_.plant.is("forget what is handed back"));
+  kill = kill || has_unknown_mrs(*hold);
   fence_session(hold->session, {hold}, kill, [this, hold, done = std::move(done)](bool destroyed) {
     if (destroyed) return done(true);
     std::vector<HoldPtr> all;

@@ -124,7 +124,45 @@ void Foreign::start(int tid, u64 luck) {
   const u64 bound = w_.shape.policy.passing_bound;
   t.runs = d.chance(80) ? d.upto(5) : d.chance(70) ? d.upto(bound) : bound + d.upto(2 * bound);
   t.endless = d.chance(1);
-  if (w_.daemon.up()) judge(tid);  // else the kernel holds it until somebody reads
+  guarded_ ? judge_when_read(tid) : go_unheld(tid);
+}
+
+void Foreign::write(File& file, u64 begin, u64 end, std::function<void(int code)> done) {
+  const int tid = next_tid_++;
+  Task& t = tasks_[tid];
+  t.tid = tid;
+  t.luck = mix(w_.seed, 10, tid);
+  t.file = &file;
+  t.does = Does::Write;
+  t.begin = begin;
+  t.end = end;
+  sys::SyscallState call;
+  call.sp = kStack;
+  call.number = SYS_pwrite64;
+  call.args = {3, 0, end - begin, begin};
+  sys::TaskStat stat;
+  stat.state = 'S';
+  stat.start = t.luck;
+  t.event = {false, true, begin, end - begin, kPage, 0};
+  t.to = guard::FdFacts{true, O_RDWR};
+  t.facts = {stat, call};
+  t.done = std::move(done);
+  guarded_ ? judge_when_read(tid) : go_unheld(tid);
+}
+
+// The kernel holds it until somebody reads.
+void Foreign::judge_when_read(int tid) {
+  if (w_.daemon.up()) judge(tid);
+}
+
+void Foreign::go_unheld(int tid) {
+  Task& t = tasks_.at(tid);
+  t.state = State::Running;
+  t.endless = false;
+  w_.clock.in(w_.draining ? 0 : t.runs, [this, tid, luck = t.luck] {
+    const auto it = tasks_.find(tid);
+    if (it != tasks_.end() && it->second.luck == luck && it->second.state == State::Running) leave(tid);
+  });
 }
 
 void Foreign::judge(int tid) {
@@ -156,12 +194,15 @@ void Foreign::judge(int tid) {
       tasks_.erase(tid);
       return ENOENT;
     }
-    if (deny != 0) tasks_.erase(it);
-    else run(tid);
+    if (deny == 0) return run(tid), 0;
+    const auto done = it->second.done;
+    tasks_.erase(it);
+    if (done) done(deny);
     return 0;
   });
   held_[id] = tid;
   t.id = id;
+  w_.auditor.held(id, op.file, op.kind, w_.clock.now());
   tell();
 }
 
@@ -217,7 +258,10 @@ void Foreign::carry_out(const Task& t) {
       f.remove(t.begin / kPage, t.end / kPage);
       if (t.does != Does::Punch) f.size = std::max(f.size, t.end);
       return;
-    case Does::Write: f.size = std::max(f.size, t.end); return;
+    case Does::Write:
+      if (t.done) return t.done(0);
+      f.size = std::max(f.size, t.end);
+      return;
     case Does::Read: return;
   }
 }
@@ -225,7 +269,7 @@ void Foreign::carry_out(const Task& t) {
 void Foreign::kill(u64 luck) {
   std::vector<int> held;
   for (const auto& [tid, t] : tasks_)
-    if (t.state != State::Running) held.push_back(tid);
+    if (t.state != State::Running && !t.done) held.push_back(tid);
   if (held.empty()) return;
   const int tid = held[luck % held.size()];
   if (tasks_.at(tid).state == State::Waiting) tasks_.erase(tid);
@@ -240,6 +284,7 @@ void Foreign::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
     tasks_.at(it->second).endless = false;
   }
   held_.erase(id);
+  w_.auditor.let_go(id);
   ledger_->answer(id, deny_errno, watch_leaving);
   tell();
 }
@@ -277,7 +322,18 @@ void Foreign::daemon_died() {
   }
 }
 
+// The close of its groups lets go what they hold.
+void Foreign::daemon_gone() {
+  daemon_died();
+  guarded_ = false;
+  std::vector<int> held;
+  for (const auto& [tid, t] : tasks_)
+    if (t.state == State::Waiting) held.push_back(tid);
+  for (const int tid : held) go_unheld(tid);
+}
+
 void Foreign::begin() {
+  guarded_ = true;
   std::vector<int> waiting;
   for (auto& [tid, t] : tasks_) t.outlived |= t.state == State::Running;
   for (const auto& [tid, t] : tasks_)

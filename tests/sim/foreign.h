@@ -3,6 +3,7 @@
 // about to do is judged by the real classification, and who is held or still inside is kept by the real ledger.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -21,9 +22,12 @@ class Foreign {
  public:
   explicit Foreign(World& world);
   void arrive(u64 luck);
+  // A client's own write(2) to [begin, end), nothing of it beyond the file's end: done(0) when it is let through, in its turn.
+  void write(File& file, u64 begin, u64 end, std::function<void(int code)> done);
   void kill(u64 luck);     // one that is held
   void answer(core::BreakId id, int deny_errno, bool watch_leaving);
   void daemon_died();      // what it held is held on, what it allowed goes on
+  void daemon_gone();      // for good: what it held goes on, and nothing is held until there is another
   void begin();            // a successor is ready
   std::vector<core::FileKey> passing() const;
   void hurry();            // whoever is inside leaves
@@ -49,9 +53,12 @@ class Foreign {
     Time runs = 0;
     u64 luck = 0;
     core::BreakId id = 0;
+    std::function<void(int code)> done;  // of a client's own
   };
   void start(int tid, u64 luck);
   void judge(int tid);
+  void judge_when_read(int tid);
+  void go_unheld(int tid);
   void run(int tid);
   void leave(int tid);
   void carry_out(const Task& t);
@@ -66,6 +73,7 @@ class Foreign {
   guard::Listener listener_;
   std::map<int, Task> tasks_;
   int next_tid_ = 1;
+  bool guarded_ = true;
   u64 life_ = 0;
   Time armed_ = core::kNever;
   std::map<core::BreakId, int> held_;  // by the daemon that lives

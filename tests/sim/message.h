@@ -10,10 +10,13 @@
 
 namespace mrlease::sim {
 
+struct Region;
+
 struct Message {
   std::string bytes;
   std::shared_ptr<Pages> memory;
   const File* file = nullptr;  // the descriptor of a Register, SyncFile or FreezeFile
+  std::shared_ptr<Region> reclaims;  // what a device reaches behind it: for the auditor, the daemon cannot know
 };
 
 inline Message pack(const wire::Frame& frame, std::shared_ptr<Pages> memory = {}, const File* file = nullptr) {

@@ -23,9 +23,9 @@ constexpr std::array kWeights = {
     Weight{Act::AdminThaw, 10, "admin thaw"},    Weight{Act::AdminSync, 8, "admin sync"},
     Weight{Act::AdminDrain, 2, "admin drain"},   Weight{Act::Reload, 4, "reload"},
     Weight{Act::Forge, 25, "forge an answer"},   Weight{Act::Die, 12, "client dies"},
-    Weight{Act::Disconnect, 8, "disconnect"},    Weight{Act::Stop, 10, "SIGSTOP"},
+    Weight{Act::HangUp, 8, "daemon hangs up"},  Weight{Act::Stop, 10, "SIGSTOP"},
     Weight{Act::Continue, 14, "SIGCONT"},        Weight{Act::Restart, 8, "daemon restarts"},
-    Weight{Act::Wait, 87, "wait"},
+    Weight{Act::Vanish, 3, "daemon is gone for good"}, Weight{Act::Wait, 84, "wait"},
 };
 
 constexpr unsigned total() {

@@ -19,7 +19,7 @@ struct Shape {
 
 enum class Act : std::uint8_t {
   Register, Release, Extend, Rdma, Post, Foreign, Kill, Sync, Freeze, Thaw, AdminRevoke, AdminFreeze, AdminThaw, AdminSync,
-  AdminDrain, Reload, Forge, Die, Disconnect, Stop, Continue, Restart, Wait
+  AdminDrain, Reload, Forge, Die, HangUp, Stop, Continue, Restart, Vanish, Wait
 };
 
 struct Move {

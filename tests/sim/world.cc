@@ -83,12 +83,13 @@ void World::move(const Move& m, Time gap) {
     case Act::Thaw: return client.thaw(luck);
     case Act::Forge: return client.forge(luck);
     case Act::Die: return client.die();
-    case Act::Disconnect: return client.disconnect();
+    case Act::HangUp: return daemon.hang_up(client.session());
     case Act::Stop:
       if (client.session() != 0) was_stopped.insert(client.session());
       return client.stop();
     case Act::Continue: return client.go_on();
     case Act::Restart: return daemon.restart(luck);
+    case Act::Vanish: return daemon.vanish(luck);
     case Act::Wait: return;
     default: return admin(m);
   }
@@ -127,6 +128,11 @@ void World::admin(const Move& m) {
   }
 }
 
+bool World::quiet() const {
+  const bool finding = std::any_of(clients.begin(), clients.end(), [](const auto& c) { return c->finding(); });
+  return !finding && daemon.quiet() && foreign.quiet();
+}
+
 // Everybody does what was asked; then nothing may be left.
 void World::drain() {
   draining = true;
@@ -134,10 +140,10 @@ void World::drain() {
   for (int round = 0; round < 400 && good(); ++round) {
     foreign.hurry();
     pass(round < 20 ? 50 : 1000);
-    if (daemon.quiet() && foreign.quiet()) break;
+    if (quiet()) break;
   }
   pass(5000);  // what is on its way to clients
-  if (good() && !(daemon.quiet() && foreign.quiet())) auditor.complain("something is under way, and never ends");
+  if (good() && !quiet()) auditor.complain("something is under way, and never ends");
 }
 
 void World::finish() {

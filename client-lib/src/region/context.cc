@@ -47,6 +47,11 @@ Outcome Context::start(wire::Fd socket, const Options& options) {
   return {};
 }
 
+bool Context::somebody_listens() const {
+  wire::Fd socket;
+  return !socket_path_.empty() && Connection::connect(socket_path_, &socket).ok();
+}
+
 Outcome Context::greet(Connection& connection, wire::v1::Welcome* welcome, wire::Fd* userfaultfd_device) {
   Reply reply;
   Outcome o = connection.call(protocol::hello(program_invocation_short_name), {}, wire::Frame::kWelcome, &reply);

@@ -177,8 +177,9 @@ Outcome Region::register_one(Registration& one, std::uint64_t bytes) {
   if (!o.ok()) return o;
   one.rkey = one.mr.rkey;
   o = tell_daemon(one);
-  // Not told, so the daemon cannot have destroyed it: this handle is still ours.
-  if (!o.ok() && !(o.code == ENOTCONN && generation_ > 0)) {
+  // Not told, so the daemon cannot have destroyed it: this handle is still ours. Without any daemon peers go on; one that has only
+  // hung up protects the file for others, and has to know of it first.
+  if (!o.ok() && !(o.code == ENOTCONN && generation_ > 0 && !context_.somebody_listens())) {
     (void)verbs::deregister_mr(std::exchange(one.mr, {}).mr);
     if (o.code == EKEYREVOKED) on_fenced(o.text);
     return o;
@@ -320,6 +321,10 @@ Outcome Region::dereg() {
   }
   // Not under the lock: a recall that the daemon sends before it looks at this is answered at once.
   Outcome told = connection()->call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr);
+  if (told.code == ENOTCONN && released.ok() && !fenced_) {  // gone before it has written what is owed, perhaps
+    std::lock_guard operation(operation_);
+    released = backing_->merge_locally();
+  }
   // EKEYREVOKED, ENOENT: it ended while this was under way; the daemon has written what was owed.
   if (told.code != ENOTCONN && told.code != EKEYREVOKED && told.code != ENOENT) released = told;
   if (released.code == EBUSY) released.code = EPROTO;  // EBUSY says that it is still there

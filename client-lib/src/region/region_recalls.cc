@@ -61,6 +61,8 @@ Outcome Region::comply(RecallOrder& order) {
   if (order.recall.action() != wire::v1::ACTION_RELEASE) return backing_->comply(std::move(order));
   o = quiesce(order);
   if (o.ok()) o = drop_mr();
+  // Without a daemon nobody else would write what is owed.
+  if (o.ok() && !connection()->alive()) return backing_->merge_locally();
   if (o.ok()) backing_->surrender();
   return o;
 }

@@ -49,6 +49,9 @@ Outcome Region::reclaim_lease(const std::shared_ptr<Connection>& fresh, bool kno
   if (!knows_reclaim && spec_.choice.backing == MRL_BACKING_BOUNCE) {
     return {EPROTO, "the daemon that runs now is older than the one before and cannot take bounce pages over"};
   }
+  if (!registered() && spec_.choice.backing != MRL_BACKING_DIRECT) {
+    return {EKEYREVOKED, "its memory region was to be given up when the daemon before went"};  // and is never registered again
+  }
   Outcome o;
   for (Registration& one : registrations_)
     if (o.ok()) o = context_.use_device(verbs::context_of(one.pd), &one.device, &one.driver);
@@ -94,6 +97,9 @@ Outcome Region::deregister() {
 
 // EAGAIN: its data is not in the file yet; call again.
 Outcome Region::lose(const Outcome& why) {
+  // A daemon that has granted it, and was told of some of them.
+  for (const Registration& one : registrations_)
+    if (one.mr.mr != nullptr) (void)connection()->call(protocol::remove_mr(lease_, one.device, one.mr.handle), {}, wire::Frame::kStatus, nullptr);
   (void)deregister();
   // Somebody else has the range by now, and what that one was promised counts more.
   const Outcome merged = taken_ ? Outcome{EBUSY, "the range is somebody else's"} : backing_->merge_locally();
@@ -101,6 +107,8 @@ Outcome Region::lose(const Outcome& why) {
     lost_ = why;
     return {EAGAIN, merged.text};
   }
+  // Else it would be recalled, and its client be killed for what it cannot answer.
+  (void)connection()->call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr);
   on_fenced("the lease could not be reclaimed from the daemon that runs now: " + why.text +
             (merged.ok() ? "" : "; what was not in the file yet is lost: " + merged.text));
   return {};

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -185,6 +186,29 @@ TEST_F(ReconnectTest, WhatARecallHasBegunIsEnded) {
   region_->guard().leave();
 }
 
+// A daemon that has only hung up protects the file for others: it has to know of a memory region before there is one.
+TEST_F(ReconnectTest, NothingIsRegisteredAgainBetweenTwoDaemons) {
+  begin(MRL_BACKING_DIRECT);
+  EXPECT_EQ(daemon_->recall(recall(wire::v1::ACTION_QUIESCE)), 0);
+  daemon_->script([](ScriptedDaemon& d, const Frame& f) {
+    if (f.has_add_mr()) d.hang_up();
+    return f.has_add_mr();
+  });
+  daemon_->send_recall(recall(wire::v1::ACTION_REREGISTER));
+  const auto looked = accept();  // whether anybody is there
+  pollfd p{listener_.get(), POLLIN, 0};
+  ASSERT_EQ(::poll(&p, 1, 10000), 1) << "it has not looked, but come back already";
+  std::promise<int> live;
+  const auto next = accept(3, [&live](ScriptedDaemon&, const Frame& f) {
+    if (f.has_register_()) live.set_value(FakeDevice::live);
+    return false;
+  });
+  EXPECT_EQ(live.get_future().get(), 0);
+  wait_for(MRL_EVENT_RESTORED);
+  wait_for(MRL_EVENT_RECONNECTED);
+  EXPECT_EQ(next->mr().rkey(), region_->rkey());
+}
+
 TEST_F(ReconnectTest, DirectPagesThatTheFileHasLostAreUnpinned) {
   begin(MRL_BACKING_DIRECT);
   lose_daemon();
@@ -236,6 +260,65 @@ TEST_F(ReconnectTest, ALeaseThatCannotBeHadAgainIsFenced) {
   wait_for(MRL_EVENT_RECONNECTED);
   EXPECT_EQ(FakeDevice::live, 0);
   EXPECT_EQ(byte_in_file(), 'w') << "what RDMA wrote is in the file";
+}
+
+// A lease that was granted and then could not be used: nobody would answer its recalls.
+TEST_F(ReconnectTest, ALeaseThatIsLostAfterTheGrantGoesBack) {
+  begin(MRL_BACKING_ODP_COOPERATIVE);
+  lose_daemon();
+  const auto next = accept(3, [](ScriptedDaemon& d, const Frame& f) {
+    if (f.has_add_mr()) d.reply_status(f, EMFILE, "too many");
+    return f.has_add_mr();
+  });
+  wait_for(MRL_EVENT_FENCED);
+  wait_for(MRL_EVENT_RECONNECTED);
+  EXPECT_EQ(next->count(Frame::kRelease), 1);
+  EXPECT_EQ(FakeDevice::live, 0);
+}
+
+TEST_F(ReconnectTest, ADaemonThatGoesInTheMidstOfAReleaseLosesNothing) {
+  begin(MRL_BACKING_BOUNCE);
+  static_cast<char*>(region_->address())[0] = 'w';
+  daemon_->script([](ScriptedDaemon& d, const Frame& f) {
+    if (f.has_release()) d.hang_up();
+    return f.has_release();
+  });
+  EXPECT_TRUE(region_->dereg().ok());
+  EXPECT_EQ(byte_in_file(), 'w');
+  region_.reset();
+}
+
+// Revoked, and the daemon goes before it could write what is owed.
+TEST_F(ReconnectTest, WhatARevokedLeaseOwesIsWrittenWithoutTheDaemon) {
+  begin(MRL_BACKING_BOUNCE);
+  static_cast<char*>(region_->address())[0] = 'w';
+  daemon_->script([](ScriptedDaemon& d, const Frame& f) {
+    if (f.has_remove_mr()) d.hang_up();
+    return f.has_remove_mr();
+  });
+  daemon_->send_recall(recall(wire::v1::ACTION_RELEASE));
+  wait_for(MRL_EVENT_FENCED);
+  EXPECT_EQ(byte_in_file(), 'w');
+  const auto next = accept();
+  wait_for(MRL_EVENT_RECONNECTED);
+  EXPECT_EQ(next->count(Frame::kRegister), 0);
+}
+
+// The daemon hangs up and has destroyed the memory region, which was just being given up.
+TEST_F(ReconnectTest, ARegionDoesNotComeBackWithoutItsMemoryRegion) {
+  begin(MRL_BACKING_BOUNCE);
+  const wire::Fd knows_no_handle(static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC)));  // EINVAL to every other ioctl(2)
+  ASSERT_TRUE(knows_no_handle);
+  ASSERT_GE(::dup2(knows_no_handle.get(), device_.context.cmd_fd), 0);
+  daemon_->script([](ScriptedDaemon& d, const Frame& f) {
+    if (f.has_remove_mr()) d.hang_up();
+    return f.has_remove_mr();
+  });
+  daemon_->send_recall(recall(wire::v1::ACTION_RELEASE));
+  const auto next = accept();
+  wait_for(MRL_EVENT_RECONNECTED);
+  EXPECT_TRUE(came(MRL_EVENT_FENCED));
+  EXPECT_EQ(next->count(Frame::kRegister), 0);
 }
 
 TEST_F(ReconnectTest, WhatSomebodyElseHasLeasedMeanwhileIsNotWrittenOver) {
