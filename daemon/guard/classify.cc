@@ -122,9 +122,8 @@ Verdict classify_open(const EventFacts& event, const sys::SyscallState& call, co
   harmless.hold = false;
   if (shape.family == Family::Exec) return harmless;
   if (shape.family != Family::Open) return doubtful(event, shape.name);
-  if (shape.flags < 0) return truncation(0, shape.name);
-  if (call.args[shape.flags] & O_TRUNC) return truncation(0, std::string(shape.name) + " (O_TRUNC)");
-  return harmless;
+  if (!opens_to_truncate(call)) return harmless;
+  return truncation(0, shape.flags < 0 ? shape.name : std::string(shape.name) + " (O_TRUNC)");
 }
 
 }  // namespace
@@ -134,6 +133,11 @@ bool trusted(const TaskFacts& task) {
   if (task.call->running || task.call->number < 0) return false;
   // A 32-bit task's stack lies below 4 GiB. (Its code too, but so does that of a static 64-bit program.)
   return task.call->sp >> 32 != 0;
+}
+
+bool opens_to_truncate(const sys::SyscallState& call) {
+  const CallShape shape = call_shape(call);
+  return shape.family == Family::Open && (shape.flags < 0 || (call.args[shape.flags] & O_TRUNC) != 0);
 }
 
 CallFds call_fds(const sys::SyscallState& call) {

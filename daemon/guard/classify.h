@@ -58,6 +58,7 @@ struct Verdict {
 // A plain user task with the native ABI, in a known state. Otherwise its system call tells nothing.
 bool trusted(const TaskFacts& task);
 CallFds call_fds(const sys::SyscallState& call);
+bool opens_to_truncate(const sys::SyscallState& call);  // or may do so: openat2(2)
 Verdict classify(const EventFacts& event, const TaskFacts& task, const std::optional<FdFacts>& from,
                  const std::optional<FdFacts>& to);
 

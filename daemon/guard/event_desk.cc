@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/guard/event_desk.h"
 
+#include <fcntl.h>
 #include <sys/fanotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,11 +24,11 @@ constexpr std::size_t kPassedMax = 1024;
 constexpr std::chrono::microseconds kEarlyStep{100};
 constexpr std::chrono::milliseconds kEarlyBound{50};
 
-std::optional<FdFacts> fd_facts(int tid, int fd, const std::optional<sys::FdInfo>& event_file) {
-  if (fd < 0 || !event_file) return {};
+std::optional<FdFacts> fd_facts(int tid, int fd, const struct statx& event_file) {
+  if (fd < 0 || (event_file.stx_mask & STATX_MNT_ID) == 0) return {};
   auto info = sys::read_fdinfo(tid, fd);
   if (!info) return {};
-  return FdFacts{info->mount == event_file->mount && info->inode == event_file->inode, info->flags};
+  return FdFacts{info->mount == event_file.stx_mnt_id && info->inode == event_file.stx_ino, info->flags};
 }
 
 Verdict judge(const sys::FanEvent& event, const TaskView& view) {
@@ -37,14 +38,12 @@ Verdict judge(const sys::FanEvent& event, const TaskView& view) {
   facts.offset = event.offset;
   facts.count = event.count;
   facts.page = ::sysconf(_SC_PAGESIZE);
-  struct stat st {};
-  if (!facts.open && ::fstat(event.fd.get(), &st) == 0) facts.file_size = static_cast<std::uint64_t>(st.st_size);
+  struct statx st {};
+  if (!facts.open && ::statx(event.fd.get(), "", AT_EMPTY_PATH, STATX_SIZE | STATX_INO | STATX_MNT_ID, &st) == 0) facts.file_size = st.stx_size;
   TaskFacts task{view.stat, view.call};
   CallFds fds;
   if (!facts.open && trusted(task)) fds = call_fds(*task.call);
-  std::optional<sys::FdInfo> event_file;
-  if (fds.from >= 0 || fds.to >= 0) event_file = sys::read_fdinfo(0, event.fd.get());
-  return classify(facts, task, fd_facts(event.tid, fds.from, event_file), fd_facts(event.tid, fds.to, event_file));
+  return classify(facts, task, fd_facts(event.tid, fds.from, st), fd_facts(event.tid, fds.to, st));
 }
 
 std::string describe(const Verdict& verdict, const TaskView& task) {
@@ -61,9 +60,11 @@ core::FileKey file_of(const sys::FanEvent& event) {
 }
 
 // For a bell that costs the task nothing when it rings early, and a little when it rings for nothing.
-bool likely_held(const TaskView& view, const core::Needs& needs) {
+bool likely_held(const sys::FanEvent& event, const TaskView& view, const core::Needs& needs) {
+  const bool told = view.call && !view.call->running;
+  if (event.mask & FAN_OPEN_PERM) return told && opens_to_truncate(*view.call);
   if (needs.read) return true;
-  if (!view.call || view.call->running) return false;
+  if (!told) return false;
   const Family family = call_shape(*view.call).family;
   return family != Family::Read && (needs.write || family != Family::Write);
 }
@@ -113,7 +114,7 @@ void EventDesk::take(const sys::FanGroup* group, const core::FileKey& key, sys::
   }
   ledger_->came_again(file->key, event.tid);
   TaskView view = look_at_call(event.tid);
-  if (coming_ && likely_held(view, file->needs)) coming_();
+  if (coming_ && likely_held(event, view, file->needs)) coming_();
   complete(&view);
   if (view.call && view.call->running) {
     auto now = Clock::now();

@@ -27,14 +27,15 @@ ProcText::ProcText(const Fd& file) {
 
 ProcText::ProcText(int tid, const char* name) : ProcText(open_file(tid, name)) {}
 
-ProcText RecentTasks::read(int tid) {
-  auto at = std::find_if(files_.begin(), files_.end(), [tid](const File& f) { return f.fd && f.tid == tid; });
+ProcText RecentTasks::read(int tid, int number) {
+  auto at = std::find_if(files_.begin(), files_.end(), [&](const File& f) { return f.fd && f.tid == tid && f.number == number; });
   if (at != files_.end())
     if (const ProcText text(at->fd); text) return text;
   if (at == files_.end()) at = files_.begin() + next_++ % files_.size();
-  char path[64];
-  std::snprintf(path, sizeof path, "/proc/%d/task/%d/%s", tid, tid, name_);
-  *at = {tid, open_file(path)};
+  char path[80];
+  const int length = std::snprintf(path, sizeof path, "/proc/%d/task/%d/%s", tid, tid, name_);
+  if (number != kNone) std::snprintf(path + length, sizeof path - static_cast<std::size_t>(length), "/%d", number);
+  *at = {tid, number, open_file(path)};
   return ProcText(at->fd);
 }
 

@@ -32,14 +32,16 @@ class ProcText {
 // another one has the number (fs/proc/base.c, get_proc_task()). Not thread-safe: one for each thread.
 class RecentTasks {
  public:
+  static constexpr int kNone = -1;
   // Of /proc/<tid>/task/<tid>: without the second half some files tell of the whole process (fs/proc/array.c,
   // do_task_stat()).
   explicit RecentTasks(const char* name) : name_(name) {}
-  ProcText read(int tid);
+  // number: where the name is a folder's with a file for each, as fdinfo; what is read is what has that number now.
+  ProcText read(int tid, int number = kNone);
 
  private:
   struct File {
-    int tid = 0;
+    int tid = 0, number = kNone;
     Fd fd;
   };
   const char* name_;

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
 
 #include "daemon/sys/proc_file.h"
 
@@ -112,9 +111,8 @@ std::optional<TaskStat> read_stat(int tid) {
 }
 
 std::optional<FdInfo> read_fdinfo(int tid, int fd) {
-  char name[32];
-  std::snprintf(name, sizeof name, "fdinfo/%d", fd);
-  const ProcText text(tid, name);
+  static thread_local RecentTasks recent("fdinfo");
+  const ProcText text = recent.read(tid, fd);
   return text ? parse_fdinfo(*text) : std::nullopt;
 }
 

@@ -41,7 +41,6 @@ std::optional<FdInfo> parse_fdinfo(std::string_view text);
 
 std::optional<SyscallState> read_syscall(int tid);
 std::optional<TaskStat> read_stat(int tid);
-// tid 0: this process.
 std::optional<FdInfo> read_fdinfo(int tid, int fd);
 std::string read_comm(int tid);   // "?" when it cannot be read
 std::string read_wchan(int tid);  // the kernel function that it sleeps in; "" or "0" when it cannot be read

@@ -128,6 +128,12 @@ MUTANTS = [Mutant(*fields) for fields in [
     ("a descriptor too many", "proto/framing.cc", "if (fds < want.min || fds > want.max) {", "if (!MUTANT && (fds < want.min || fds > want.max)) {", "proto"),
     ("a shown mapping of somebody else", "daemon/session/client_mapping.cc",
      "if (owner.uid != uid || owner.gid != gid)", "if (!MUTANT && (owner.uid != uid || owner.gid != gid))", "integration_daemon:MappingsTest.*"),
+    ("nobody has a quota", "daemon/session/account.cc", "if (wanted == 0 ||", "if (MUTANT || wanted == 0 ||", "session"),
+    ("a recall that nobody answers is never forgotten", "daemon/session/broker.cc",
+     "  for (const core::RecallId recall : std::exchange(lease->recalls, {})) recalls_", "  for (const core::RecallId recall : std::exchange(lease->recalls, {})) if (!MUTANT) recalls_",
+     "integration_daemon:QuotasTest.*"),
+    ("a freeze takes any memory", "daemon/session/frozen.cc", "while (total > options_.frozen_bytes_max) {", "while (!MUTANT && total > options_.frozen_bytes_max) {",
+     "integration_daemon:FreezeTest.WhatTakes*"),
     # ---- the fence
     ("destroy before poisoning", "daemon/fence/fence.cc", "  if (order.userfaultfd) {\n    for", "  if (order.userfaultfd && !MUTANT) {\n    for", "fence"),
     ("close a dead client's duplicate before destroying", "daemon/session/broker.cc",

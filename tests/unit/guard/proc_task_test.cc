@@ -95,7 +95,25 @@ TEST(ReadTask, ItsDescriptors) {
   ASSERT_TRUE(info);
   EXPECT_EQ(info->inode, st.st_ino);
   EXPECT_FALSE(info->flags & O_DIRECT);
-  EXPECT_FALSE(read_fdinfo(0, 1000000));
+  EXPECT_FALSE(read_fdinfo(::gettid(), 1000000));
+}
+
+// What is read again is the descriptor that has the number now.
+TEST(ReadFdinfo, ANumberThatIsUsedAgain) {
+  Fd one(::open("/proc/self/maps", O_RDONLY | O_CLOEXEC)), other(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const auto before = read_fdinfo(::gettid(), one.get());
+  ASSERT_EQ(::dup3(other.get(), one.get(), O_CLOEXEC), one.get());
+  const auto after = read_fdinfo(::gettid(), one.get()), its = read_fdinfo(::gettid(), other.get());
+  ASSERT_TRUE(before && after && its);
+  EXPECT_NE(before->mount, after->mount);
+  EXPECT_EQ(after->mount, its->mount);
+  EXPECT_EQ(after->inode, its->inode);
+  const int number = one.get();
+  one.reset();
+  EXPECT_FALSE(read_fdinfo(::gettid(), number));
+  one.reset(::fcntl(other.get(), F_DUPFD_CLOEXEC, number));
+  ASSERT_EQ(one.get(), number);
+  EXPECT_TRUE(read_fdinfo(::gettid(), number));
 }
 
 // With a number of our choice; needs CAP_CHECKPOINT_RESTORE.
