@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <system_error>
@@ -14,6 +15,8 @@ namespace {
 
 // Looking at a task takes the guard half of it. Longer, and the loop would better have slept.
 constexpr std::chrono::microseconds kAwake{50};
+// Then everybody else has a turn: clients, timers, and who looks whether the loop is alive.
+constexpr std::size_t kTurn = 64;
 
 int make_eventfd() {
   const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -67,14 +70,18 @@ void Mailbox::run() {
   std::uint64_t count;
   // Before the notes are taken: one that is put afterwards wakes the loop again.
   [[maybe_unused]] const ssize_t n = ::read(wake_.native_handle(), &count, sizeof count);
-  await_announced();
-  {
+  if (running_.empty()) {
+    await_announced();
     std::lock_guard lock(mutex_);
     announced_ = false;
     running_.swap(notes_);
   }
-  for (const Note& note : running_) note();
+  for (const std::size_t end = std::min(running_.size(), next_ + kTurn); next_ < end; next_++) running_[next_]();
+  if (next_ < running_.size()) return ring();
   running_.clear();
+  next_ = 0;
+  std::lock_guard lock(mutex_);
+  if (!notes_.empty()) ring();  // their own ring may have been heard while others had their turn
 }
 
 }  // namespace mrlease::session

@@ -34,6 +34,7 @@ class Mailbox {
   std::atomic<bool> announced_ = false;
   std::vector<Note> notes_;
   std::vector<Note> running_;  // keeps its memory
+  std::size_t next_ = 0;       // of them
   asio::posix::stream_descriptor wake_;
 };
 

@@ -32,6 +32,23 @@ TEST(Mailbox, NotesRunInTheLoopInOrder) {
   EXPECT_FALSE(elsewhere);
 }
 
+// However many there are: a client's frame, a timer, a sign of life do not wait for the last.
+TEST(Mailbox, OthersHaveTheirTurnInBetween) {
+  asio::io_context loop;
+  Mailbox mailbox(loop);
+  constexpr int kNotes = 2000;
+  int seen = 0, seen_by_other = -1;
+  for (int i = 0; i < kNotes; i++)
+    mailbox.post([&] {
+      if (seen++ == 0) asio::post(loop, [&] { seen_by_other = seen; });
+      if (seen == kNotes) loop.stop();
+    });
+  loop.run_for(std::chrono::seconds(20));
+  EXPECT_EQ(seen, kNotes);
+  EXPECT_GT(seen_by_other, 0);
+  EXPECT_LT(seen_by_other, kNotes / 2);
+}
+
 TEST(Mailbox, ANoteMayPostAnother) {
   asio::io_context loop;
   Mailbox mailbox(loop);
