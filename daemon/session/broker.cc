@@ -168,13 +168,14 @@ void Broker::session_closed(core::SessionId id, const std::string& why) {
   if (s == nullptr || s->gone) return;
   s->gone = true;
   chronicle_.session_ended(id, why, s->leases.size());
-  s->connection->close();
   if (s->exit_watch) s->exit_watch->cancel();
   log_(s->leases.empty() ? 0 : 1, "session " + std::to_string(id) + " (" + s->program + "): " + why);
   Leases leases;
   for (const core::LeaseId lease_id : s->leases)
     if (auto lease = find_lease(lease_id)) leases.push_back(std::move(lease));
   fence_session(id, leases, false, [this, id, leases](fence::Outcome) {
+    // A client that lives brings back to the file, when it hears of it, what a break has got out of the way: not sooner.
+    if (Session* still = find_session(id)) still->connection->close();
     drop_descriptors(id, [this, id, leases] { rescue_trimmed(leases, [this, id] { session_ended(id); }); });
   });
 }

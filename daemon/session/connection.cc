@@ -107,7 +107,12 @@ void Connection::flush() {
 
 void Connection::fail(std::string why) {
   if (closed_) return;
-  close();
+  // The socket stays open until close(): when its other end may learn of it is the broker's to say.
+  closed_ = true;
+  out_.clear();
+  pause_.cancel();
+  asio::error_code ignored;
+  socket_.cancel(ignored);
   // From the loop, not from within a caller that holds the session.
   asio::post(socket_.get_executor(), [self = shared_from_this(), why = std::move(why)] {
     if (self->on_closed_) self->on_closed_(why);
@@ -117,7 +122,6 @@ void Connection::fail(std::string why) {
 }
 
 void Connection::close() {
-  if (closed_) return;
   closed_ = true;
   out_.clear();
   pause_.cancel();

@@ -44,7 +44,6 @@ bool has_unknown_mrs(const LeaseHold& lease) {
 void Broker::fence_lease(const std::shared_ptr<LeaseHold>& lease, bool kill, std::function<void(bool)> done) {
   if (lease->destroyed) return done(true);
   if (lease->fencing) return lease->after_fence.push_back([done = std::move(done)] { done(true); });
-  kill = kill || has_unknown_mrs(*lease);
   fence_session(lease->session, {lease}, kill, [this, lease, done = std::move(done)](fence::Outcome outcome) {
     // Not fenced and not killed: nobody may be told otherwise. The arbiter's own bound goes on from here.
     if (outcome == fence::Outcome::Failed) return;
@@ -67,7 +66,10 @@ void Broker::fence_session(core::SessionId id, Leases leases, bool kill, std::fu
       lease->after_fence.push_back(one_less);
     }
   std::erase_if(leases, [](const auto& lease) { return lease->fencing.load(); });
-  for (const auto& lease : leases) lease->fencing = true;
+  for (const auto& lease : leases) {
+    lease->fencing = true;
+    kill = kill || has_unknown_mrs(*lease);  // also where the client has only lost its connection, and lives
+  }
   if (leases.empty() && !kill) return one_less();
   core::Time deadline = leases.empty() ? options_.policy.fence_deadline : core::kNever;
   for (const auto& lease : leases) deadline = std::min(deadline, arbiter_.terms(lease->id).fence_deadline);

@@ -117,6 +117,7 @@ void Broker::keep_lease(const std::shared_ptr<LeaseHold>& lease, std::function<v
         r.write = lease->write;
         r.share = lease->share;
         r.bounce = lease->bounce != nullptr;
+        r.handed_back = lease->reclaimed;  // until its client has told of its memory regions, a successor knows of none
         if (*code == 0) lease->slot = kept_.state->leases.put(r);
         if (*code == 0 && lease->slot == keep::kNoSlot) *code = ENOSPC;
         if (*code == 0) return then();

@@ -252,6 +252,7 @@ void Client::merge(const Ptr& r, u64 store, const Done& done) {
 }
 
 void Client::back_to_file(const Ptr& r, u64 store, u64 file_size) {
+  if (w_.plant.is("put back what was cut off")) file_size = core::kToEnd - kPage;
   const u64 cut = (std::max(file_size, r->extent.begin) + kPage - 1) / kPage - r->first();
   for (const Segment& s : r->segments.of_store(store)) {
     if (s.begin < cut) r->segments.set(s.begin, std::min(s.end, cut), Kind::File);
@@ -270,6 +271,7 @@ void Client::settle(const Ptr& r, const Order& order, const Done& done) {
     back_to_file(r, store, size);
     r->size = std::min(r->size, std::clamp(size, r->extent.begin, r->extent.end));
     restored(r);
+    if (w_.plant.is("new keys after a truncate")) return drop_mr(r, [this, r, done](int) { make_mr(r, done); });
     done(0);
   });
 }

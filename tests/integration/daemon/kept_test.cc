@@ -100,6 +100,29 @@ TEST_F(KeptTest, AClientThatHangsIsFencedByTheSuccessor) {
   EXPECT_EQ(other->wait(), 0) << manager->log();
 }
 
+// It has come back to the daemon with memory regions, and was not heard of since: neither daemon has handles to destroy them by.
+TEST_F(KeptTest, WhoHasNotToldOfItsMemoryRegionsIsKilledByTheSuccessorToo) {
+  options = {"--recall-deadline-ms", "300", "--fence-deadline-ms", "100"};
+  make_file();
+  Child hung([socket = manager->socket(), p = path] {
+    const wire::Fd own(::open(p.c_str(), O_RDWR | O_CLOEXEC));
+    WireClient holder(socket);
+    wire::Frame f;
+    f.mutable_register_()->mutable_range()->set_length(kSize);
+    f.mutable_register_()->set_backing(v1::BACKING_ODP_TRANSPARENT);
+    f.mutable_register_()->set_reclaim(true);
+    f.mutable_register_()->set_on_file_end(kSize);
+    if (!holder.call(std::move(f), {own.get()}).frame.has_granted()) return 1;
+    ::pause();
+    return 2;
+  });
+  manager->start();
+  ASSERT_TRUE(hung.blocked_in(SYS_pause));
+  replace_daemon();
+  EXPECT_EQ(truncate_to(4096)->wait(), 0) << manager->log();
+  EXPECT_EQ(hung.wait(), 128 + SIGKILL);
+}
+
 // The client had not complied in time, and was not asked again. It has the daemon's word for it that its device access has ended.
 TEST_F(KeptTest, AFenceThatHadBegunEndsUnderTheSuccessor) {
   start_service();

@@ -124,6 +124,26 @@ TEST_F(ReclaimTest, AFileThatIsShorterNowIsGrantedAsItIs) {
   const Message again = reclaim(v1::BACKING_ODP_TRANSPARENT);
   ASSERT_TRUE(again.frame.has_granted()) << status(again).message();
   EXPECT_EQ(again.frame.granted().file_size(), 4096u);
+  EXPECT_EQ(status(release(again.frame.granted().lease())).code(), 0);
+}
+
+// It has come back with memory regions of which nobody has told the daemon: they reach the file without a lease then.
+TEST_F(ReclaimTest, WhoseConnectionGoesBeforeItHasToldOfItsMemoryRegionsIsKilled) {
+  start();
+  Child hasty([socket = daemon->socket(), p = path] {
+    const wire::Fd own(::open(p.c_str(), O_RDWR | O_CLOEXEC));
+    WireClient holder(socket);
+    wire::Frame f;
+    f.mutable_register_()->mutable_range()->set_length(kSize);
+    f.mutable_register_()->set_backing(v1::BACKING_ODP_TRANSPARENT);
+    f.mutable_register_()->set_reclaim(true);
+    f.mutable_register_()->set_on_file_end(kSize);
+    if (!holder.call(std::move(f), {own.get()}).frame.has_granted()) return 1;
+    holder.hang_up();
+    ::pause();
+    return 2;
+  });
+  EXPECT_EQ(hasty.wait(), 128 + SIGKILL);
 }
 
 TEST_F(ReclaimTest, OthersWaitUntilAllHaveReclaimed) {
@@ -136,6 +156,7 @@ TEST_F(ReclaimTest, OthersWaitUntilAllHaveReclaimed) {
   ASSERT_TRUE(again.frame.has_granted()) << status(again).message();
   say_reclaimed();
   EXPECT_EQ(other->wait(), 1) << "the range is taken";
+  EXPECT_EQ(status(release(again.frame.granted().lease())).code(), 0);
 }
 
 TEST_F(ReclaimTest, TheGracePeriodEnds) {
