@@ -70,7 +70,7 @@ Outcome Region::comply(RecallOrder& order) {
 // Before the operation, and refused: where policy denies it then, the lease lives on and nobody says anything more. So who was asked to be
 // quiet is told to go on, with all memory regions as they were. Where policy does not, FENCED follows.
 void Region::go_on() {
-  if (!quiesced_ || fenced_) return;
+  if (!quiesced_ || fenced_ || !connection()->alive()) return;  // without the daemon, reclaiming the lease decides
   bool again = false;
   for (Registration& one : registrations_) {
     if (one.mr.mr != nullptr) continue;
