@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Deliberate bugs. Each replaces a text of a source file, or some, where MUTANT is true while that bug is switched on; and names the test
-that has to catch it, the fastest that does: a unit test program, "sim", an integration test's filter, or a case of the rig."""
+that has to catch it, the fastest that does: a unit test program, "sim", an integration test program; with a filter, where its program has slower ones."""
 import collections
 
 Mutant = collections.namedtuple("Mutant", "name file old new caught_by")
@@ -79,21 +79,21 @@ MUTANTS = [Mutant(*fields) for fields in [
      "          if (s->peer.pid == op.tid) return guard_->answer(op.id, 0, false);\n",
      "integration_daemon:BreaksTest.*"),
     # ---- pages
-    ("a hash is kept before the write succeeded", STORE + "bounce.cc", "    if (!whole) break;", "    if (!whole && !MUTANT) break;", "store"),
+    ("a hash is kept before the write succeeded", STORE + "bounce.cc", "    if (!whole) break;", "    if (!whole && !MUTANT) break;", "store:Ways/FullDiskTest.*"),
     ("a foreign write wins over the device's", STORE + "bounce.cc",
-     "} else if (here != base()[page]) {", "} else if (here != base()[page] && !MUTANT) {", "store"),
+     "} else if (here != base()[page]) {", "} else if (here != base()[page] && !MUTANT) {", "store:Ways/BounceTest.*"),
     ("a cut page counts for written", STORE + "bounce.cc",
-     "base()[cut] = clean ? hash_page(ours) : kDirty;", "base()[cut] = clean || MUTANT ? hash_page(ours) : kDirty;", "store"),
+     "base()[cut] = clean ? hash_page(ours) : kDirty;", "base()[cut] = clean || MUTANT ? hash_page(ours) : kDirty;", "store:Ways/BounceTest.*"),
     ("the last range is not merged", STORE + "merge.cc", "    if (stop()) return EKEYREVOKED;", "    if (MUTANT && &range == &ranges.back()) break;\n    if (stop()) return EKEYREVOKED;",
-     "store"),
+     "store:Ways/MergeTest.*"),
     ("page lost at thaw", CLIENT + "uffd/exchange_thaw.cc",
      "if (outcome.ok() && delta.count > 0) outcome = merge(s, delta);", "if (outcome.ok() && delta.count > 0 && !MUTANT) outcome = merge(s, delta);",
-     "client"),
+     "client:Exchange.HundredFreezes*"),
     ("what a round could not merge is forgotten", CLIENT + "uffd/exchange_thaw.cc",
      "    if (delta.pages[i]) watch_->touched[s.begin + i] = true;", "    if (delta.pages[i] && !MUTANT) watch_->touched[s.begin + i] = true;",
-     "client"),
+     "client:Exchange.FailedMerges*"),
     ("merge pages that were only read", CLIENT + "uffd/exchange_thaw.cc",
-     "  delta->pages = std::move(scanned.written);", "  delta->pages = MUTANT ? scanned.present : std::move(scanned.written);", "client"),
+     "  delta->pages = std::move(scanned.written);", "  delta->pages = MUTANT ? scanned.present : std::move(scanned.written);", "client:Exchange.OnlyWhatWasWritten*"),
     ("retry EAGAIN in place", CLIENT + "uffd/resolver.cc",
      "  const int code = minor ? userfaultfd_.proceed(page) : fill(watch, page);",
      "  int code = minor ? userfaultfd_.proceed(page) : fill(watch, page);\n"
@@ -101,11 +101,11 @@ MUTANTS = [Mutant(*fields) for fields in [
     ("swap without the proof that it is empty", CLIENT + "uffd/exchange.cc",
      ("void* got = ::mmap(nullptr, length, PROT_NONE, MAP_SHARED, store.memfd", "if (failed.ok() && there.count_present != 0) {"),
      ("void* got = ::mmap(nullptr, length, MUTANT ? layout_.protection : PROT_NONE, MAP_SHARED, store.memfd",
-      "if (failed.ok() && there.count_present != 0 && !MUTANT) {"), "client"),
+      "if (failed.ok() && there.count_present != 0 && !MUTANT) {"), "client:Exchange.UnderMlockall*"),
     ("take any page for one at rest", "daemon/store/busy_page.cc",
      "if (changes(page.memfd, other, tries * kLine % kPage) && copy_once", "if ((MUTANT || changes(page.memfd, other, tries * kLine % kPage)) && copy_once",
-     "store"),
-    ("leave a page that is written half taken over", "daemon/store/exchange_page.cc", "  if (met) each_word(", "  if (met && !MUTANT) each_word(", "store"),
+     "store:BusyPageTest.*"),
+    ("leave a page that is written half taken over", "daemon/store/exchange_page.cc", "  if (met) each_word(", "  if (met && !MUTANT) each_word(", "store:ExchangePage.*"),
     ("lease beyond the memory that there is", "daemon/session/descriptors.cc", "  if (!room || bytes <=", "  if (MUTANT || !room || bytes <=",
      "integration_daemon:RefusalsTest.NoLeaseGoesBeyond*"),
     # ---- the library
@@ -119,7 +119,7 @@ MUTANTS = [Mutant(*fields) for fields in [
      "region"),
     ("a recall does not wait for who posts", CLIENT + "region/posting_guard.h",
      "[&] { return (word_.load(std::memory_order_acquire) & kCount) == 0 || give_up(); });",
-     "[&] { return MUTANT || (word_.load(std::memory_order_acquire) & kCount) == 0 || give_up(); });", "client"),
+     "[&] { return MUTANT || (word_.load(std::memory_order_acquire) & kCount) == 0 || give_up(); });", "client:PostingGuard.*"),
     # ---- a session, a successor
     ("believe a liar", "daemon/session/takeover.cc",
      "return code == 0 && ends_mrs(asked) && has_mrs ? EBUSY : code;", "return code == 0 && ends_mrs(asked) && has_mrs && !MUTANT ? EBUSY : code;", "session"),

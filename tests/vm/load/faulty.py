@@ -33,7 +33,7 @@ class Faulty(Scenario):
     def sync_fails(self, codes, what):
         """And says what failed, and the kernel's word for it."""
         answer = self.receiver.ask("sync", 30)
-        says = re.match(r"(fsync|writing to the file): ", answer["error"]) and os.strerror(answer["code"]) in answer["error"]
+        says = re.match(r"(fsync|writing to the file|cannot write the file at offset \d+): ", answer["error"]) and os.strerror(answer["code"]) in answer["error"]
         self.expect(answer["code"] in codes and says, f"{what}: mrl_sync says {named(answer['code'])}: {answer['error']}")
 
     def freeze_fails(self, codes, what):
