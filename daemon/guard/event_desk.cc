@@ -21,7 +21,7 @@ namespace {
 constexpr std::size_t kPassedMax = 1024;
 
 // A task that has queued its event sleeps a moment later, unless the machine is busy: then the worst is assumed.
-constexpr std::chrono::microseconds kEarlyStep{100};
+constexpr std::chrono::microseconds kEarlyStep{100}, kEarlyStepMost{5000};
 constexpr std::chrono::milliseconds kEarlyBound{50};
 
 std::optional<FdFacts> fd_facts(int tid, int fd, const struct statx& event_file) {
@@ -118,7 +118,7 @@ void EventDesk::take(const sys::FanGroup* group, const core::FileKey& key, sys::
   complete(&view);
   if (view.call && view.call->running) {
     auto now = Clock::now();
-    early_.push_back({group, key, std::move(event), now + kEarlyStep, now + kEarlyBound});
+    early_.push_back({group, key, std::move(event), kEarlyStep, now + kEarlyStep, now + kEarlyBound});
   } else {
     decide(group, std::move(event), file, std::move(view));
   }
@@ -127,10 +127,16 @@ void EventDesk::take(const sys::FanGroup* group, const core::FileKey& key, sys::
 void EventDesk::poll(Clock::time_point now) {
   for (std::size_t i = 0; i < early_.size();) {
     Early& early = early_[i];
+    // With thousands of them, looking at each in every turn would be all that the guard does.
+    if (!open_ && now < early.next_look) {
+      ++i;
+      continue;
+    }
     WatchedFile* file = concerned(early.file, early.event);
     TaskView view = file ? look(early.event.tid) : TaskView{};
     if (file && view.call && view.call->running && now < early.until) {
-      early.next_look = now + kEarlyStep;
+      early.step = std::min(early.step * 2, kEarlyStepMost);
+      early.next_look = now + early.step;
       ++i;
       continue;
     }

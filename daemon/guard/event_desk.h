@@ -32,6 +32,7 @@ class EventDesk {
     const sys::FanGroup* group;
     core::FileKey file;
     sys::FanEvent event;
+    std::chrono::microseconds step;
     Clock::time_point next_look, until;
   };
 

@@ -51,6 +51,7 @@ class Daemon {
   void step(core::Event event);
 
  private:
+  void end_process();
   struct Store {
     u64 id = 0;
     core::Extent extent;

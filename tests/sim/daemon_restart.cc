@@ -8,20 +8,25 @@ namespace mrlease::sim {
 
 using core::BreakKind;
 
-void Daemon::restart(u64 luck) {
-  if (!up_) return;
-  up_ = false;
-  ++starts_;
-  events_.clear();
-  put_off_.clear();
+// What no successor gets.
+void Daemon::end_process() {
   deferred_.clear();
   after_grace_.clear();
+  events_.clear();
+  put_off_.clear();
   stepping_ = false;
   armed_ = core::kNever;
   guard_breaks_.clear();
   requests_.clear();
   recalls_.clear();
   published_.clear();
+}
+
+void Daemon::restart(u64 luck) {
+  if (!up_) return;
+  up_ = false;
+  ++starts_;
+  end_process();
   std::erase_if(holds_, [](const auto& h) { return !h.second->kept; });
   std::erase_if(api_, [](const auto& b) { return !b.second.kept; });
   for (auto& [id, stores] : std::exchange(rescued_, {}))
