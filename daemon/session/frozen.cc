@@ -62,18 +62,18 @@ void Broker::watch_frozen_memory() {
     if (bytes.empty()) return;
     std::map<uid_t, std::uint64_t> of_user;
     for (const auto& [id, sum] : bytes) of_user[api_breaks_.at(id).user] += sum;
+    std::map<core::BreakId, std::uint64_t> too_much;  // all are found first: a thaw may be the end of other breaks
     for (auto& [user, total] : of_user) {
       while (total > options_.frozen_bytes_max) {
         const auto size = [&](const auto& each) { return api_breaks_.at(each.first).user == user ? each.second : 0; };
         const auto largest = std::max_element(bytes.begin(), bytes.end(), [&](const auto& a, const auto& b) { return size(a) < size(b); });
         total -= largest->second;
-        const core::BreakId id = largest->first;
-        const std::uint64_t has = largest->second;
-        bytes.erase(largest);
-        thaw_early(id, "what peers wrote under it takes " + std::to_string(has) + " bytes of memory, and the freezes of one user may take " +
-                           std::to_string(options_.frozen_bytes_max) + " (--frozen-bytes-max)");
+        too_much.insert(bytes.extract(largest));
       }
     }
+    for (const auto& [id, has] : too_much)
+      thaw_early(id, "what peers wrote under it takes " + std::to_string(has) + " bytes of memory, and the freezes of one user may take " +
+                         std::to_string(options_.frozen_bytes_max) + " (--frozen-bytes-max)");
     watch_frozen_memory();
   });
 }
