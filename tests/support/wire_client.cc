@@ -91,7 +91,7 @@ void WireClient::comply(const wire::v1::Recall& recall, int code) {
   send(std::move(f));
 }
 
-Message WireClient::lease(int fd, wire::v1::Backing backing, std::uint64_t offset, std::uint64_t length, bool write, bool share) {
+wire::Frame to_register(wire::v1::Backing backing, std::uint64_t offset, std::uint64_t length, bool write, bool share) {
   wire::Frame f;
   auto* r = f.mutable_register_();
   r->mutable_range()->set_offset(offset);
@@ -99,7 +99,11 @@ Message WireClient::lease(int fd, wire::v1::Backing backing, std::uint64_t offse
   r->set_backing(backing);
   r->set_write(write);
   r->set_share(share);
-  Message answer = call(std::move(f), {fd});
+  return f;
+}
+
+Message WireClient::lease(int fd, wire::v1::Backing backing, std::uint64_t offset, std::uint64_t length, bool write, bool share) {
+  Message answer = call(to_register(backing, offset, length, write, share), {fd});
   if (!answer.frame.has_granted()) throw std::runtime_error(answer.frame.status().message());
   return answer;
 }

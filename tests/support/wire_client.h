@@ -17,6 +17,9 @@ struct Message {
   std::vector<wire::Fd> fds;
 };
 
+// A Register, as a client asks for a lease that it has not had before.
+wire::Frame to_register(wire::v1::Backing backing, std::uint64_t offset, std::uint64_t length, bool write = true, bool share = false);
+
 class WireClient {
  public:
   // Connects and says Hello. Throws std::runtime_error.

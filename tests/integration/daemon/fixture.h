@@ -22,6 +22,14 @@ namespace mrlease::test {
 namespace v1 = wire::v1;
 inline constexpr std::size_t kSize = 16 * 4096;
 
+// A client that comes back with its lease of the whole file, and has not told of its memory regions yet. Was it granted?
+inline bool comes_back(WireClient& client, int file) {
+  wire::Frame f = to_register(v1::BACKING_ODP_TRANSPARENT, 0, kSize, false);
+  f.mutable_register_()->set_reclaim(true);
+  f.mutable_register_()->set_on_file_end(kSize);
+  return client.call(std::move(f), {file}).frame.has_granted();
+}
+
 class DaemonTest : public ::testing::Test {
  protected:
   void SetUp() override {

@@ -12,13 +12,7 @@ using testing::HasSubstr;
 class QuotasTest : public DaemonTest {
  protected:
   v1::Status ask(std::uint64_t offset, std::uint64_t length, v1::Backing backing) {
-    wire::Frame f;
-    auto* r = f.mutable_register_();
-    r->mutable_range()->set_offset(offset);
-    r->mutable_range()->set_length(length);
-    r->set_backing(backing);
-    r->set_write(true);
-    const Message answer = client->call(std::move(f), {fd.get()});
+    const Message answer = client->call(to_register(backing, offset, length), {fd.get()});
     if (answer.frame.has_granted()) last = answer.frame.granted().lease();
     return answer.frame.has_granted() ? v1::Status() : status(answer);
   }

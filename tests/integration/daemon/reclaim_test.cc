@@ -133,12 +133,7 @@ TEST_F(ReclaimTest, WhoseConnectionGoesBeforeItHasToldOfItsMemoryRegionsIsKilled
   Child hasty([socket = daemon->socket(), p = path] {
     const wire::Fd own(::open(p.c_str(), O_RDWR | O_CLOEXEC));
     WireClient holder(socket);
-    wire::Frame f;
-    f.mutable_register_()->mutable_range()->set_length(kSize);
-    f.mutable_register_()->set_backing(v1::BACKING_ODP_TRANSPARENT);
-    f.mutable_register_()->set_reclaim(true);
-    f.mutable_register_()->set_on_file_end(kSize);
-    if (!holder.call(std::move(f), {own.get()}).frame.has_granted()) return 1;
+    if (!comes_back(holder, own.get())) return 1;
     holder.hang_up();
     ::pause();
     return 2;

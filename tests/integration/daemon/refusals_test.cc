@@ -21,13 +21,7 @@ namespace mrlease::test {
 class RefusalsTest : public DaemonTest {
  protected:
   v1::Status ask(int file, std::uint64_t offset, std::uint64_t length, bool write = true, v1::Backing backing = v1::BACKING_BOUNCE) {
-    wire::Frame f;
-    auto* r = f.mutable_register_();
-    r->mutable_range()->set_offset(offset);
-    r->mutable_range()->set_length(length);
-    r->set_backing(backing);
-    r->set_write(write);
-    return status(client->call(std::move(f), {file}));
+    return status(client->call(to_register(backing, offset, length, write), {file}));
   }
 };
 
