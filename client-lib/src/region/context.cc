@@ -139,6 +139,12 @@ void Context::hand_over_again() {
   }
 }
 
+void Context::gave_up(std::weak_ptr<Region> region) {
+  resuming_.post([region = std::move(region)] {
+    if (const auto lives = region.lock()) lives->release_given_up();
+  });
+}
+
 std::shared_ptr<Region> Context::find(std::uint64_t lease) {
   std::lock_guard lock(mutex_);
   auto found = regions_.find(lease);

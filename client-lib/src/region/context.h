@@ -51,6 +51,7 @@ class Context {
 
   void add(std::uint64_t lease, std::weak_ptr<Region> region);
   void remove(std::uint64_t lease, const Region* region);
+  void gave_up(std::weak_ptr<Region> region);  // obeys a Release: its lease goes back, from a lane that may wait
   // The daemon's name for the device, told to it when it is used first; and the device's driver_id.
   Outcome use_device(ibv_context* device, std::uint32_t* number, std::uint32_t* driver_id);
   Outcome caps(ibv_context* device, DeviceCaps* out);  // probed once per device

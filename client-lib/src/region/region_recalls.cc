@@ -31,6 +31,7 @@ void Region::serve(RecallOrder order) {
   const std::uint64_t id = order.recall.recall();
   const auto action = order.recall.action();
   Outcome o;
+  bool given_up = false;
   std::shared_ptr<Connection> asked_by;
   {
     std::lock_guard operation(operation_);
@@ -49,10 +50,20 @@ void Region::serve(RecallOrder order) {
       const bool of_file = ends_store && (o.code == ENOSPC || o.code == EDQUOT || o.code == EROFS || o.code == EIO);
       unmerged_ = of_file ? o.text : "";
     }
+    given_up = given_up_;
   }
   (void)asked_by->send(protocol::recall_done(id, o));
   if (o.code == EKEYREVOKED) on_fenced(o.text);
   if (o.ok() && action == wire::v1::ACTION_RELEASE) on_fenced("revoked");
+  if (given_up && action == wire::v1::ACTION_RELEASE) context_.gave_up(weak_from_this());
+}
+
+// To whichever daemon there is: of an answer to its predecessor's recall a successor knows nothing, and would keep the lease.
+void Region::release_given_up() {
+  const Outcome told = connection()->call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr);
+  if (told.code != ENOTCONN) return;  // done, or it was done before
+  std::lock_guard operation(operation_);
+  if (!gone_) (void)backing_->merge_locally();  // gone before it has written what is owed, perhaps
 }
 
 Outcome Region::comply(RecallOrder& order) {
@@ -63,8 +74,10 @@ Outcome Region::comply(RecallOrder& order) {
   if (o.ok()) o = drop_mr();
   // Without a daemon nobody else would write what is owed.
   if (o.ok() && !connection()->alive()) return backing_->merge_locally();
-  if (o.ok()) backing_->surrender();
-  return o;
+  if (!o.ok()) return o;
+  backing_->surrender();
+  given_up_ = true;
+  return {};
 }
 
 // Before the operation, and refused: where policy denies it then, the lease lives on and nobody says anything more. So who was asked to be

@@ -600,6 +600,26 @@ TEST_F(RegionTest, RevokedByRelease) {
   region_.reset();
 }
 
+// The daemon was replaced before it had read the answer: its successor knows of no such recall, and would keep the lease for ever.
+TEST_F(RegionTest, WhoHasObeyedAReleaseAlsoGivesTheLeaseBack) {
+  connect();
+  ASSERT_TRUE(reg(MRL_BACKING_BOUNCE).ok());
+  std::promise<std::uint64_t> released;
+  daemon_->script([&](ScriptedDaemon& d, const Frame& f) {
+    if (!f.has_release()) return false;
+    d.reply_status(f, 0, "");
+    released.set_value(f.release().lease());
+    return true;
+  });
+  daemon_->send_recall(recall(wire::v1::ACTION_RELEASE));
+  auto lease = released.get_future();
+  ASSERT_EQ(lease.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  EXPECT_EQ(lease.get(), 1u);
+  daemon_->script({});
+  EXPECT_TRUE(region_->dereg().ok());
+  region_.reset();
+}
+
 // Without a daemon: deregistered at once; what is frozen goes into the file from here.
 TEST_F(RegionTest, DisconnectedThawsByItself) {
   if (!connect(true)) GTEST_SKIP() << context_->userfaultfd_reason();
