@@ -194,9 +194,9 @@ void Broker::forget_stores(std::vector<Store> stores) {
   drop_names(std::move(names));
 }
 
-bool Broker::kept_frozen(const LeaseHold& lease) const {
+bool Broker::kept_frozen(const core::FileKey& file, const core::Extent& extent) const {
   return std::any_of(api_breaks_.begin(), api_breaks_.end(), [&](const auto& b) {
-    return b.second.slot != keep::kNoSlot && b.second.file == lease.file && b.second.extent.overlaps(lease.extent);
+    return b.second.slot != keep::kNoSlot && b.second.file == file && b.second.extent.overlaps(extent);
   });
 }
 

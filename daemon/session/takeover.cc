@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "daemon/core/extents.h"
+
 namespace mrlease::session {
 
 // What it had got out of the way comes back; what happened to the file meanwhile is taken over. The file's size tells.
@@ -17,7 +19,7 @@ std::vector<core::event::AdoptBreak> second_halves(const core::FileKey& file, st
     if (lease.bounce && lease.write) written.parts.push_back({lease.id, lease.extent});
     for (const LeftLease::Store& store : lease.stores) {
       if (store.trim) cut.parts.push_back({lease.id, store.extent});
-      else if (!lease.frozen) thaw.parts.push_back({lease.id, store.extent});
+      else if (!store.frozen) thaw.parts.push_back({lease.id, store.extent});
     }
   }
   std::vector<core::event::AdoptBreak> out;
@@ -29,10 +31,11 @@ std::vector<core::event::AdoptBreak> second_halves(const core::FileKey& file, st
 std::vector<core::event::AdoptBreak::Part> frozen_parts(const core::Extent& frozen, const std::vector<LeftLease>& leases) {
   std::vector<core::event::AdoptBreak::Part> parts;
   for (const LeftLease& lease : leases) {
-    if (!frozen.overlaps(lease.extent)) continue;
-    if (lease.bounce) parts.push_back({lease.id, lease.extent});
+    // Another freeze may hold the same lease, where this one reaches only beyond the end of the file: each thaws its own.
+    const core::Lease known{.extent = lease.extent, .on_file_end = lease.on_file_end};
+    if (lease.bounce && !core::pages_on_file(known, frozen).empty()) parts.push_back({lease.id, lease.extent});
     for (const LeftLease::Store& store : lease.stores)
-      if (!store.trim) parts.push_back({lease.id, store.extent});
+      if (!store.trim && frozen.overlaps(store.extent)) parts.push_back({lease.id, store.extent});
   }
   return parts;
 }

@@ -12,13 +12,14 @@ namespace mrlease::session {
 struct LeftLease {
   struct Store {
     core::Extent extent;
-    bool trim = false;  // of a Trim; else of a Freeze
+    bool trim = false;    // of a Trim; else of a Freeze
+    bool frozen = false;  // by one that goes on
   };
   core::LeaseId id = 0;
   core::Extent extent;
+  std::uint64_t on_file_end = 0;
   bool bounce = false, write = false;
   bool quiesced = false;  // direct: its client has been, or is being asked to deregister
-  bool frozen = false;    // by a freeze that goes on
   std::vector<Store> stores;
 };
 

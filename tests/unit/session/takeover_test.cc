@@ -15,12 +15,12 @@ using core::Extent;
 constexpr core::FileKey kFile{8, 100};
 
 TEST(SecondHalves, NothingWasBegunOnALeaseThatIsWhole) {
-  EXPECT_TRUE(second_halves(kFile, 8192, {{1, {0, 8192}, false, true, false, false, {}}}).empty());
+  EXPECT_TRUE(second_halves(kFile, 8192, {{1, {0, 8192}, 8192, false, true, false, {}}}).empty());
 }
 
 TEST(SecondHalves, WhatWasQuiescedOrTrimmedComesBackByTheFilesSize) {
-  const auto out = second_halves(kFile, 4096, {{1, {0, 8192}, false, true, true, false, {}},
-                                               {2, {0, 8192}, false, true, false, false, {{{4096, 8192}, true}}}});
+  const auto out = second_halves(kFile, 4096, {{1, {0, 8192}, 8192, false, true, true, {}},
+                                               {2, {0, 8192}, 8192, false, true, false, {{{4096, 8192}, true}}}});
   ASSERT_EQ(out.size(), 1u);
   EXPECT_EQ(out[0].kind, BreakKind::Truncate);
   EXPECT_EQ(out[0].file_size, 4096u);
@@ -30,7 +30,7 @@ TEST(SecondHalves, WhatWasQuiescedOrTrimmedComesBackByTheFilesSize) {
 }
 
 TEST(SecondHalves, BounceIsTrimmedAndMergedWhateverWasBegun) {
-  const auto out = second_halves(kFile, 8192, {{1, {0, 8192}, true, true, false, false, {}}, {2, {0, 8192}, true, false, false, false, {}}});
+  const auto out = second_halves(kFile, 8192, {{1, {0, 8192}, 8192, true, true, false, {}}, {2, {0, 8192}, 8192, true, false, false, {}}});
   ASSERT_EQ(out.size(), 2u);
   EXPECT_EQ(out[0].kind, BreakKind::Truncate);
   EXPECT_EQ(out[0].parts.size(), 2u);
@@ -40,9 +40,9 @@ TEST(SecondHalves, BounceIsTrimmedAndMergedWhateverWasBegun) {
 }
 
 TEST(SecondHalves, AFrozenStoreIsThawedUnlessItsFreezeGoesOn) {
-  const LeftLease left{1, {0, 8192}, false, true, false, false, {{{0, 8192}, false}}};
+  const LeftLease left{1, {0, 8192}, 8192, false, true, false, {{{0, 8192}, false, false}}};
   LeftLease frozen = left;
-  frozen.frozen = true;
+  frozen.stores.front().frozen = true;
   ASSERT_EQ(second_halves(kFile, 8192, {left}).size(), 1u);
   EXPECT_EQ(second_halves(kFile, 8192, {left})[0].kind, BreakKind::Freeze);
   EXPECT_EQ(second_halves(kFile, 8192, {left})[0].hold, 0u);
@@ -50,13 +50,20 @@ TEST(SecondHalves, AFrozenStoreIsThawedUnlessItsFreezeGoesOn) {
 }
 
 TEST(FrozenParts, BounceIsFrozenAsAWholeOthersByTheirStores) {
-  const auto parts = frozen_parts({0, 4096}, {{1, {0, 8192}, true, true, false, true, {}},
-                                              {2, {0, 8192}, false, true, false, true, {{{0, 4096}, false}, {{4096, 8192}, true}}},
-                                              {3, {4096, 8192}, true, true, false, false, {}}});
+  const auto parts = frozen_parts({0, 4096}, {{1, {0, 8192}, 8192, true, true, false, {}},
+                                              {2, {0, 8192}, 8192, false, true, false, {{{0, 4096}, false, true}, {{4096, 8192}, true}}},
+                                              {3, {4096, 8192}, 8192, true, true, false, {}}});
   ASSERT_EQ(parts.size(), 2u);
   EXPECT_EQ(parts[0].extent, (Extent{0, 8192}));
   EXPECT_EQ(parts[1].lease, 2u);
   EXPECT_EQ(parts[1].extent, (Extent{0, 4096}));
+}
+
+// It was granted beside another one, which has the lease: its thaw would end that one's stillness.
+TEST(FrozenParts, AFreezeThatReachesALeaseBeyondTheFilesEndHasNothingOfIt) {
+  const std::vector<LeftLease> left{{1, {0, 16384}, 4096, false, true, false, {{{0, 4096}, false, true}}}, {2, {0, 16384}, 4096, true, true, false, {}}};
+  EXPECT_TRUE(frozen_parts({8192, 16384}, left).empty());
+  EXPECT_EQ(frozen_parts({0, 4096}, left).size(), 2u);
 }
 
 TEST(Credited, NobodyHasCompliedWhoseMemoryRegionsAreThere) {
