@@ -18,17 +18,33 @@ void Arbiter::State::adopt_fence(const event::AdoptFence& e) {
   fence(*entry, {.fence_deadline = terms.fence_deadline, .on_timeout = terms.on_timeout}, "a fence had been begun before the restart");
 }
 
+Break* Arbiter::State::adopt(const event::RequestBreak& ask) {
+  if (find_break(ask.id)) {
+    report(ask.file, 0, ask.id, "a break with this id exists; not taken over twice");
+    return nullptr;
+  }
+  auto b = std::make_unique<Break>();
+  b->ask = ask;
+  b->answered = b->adopted = true;
+  FileQueue& queue = queues[ask.file];
+  b->place = queue.breaks.insert(queue.breaks.end(), b.get());
+  return breaks.emplace(ask.id, std::move(b)).first->second.get();
+}
+
+// Whatever it does: the whole file.
+void Arbiter::State::adopt_passing(const event::AdoptPassing& e) {
+  Break* b = adopt({e.id, e.file, BreakKind::Truncate, {}});
+  if (b == nullptr) return;
+  b->phase = Phase::Passing;
+  queues.at(e.file).overdue.push_back(b);
+}
+
 void Arbiter::State::adopt_break(const event::AdoptBreak& e) {
-  if (find_break(e.id)) return report(e.file, 0, e.id, "a break with this id exists; not taken over twice");
-  auto owned = std::make_unique<Break>();
-  Break& b = *owned;
-  b.ask = {e.id, e.file, e.kind, e.extent, e.file_size, e.hold, e.owner};
-  b.answered = b.adopted = true;
+  Break* adopted = adopt({e.id, e.file, e.kind, e.extent, e.file_size, e.hold, e.owner});
+  if (adopted == nullptr) return;
+  Break& b = *adopted;
   b.left = true;  // the caller has seen to it
   b.size = e.file_size;
-  FileQueue& queue = queues[e.file];
-  b.place = queue.breaks.insert(queue.breaks.end(), &b);
-  breaks.emplace(e.id, std::move(owned));
   activate(b, Phase::Complying);
   for (const auto& [id, extent] : e.parts) {
     LeaseEntry* entry = leases.find(id);

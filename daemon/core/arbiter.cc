@@ -84,7 +84,8 @@ Effects Arbiter::step(const Event& event, Time now) {
                    [&](const event::OperationLeft& e) { s.operation_left(e); },
                    [&](const event::AdoptLease& e) { s.adopt_lease(e); },
                    [&](const event::AdoptFence& e) { s.adopt_fence(e); },
-                   [&](const event::AdoptBreak& e) { s.adopt_break(e); }, [](const event::Tick&) {}},
+                   [&](const event::AdoptBreak& e) { s.adopt_break(e); },
+                   [&](const event::AdoptPassing& e) { s.adopt_passing(e); }, [](const event::Tick&) {}},
              event);
   s.advance();
   s.done.clear();

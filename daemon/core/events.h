@@ -46,6 +46,9 @@ struct AdoptBreak {
   BreakId id; FileKey file; BreakKind kind; Extent extent; std::uint64_t file_size; Time hold; SessionId owner;
   std::vector<Part> parts;
 };
+// An operation on the file that it had allowed, and that is inside for longer than its bound: nothing is granted before its
+// OperationLeft. Which leases are in its way nobody knows any more: the caller revokes them. Ends by effect::BreakDone.
+struct AdoptPassing { BreakId id; FileKey file; };
 // Passing overran its bound and the operation is still inside.
 struct Tick {};
 }  // namespace event
@@ -53,7 +56,7 @@ struct Tick {};
 using Event = std::variant<event::RequestLease, event::ReleaseLease, event::ExtendLease, event::SessionGone,
                            event::RequestBreak, event::Thaw, event::RecallAnswered, event::WorkDone, event::FenceDone,
                            event::OperationLeft, event::AdoptLease, event::AdoptFence, event::AdoptBreak,
-                           event::Tick>;
+                           event::AdoptPassing, event::Tick>;
 
 namespace effect {
 struct Granted { RequestId request; LeaseId lease; };

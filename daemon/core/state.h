@@ -196,6 +196,8 @@ struct Arbiter::State {
   // adopt.cc
   void adopt_lease(const event::AdoptLease& e);
   void adopt_fence(const event::AdoptFence& e);
+  Break* adopt(const event::RequestBreak& ask);  // nullptr: known already
+  void adopt_passing(const event::AdoptPassing& e);
   void adopt_break(const event::AdoptBreak& e);
 };
 

@@ -62,6 +62,12 @@ struct Heritage {
   sys::Fd arming, events, notices, perm;
 };
 
+// An operation that a predecessor had allowed, and that does not end.
+struct Overdue {
+  core::BreakId id = 0;
+  core::FileKey file;
+};
+
 // One guard thread; all methods are thread-safe and none blocks on a client or on a marked file.
 class Guard {
  public:
@@ -72,8 +78,8 @@ class Guard {
 
   // The groups, for a successor: names and descriptors.
   virtual std::vector<std::pair<std::string, int>> groups() const = 0;
-  // Waits until what a predecessor had allowed is over, no longer than `bound`. The files on which it is not.
-  virtual std::vector<core::FileKey> await_passing(std::chrono::milliseconds bound) = 0;
+  // Waits until what a predecessor had allowed is over, no longer than `bound`. What is not: listener.left follows for each.
+  virtual std::vector<Overdue> await_passing(std::chrono::milliseconds bound) = 0;
   // The files are watched again and their needs published: what the predecessor held is taken over, then events are read.
   // For people: what was found.
   virtual std::string begin() = 0;

@@ -23,7 +23,7 @@ class GuardCore : public Guard {
 
   std::string describe() const override;
   std::vector<std::pair<std::string, int>> groups() const override;
-  std::vector<core::FileKey> await_passing(std::chrono::milliseconds bound) override;
+  std::vector<Overdue> await_passing(std::chrono::milliseconds bound) override;
   std::string begin() override;
   Coverage watch(const core::FileKey& file, int fd) override;
   void unwatch(const core::FileKey& file) override;

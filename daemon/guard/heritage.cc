@@ -44,7 +44,7 @@ void GuardCore::finish_answers() {
   }
 }
 
-std::vector<core::FileKey> GuardCore::await_passing(std::chrono::milliseconds bound) {
+std::vector<Overdue> GuardCore::await_passing(std::chrono::milliseconds bound) {
   finish_answers();
   auto passing = journal_.passing();
   for (const auto until = Clock::now() + bound;;) {
@@ -55,12 +55,13 @@ std::vector<core::FileKey> GuardCore::await_passing(std::chrono::milliseconds bo
   journal_.forget_passing();
   // The predecessor was killed after its note that they pass, and before it let them go: those are held.
   const auto orphans = journal_.orphans();
-  std::vector<core::FileKey> files;
+  std::vector<Overdue> overdue;
+  std::lock_guard lock(mutex_);
   for (const Passing& p : passing) {
     const bool held = std::any_of(orphans.begin(), orphans.end(), [&](const Orphan& o) { return o.tid == p.view.tid && o.file == p.file; });
-    if (!held) files.push_back(p.file);
+    if (!held) overdue.push_back({ledger_.adopt(p), p.file});
   }
-  return files;
+  return overdue;
 }
 
 const sys::FanGroup* GuardCore::group_of(Group group) const {

@@ -31,6 +31,20 @@ core::BreakId Ledger::hold(ForeignOp op, TaskView view, LetGo let_go, Clock::dur
   return id;
 }
 
+core::BreakId Ledger::adopt(const Passing& passing) {
+  const core::BreakId id = next_id++;
+  Entry& entry = entries_[id];
+  entry.op.id = id;
+  entry.op.file = passing.file;
+  entry.op.kind = core::BreakKind::Truncate;
+  entry.op.tid = passing.view.tid;
+  entry.view = passing.view;
+  entry.answered = true;
+  if (journal_ != nullptr) entry.passing = journal_->passes(passing.file, passing.view);
+  entry.next_look = eyes_.now() + look_interval(0);
+  return id;
+}
+
 void Ledger::goes_on(core::BreakId id, Clock::duration bound) {
   const auto at = entries_.find(id);
   if (at != entries_.end() && at->second.answered) at->second.until = eyes_.now() + bound;

@@ -116,8 +116,7 @@ void Office::take_over(guard::Guard& guard, session::Broker& broker, std::chrono
     if (const int code = keeper_.put("g." + name, fd); code != 0)
       log(3, "the guard will not outlive the daemon: " + std::string(std::strerror(code)));
   }
-  const auto changing = guard.await_passing(passing_bound);
-  broker.adopt(changing);
+  broker.adopt(guard.await_passing(passing_bound));
   const std::string found = guard.begin();
   if (!found.empty()) log(1, found);
 }

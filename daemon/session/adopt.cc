@@ -27,7 +27,7 @@ int closed_connection() {
 
 }  // namespace
 
-void Broker::adopt(const std::vector<core::FileKey>& changing) {
+void Broker::adopt(const std::vector<guard::Overdue>& overdue) {
   if (!keeps()) return;
   keep::State& state = *kept_.state;
   auto& head = state.head();
@@ -56,7 +56,7 @@ void Broker::adopt(const std::vector<core::FileKey>& changing) {
   state.stores.each([this](keep::Slot slot, const keep::StoreRecord& r) { adopt_store(slot, r); });
   adopted_files_.clear();
   adopt_into_arbiter();
-  adopt_breaks(changing);
+  adopt_breaks(overdue);
   end_sessions_of_before();
   for (auto& [file, entry] : files_) publish(file);
   const std::size_t left = kept_.keeper->drop_unclaimed();
@@ -194,17 +194,21 @@ void Broker::adopt_store(keep::Slot slot, const keep::StoreRecord& r) {
                           accounts_.charge(lease->user, {.descriptors = 1})});
 }
 
-void Broker::adopt_breaks(const std::vector<core::FileKey>& changing) {
+void Broker::adopt_breaks(const std::vector<guard::Overdue>& overdue) {
+  for (const auto& [id, file] : overdue) {
+    guard_breaks_[id] = file;
+    step(core::event::AdoptPassing{id, file});
+  }
   kept_.state->freezes.each([this](keep::Slot slot, const keep::FreezeRecord& r) { adopt_freeze(slot, r); });
   std::vector<core::FileKey> files;
   for (const auto& [file, entry] : files_) files.push_back(file);
   for (const core::FileKey& file : files) {
-    if (std::find(changing.begin(), changing.end(), file) == changing.end()) {
+    if (std::none_of(overdue.begin(), overdue.end(), [&](const guard::Overdue& o) { return o.file == file; })) {
       adopt_file_breaks(file);
       continue;
     }
     // An operation that the predecessor allowed is still running: nothing may come back under it. Its leases end.
-    log_(2, "an operation from before the restart is still running: the leases on its file are revoked");
+    log_(2, "an operation from before the restart is still running: the leases on its file are revoked, and new ones wait for its end");
     const core::BreakId id = next_api_break_++;
     guard_breaks_[id] = file;
     // Not deniable: under a client that refuses, its device would come back.
@@ -218,9 +222,9 @@ std::vector<LeftLease> Broker::left_leases(const core::FileKey& file) {
   for (const auto& [id, lease] : leases_) {
     if (lease->file != file || arbiter_.find(id) == nullptr) continue;
     const auto* kept = record(*lease);
-    left.push_back({id, lease->extent, lease->bounce != nullptr, lease->write, kept != nullptr && kept->quiesced != 0,
-                    kept_frozen(*lease), {}});
-    for (const Store& store : lease->stores) left.back().stores.push_back({store.extent, store.trim});
+    left.push_back({id, lease->extent, lease->size_told, lease->bounce != nullptr, lease->write, kept != nullptr && kept->quiesced != 0, {}});
+    for (const Store& store : lease->stores)
+      left.back().stores.push_back({store.extent, store.trim, kept_frozen(file, store.extent)});
   }
   return left;
 }

@@ -39,9 +39,9 @@ class Broker {
   // From now on (Arbiter::set_policy says what that means for breaks that run). Clients are told of new deadlines with
   // each recall; userfaultfd and limits count for what is asked for afterwards.
   void reconfigure(const Options& options);
-  // Before anything else: takes over what a predecessor left. changing: files on which an operation that it allowed still
-  // runs. The guard begins after this.
-  void adopt(const std::vector<core::FileKey>& changing);
+  // Before anything else: takes over what a predecessor left. overdue: operations that it allowed and that still
+  // run. The guard begins after this.
+  void adopt(const std::vector<guard::Overdue>& overdue);
   // After adopt(): holds new leases back until the clients of a predecessor that was not kept have come back.
   void await_reclaims();
   // A new client. Refused (closed) when the user has too many.
@@ -177,7 +177,7 @@ class Broker {
   void keep_freeze(core::BreakId id, ApiBreak& b);
   // Every freeze that is asked for now could still be written down when it holds.
   bool can_keep_freeze() const { return !keeps() || api_breaks_.size() < keep::FreezeRecord::kMax; }
-  bool kept_frozen(const LeaseHold& lease) const;  // part of it, by a freeze that a successor takes over
+  bool kept_frozen(const core::FileKey& file, const core::Extent& extent) const;  // by one that a successor takes over
   bool frozen_now(const LeaseHold& lease) const;   // part of it, by any freeze
   void tell_size(LeaseHold& lease, std::uint64_t size);
   keep::LeaseRecord* record(const LeaseHold& lease);
@@ -193,7 +193,7 @@ class Broker {
   void adopt_mr(keep::Slot slot, const keep::MrRecord& r);
   void adopt_store(keep::Slot slot, const keep::StoreRecord& r);
   void adopt_freeze(keep::Slot slot, const keep::FreezeRecord& r);
-  void adopt_breaks(const std::vector<core::FileKey>& changing);
+  void adopt_breaks(const std::vector<guard::Overdue>& overdue);
   void adopt_file_breaks(const core::FileKey& file);
   std::vector<LeftLease> left_leases(const core::FileKey& file);
   bool all_frozen(const core::FileKey& file) const;

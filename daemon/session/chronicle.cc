@@ -145,6 +145,7 @@ void Chronicle::take(const Seen& seen) {
   if (const auto* wanted = std::get_if<core::event::RequestBreak>(&seen.event)) begins(*wanted);
   if (const auto* lease = std::get_if<core::event::AdoptLease>(&seen.event)) begins(*lease);
   if (const auto* b = std::get_if<core::event::AdoptBreak>(&seen.event)) begins(*b);
+  if (const auto* b = std::get_if<core::event::AdoptPassing>(&seen.event)) begins(*b);
   if (const auto* answer = std::get_if<core::event::RecallAnswered>(&seen.event)) answered(*answer);
   if (const auto* fence = std::get_if<core::event::FenceDone>(&seen.event)) fence_over(fence->lease, !fence->ok);
   if (const auto* gone = std::get_if<core::event::SessionGone>(&seen.event)) drop_waiting(gone->session);
@@ -174,6 +175,11 @@ void Chronicle::begins(const core::event::AdoptLease& e) { lease_begins(e.lease)
 void Chronicle::begins(const core::event::AdoptBreak& e) {
   announced_.try_emplace(e.id, Announced{e.owner != 0 ? Source::Client : Source::Late, 0, "from before the restart", *at_, client(e.owner)});
   begins(core::event::RequestBreak{e.id, e.file, e.kind, e.extent, e.file_size, e.hold, e.owner});
+}
+
+void Chronicle::begins(const core::event::AdoptPassing& e) {
+  announced_.try_emplace(e.id, Announced{Source::Late, 0, "from before the restart, and still running", *at_, {}});
+  begins(core::event::RequestBreak{e.id, e.file, core::BreakKind::Truncate, {}});
 }
 
 void Chronicle::begins(const core::event::RequestBreak& e) {

@@ -69,6 +69,7 @@ class Chronicle {
   void begins(const core::event::RequestLease& e);
   void begins(const core::event::AdoptLease& e);
   void begins(const core::event::AdoptBreak& e);
+  void begins(const core::event::AdoptPassing& e);
   void begins(const core::event::RequestBreak& e);
   void answered(const core::event::RecallAnswered& e);
   void on(const core::effect::Granted& e);

@@ -100,6 +100,14 @@ class KeptTest : public DaemonTest {
     }
     ASSERT_EQ(held.size(), 1u);
   }
+  // An operation on the file, by this task, was allowed and has not ended.
+  void pretend_it_was_inside(pid_t task) {
+    const auto memory = kept_memory("journal", guard::Journal::bytes());
+    ASSERT_NE(memory.get(), MAP_FAILED);
+    struct stat st {};
+    ASSERT_EQ(::fstat(fd.get(), &st), 0);
+    guard::Journal(memory.get()).passes({st.st_dev, st.st_ino}, guard::look(task));
+  }
   // kFenceOrdered: every lease's client was to be fenced, and whether that has ended nobody knows. kFenceDone: it has, and whether
   // the client was told nobody knows.
   void pretend_fenced(std::uint32_t fenced) {

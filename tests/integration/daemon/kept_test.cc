@@ -494,6 +494,37 @@ TEST_F(KeptTest, WhatWasBeingLetGoGoes) {
   EXPECT_EQ(settle.size(), 4096u);
 }
 
+// Allowed by the predecessor, and longer than its bound: what it does to the file nobody knows, so no device may come under it.
+TEST_F(KeptTest, WhileAnOperationOfThePredecessorRunsNobodyGetsALease) {
+  options = {"--passing-bound-ms", "100"};
+  start_service();
+  connect();
+  const auto granted = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
+  ASSERT_EQ(::pwrite(granted.fds[0].get(), "RDMA", 4, 8192), 4);
+  auto inside = foreign([](const char*) { return ::pause(); });
+  ASSERT_TRUE(inside->blocked_in(SYS_pause));
+  manager->kill(SIGKILL);
+  pretend_it_was_inside(inside->pid());
+  manager->start();
+  resume();
+  const auto revoked = client->recall().frame.recall();
+  EXPECT_EQ(revoked.action(), v1::ACTION_RELEASE) << manager->log();
+  client->comply(revoked);
+  const std::uint64_t asked = client->send(to_register(v1::BACKING_ODP_TRANSPARENT, 0, kSize), {fd.get()});
+  EXPECT_EQ(truncate_to(16384)->wait(), 0) << manager->log();  // others need not wait for it
+  EXPECT_FALSE(client->next(milliseconds(300))) << "a lease under an operation that runs";
+  replace_daemon();  // nor from the next one
+  resume({asked});
+  EXPECT_EQ(client->next()->frame.status().code(), ERESTART);
+  client->send(to_register(v1::BACKING_ODP_TRANSPARENT, 0, 16384), {fd.get()});
+  EXPECT_FALSE(client->next(milliseconds(300))) << "a lease under an operation that runs";
+  inside->kill(SIGKILL);
+  EXPECT_EQ(inside->wait(), 128 + SIGKILL);
+  const auto m = client->next();
+  ASSERT_TRUE(m && m->frame.has_granted()) << manager->log();
+  EXPECT_EQ(byte_at(8192), 'R') << "what was owed when it was revoked";
+}
+
 TEST_F(KeptTest, AfterAKillWithinAReadAFreezeHoldsNobodyUp) {
   start_service();
   connect();

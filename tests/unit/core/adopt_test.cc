@@ -133,6 +133,47 @@ TEST_F(Adopt, BounceResumesAndMergesByWork) {
   EXPECT_EQ(arbiter.breaks(), 0u);
 }
 
+// The predecessor had allowed it, and it does not end.
+TEST_F(Adopt, NothingIsGrantedWhileAnOperationIsInside) {
+  step(event::AdoptPassing{5, kFile});
+  step(event::RequestLease{2, lease(2, Backing::Direct)});
+  EXPECT_TRUE(none<effect::Granted>() && none<effect::Refused>());
+  wait(10 * Policy{}.passing_bound);
+  EXPECT_TRUE(none<effect::Granted>());
+  left(5, kSize);
+  EXPECT_TRUE(over(5));
+  EXPECT_TRUE(none<effect::BreakAnswered>());
+  EXPECT_EQ(only<effect::Granted>().lease, 2u);
+}
+
+TEST_F(Adopt, WhatItHasCutOffIsNotGranted) {
+  step(event::AdoptPassing{5, kFile});
+  step(event::RequestLease{2, lease(2, Backing::Direct)});
+  left(5, kPg);
+  EXPECT_EQ(only<effect::Refused>().code, ERANGE);
+}
+
+// Nobody knows what of them is in its way.
+TEST_F(Adopt, TheLeasesUnderItAreRevokedMeanwhile) {
+  adopt(1, Backing::Bounce);
+  step(event::AdoptPassing{5, kFile});
+  step(event::RequestBreak{6, kFile, BreakKind::Revoke, {}, 0, 0, 0, false});
+  answer(only<effect::Recall>());
+  work_done(only<effect::StartWork>());
+  EXPECT_EQ(only<effect::Forget>().lease, 1u);
+  EXPECT_TRUE(over(6));
+  truncate(10, 0);
+  EXPECT_TRUE(answered(10));
+  left(5, kSize);
+  EXPECT_TRUE(over(5));
+}
+
+TEST_F(Adopt, AFreezeUnderItIsRefused) {
+  step(event::AdoptPassing{5, kFile});
+  ask(6, BreakKind::Freeze, {}, 0, 9);
+  EXPECT_TRUE(answered(6, EBUSY));
+}
+
 // The file may have become shorter in a way that asks nothing of on-demand pages: a collapse that could not be told.
 TEST_F(Adopt, WhoDoesNotHearOfTheNewEndIsAskedAtTheNextTruncate) {
   adopt(1, Backing::Bounce);

@@ -41,6 +41,7 @@ struct Writer {
   void operator()(const event::AdoptLease& e) { out << "> adopt: lease " << e.lease.id; }
   void operator()(const event::AdoptFence& e) { out << "> adopt: fence of lease " << e.lease; }
   void operator()(const event::AdoptBreak& e) { out << "> adopt: break " << e.id; }
+  void operator()(const event::AdoptPassing& e) { out << "> adopt: break " << e.id << ", inside file " << e.file.inode; }
   void operator()(const event::OperationLeft& e) { out << "> left: break " << e.id << ", size " << e.file_size; }
   void operator()(const event::Tick&) { out << "> tick"; }
 

@@ -167,6 +167,30 @@ TEST_F(LedgerTest, WhatATaskDidIsReadBeforeItIsSaidToHaveLeft) {
   EXPECT_EQ(left, (std::vector{std::make_pair(id, true)}));
 }
 
+TEST_F(LedgerTest, WhatAPredecessorHadAllowedIsWatchedToItsEnd) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    for (;;) ::pause();
+  }
+  TaskView view = look(child);
+  while (!view.call || view.call->running) view = look(child);  // until it sleeps
+  std::vector<char> memory(Journal::bytes());
+  Journal journal(memory.data());
+  Ledger successor(&outbox, &journal);
+  const auto id = successor.adopt({file, view});
+  EXPECT_TRUE(successor.busy(file));
+  EXPECT_EQ(journal.passing().size(), 1u) << "for the one after";
+  successor.poll(successor.next_due(), [] {});
+  tell();
+  EXPECT_TRUE(left.empty());
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  successor.poll(successor.next_due(), [] {});
+  tell();
+  EXPECT_EQ(left, (std::vector{std::make_pair(id, true)}));
+  EXPECT_TRUE(journal.passing().empty());
+}
+
 TEST_F(LedgerTest, CouldNotBeDeniedIsWatched) {
   ledger.answer(hold(0, ENOTSUP), EBUSY, true);
   tell();
