@@ -56,6 +56,7 @@ void Auditor::before(const core::Event& e, Time now) {
   if (const auto* x = std::get_if<event::RequestLease>(&e)) requests_[x->request] = x->lease;
   if (const auto* x = std::get_if<event::RequestBreak>(&e)) requested(*x, now);
   if (const auto* x = std::get_if<event::AdoptBreak>(&e)) adopted(*x, now);
+  if (const auto* x = std::get_if<event::AdoptPassing>(&e)) inherited(*x, now);
   if (const auto* x = std::get_if<event::SessionGone>(&e)) gone(x->session, now);
   if (const auto* x = std::get_if<event::AdoptLease>(&e)) {
     LeaseView* v = lease(x->lease.id);
@@ -122,6 +123,18 @@ void Auditor::adopted(const event::AdoptBreak& e, Time now) {
   moved(e.file, now);
 }
 
+void Auditor::inherited(const event::AdoptPassing& e, Time now) {
+  BreakView& b = breaks_[e.id];
+  b.ask = {e.id, e.file, BreakKind::Truncate, {}};
+  b.asked_at = now;
+  b.answers = 1;
+  b.passing = b.adopted = true;
+  b.passing_since = now > most_.passing_bound ? now - most_.passing_bound : 0;
+  coverage_.happened("an operation of a predecessor's inside");
+  line_[e.file].push_back(e.id);
+  moved(e.file, now);
+}
+
 void Auditor::gone(core::SessionId session, Time now) {
   coverage_.happened("a session that went");
   for (auto& [id, v] : leases_) {
@@ -129,7 +142,9 @@ void Auditor::gone(core::SessionId session, Time now) {
     v.ending = true;
     const auto it = w_.regions.find(id);
     const bool overrun = v.fence_began != core::kNever && now >= v.fence_began + 2 * w_.shape.policy.fence_deadline;
-    const bool reaches = it != w_.regions.end() && it->second->mr && it->second->mr->alive && it->second->usable;
+    // Bounce memory is its client's own: what a peer writes there comes to the file by him who lives.
+    const bool own = it != w_.regions.end() && it->second->backing == Backing::Bounce && w_.daemon.lives(session);
+    const bool reaches = it != w_.regions.end() && it->second->mr && it->second->mr->alive && it->second->usable && !own;
     if (reaches && !overrun)
       complain("P7: a session has gone, and its device still reaches " + lease_name(id));
   }
@@ -153,6 +168,7 @@ void Auditor::after(const core::Event& e, const core::Effects& effects, Time now
 void Auditor::on(const effect::Granted& e, Time) {
   const core::Lease fresh = requests_[e.request];
   const auto user = [&](core::SessionId s) { return w_.user_of(s); };
+  if (w_.foreign.inherited(fresh.file)) complain("P1: " + lease_name(fresh.id) + " is granted under an operation that a predecessor had allowed");
   unsigned charged = 1;
   for (const auto& [id, v] : leases_) charged += user(v.lease.session) == user(fresh.session) && !v.fenced;
   if (!w_.shape.crowd && charged > w_.shape.leases_of_user) complain("P8: a user has more leases than the limit");
@@ -238,6 +254,8 @@ void Auditor::on(const effect::BreakAnswered& e, Time now) {
   BreakView& b = it->second;
   if (++b.answers > 1) complain("break " + std::to_string(e.id) + " is answered twice");
   b.code = e.deny_errno;
+  b.answered_as = ++answers_;
+  if (b.ask.kind == BreakKind::Write) answered_[e.id] = answers_;
   const bool foreign = has_operation(b.ask.kind);
   if (foreign && b.code != 0 && !(may_deny_ && b.ask.deniable)) complain("P2: break " + std::to_string(e.id) + " is denied against policy");
   if (b.code != 0) coverage_.happened(foreign ? "a denial" : "a refusal of the API");

@@ -31,7 +31,10 @@ class Auditor {
   // copies: into a private copy of the page.
   void acknowledged(core::LeaseId lease, const core::FileKey& file, u64 page, u64 stamp, bool copies);
   void cut_off(core::LeaseId lease, const core::FileKey& file, u64 size);  // of this lease alone: orphans
-  void wrote(const File& file, u64 page, core::LeaseId lease);  // what RDMA had written came into the file
+  // What RDMA had written came into the file; by a client's own write(2) that was let go after so many answers().
+  void wrote(const File& file, u64 page, core::LeaseId lease, u64 let_go);
+  u64 answers() const { return answers_; }  // to breaks, so far
+  u64 answered_as(core::BreakId id) const { return answered_.count(id) != 0 ? answered_.at(id) : answers_; }  // which of all
   // outlived: a daemon that is gone had allowed it, and the successor has waited for it as long as it does.
   void removes(const File& file, u64 first, u64 last, bool truncates, bool outlived);
   // What is behind [first, last) moves there: a collapse.
@@ -76,6 +79,7 @@ class Auditor {
     Time asked_at = 0;
     u64 stamps = 0;  // when it was asked for
     int answers = 0, code = 0;
+    u64 answered_as = 0;  // of all answers, which
     bool passing = false, left = false, dropped = false, thaw_asked = false, adopted = false;
     Time firm_until = 0;  // a freeze: holds for certain until then
     Time holds_until = 0;  // and at most until then
@@ -98,6 +102,7 @@ class Auditor {
   // auditor.cc
   void requested(const core::event::RequestBreak& e, Time now);
   void adopted(const core::event::AdoptBreak& e, Time now);
+  void inherited(const core::event::AdoptPassing& e, Time now);
   void gone(core::SessionId session, Time now);
   void on(const core::effect::Granted& e, Time now);
   void on(const core::effect::Recall& e, Time now);
@@ -141,7 +146,8 @@ class Auditor {
   core::Policy most_;  // the longest of all that were in force
   bool may_deny_;
   bool awaits_reclaims_ = false;
-  u64 steps_ = 0;
+  u64 steps_ = 0, answers_ = 0;
+  std::map<core::BreakId, u64> answered_;  // foreign writes
   std::vector<std::string> complaints_;
   std::map<core::RequestId, core::Lease> requests_;
   std::map<core::LeaseId, LeaseView> leases_;

@@ -21,7 +21,7 @@ void Auditor::cut_off(core::LeaseId lease, const core::FileKey& file, u64 size) 
   std::erase_if(written_[file], [&](const auto& w) { return w.second.lease == lease && w.first * kPage >= size; });
 }
 
-void Auditor::wrote(const File& file, u64 page, core::LeaseId lease) {
+void Auditor::wrote(const File& file, u64 page, core::LeaseId lease, u64 let_go) {
   if (lost_leases_.count(lease) != 0 || overrun_.count(lease) != 0) return;
   if (unprotected_.count(lease) != 0 || misled_.count(lease) != 0) return;
   // A fence that overran its time: who waited has gone on without it, and what it saves comes late.
@@ -31,7 +31,8 @@ void Auditor::wrote(const File& file, u64 page, core::LeaseId lease) {
   for (const core::BreakId id : line_[file.key]) {
     const BreakView& b = breaks_[id];
     const bool firm = b.ask.kind == BreakKind::Freeze && w_.clock.now() < b.firm_until;
-    if (firm && b.ask.extent.overlaps({page * kPage, (page + 1) * kPage}))
+    const bool before = let_go < b.answered_as;  // a foreign write under way, for which no freeze waits
+    if (firm && !before && b.ask.extent.overlaps({page * kPage, (page + 1) * kPage}))
       complain("P5: page " + std::to_string(page) + " of a frozen file changes, through lease " + std::to_string(lease));
   }
 }
@@ -47,7 +48,13 @@ void Auditor::removes(const File& file, u64 first, u64 last, bool truncates, boo
 // They are not told that the file ends earlier: what shortens it next may find them there (DESIGN.md, What shortens a file).
 void Auditor::mislead(const File& file, u64 end) {
   for (const core::LeaseId id : of_file_[file.key])
-    if (leases_[id].lease.extent.end > end) misled_.insert(id);
+    if (leases_[id].lease.extent.end > end) {
+      misled_.insert(id);
+      // What is pinned there is no page of the file any more.
+      const auto r = w_.regions.find(id);
+      const auto mr = r != w_.regions.end() && r->second->backing == Backing::Direct ? r->second->mr : nullptr;
+      if (mr) mr->reach.end = std::min(mr->reach.end, std::max(mr->reach.begin, (end + kPage - 1) / kPage * kPage));
+    }
 }
 
 void Auditor::mislead_unprotected(const File& file, u64 end) {
@@ -143,6 +150,7 @@ void Auditor::drained() {
   for (const auto& [id, b] : breaks_) complain("break " + std::to_string(id) + " never ends");
   for (const auto& [id, v] : leases_) {
     const auto it = w_.regions.find(id);
+    if (it != w_.regions.end() && it->second->given_up) complain("lease " + std::to_string(id) + " was given up, and never ends");
     if (v.fenced || v.fence_began != core::kNever || v.ending || lost_leases_.count(id) != 0 || it == w_.regions.end()) continue;
     if (it->second->fenced || it->second->gone) continue;  // given up by its client, before a restart perhaps
     const Region& r = *it->second;

@@ -85,6 +85,16 @@ void Client::call(wire::Frame frame, Then then, std::shared_ptr<Pages> memory, c
   send(std::move(frame), std::move(memory), file, std::move(reclaims));
 }
 
+// The daemon that has granted it: another one knows nothing of this lease, or one of that number that is another region's.
+void Client::call_granter(const Ptr& r, wire::Frame frame, Then then) {
+  if (r->session == session_) return call(std::move(frame), std::move(then));
+  later(0, [then = std::move(then)] { then(not_connected()); });
+}
+
+void Client::forget(const Ptr& r) {
+  if (const auto it = regions_.find(r->lease); it != regions_.end() && it->second == r) regions_.erase(it);
+}
+
 void Client::on_packet(Message message) {
   if (dead_) return;
   if (stopped_) return inbox_.push_back(std::move(message));
@@ -154,6 +164,7 @@ void Client::granted(const wire::Frame& reply, File& file, const protocol::Lease
   w_.auditor.covered(g.lease(), g.guard());
   const core::Extent extent{asked.range.offset, asked.range.offset + asked.range.length};
   auto r = std::make_shared<Region>(g.lease(), file, extent, *session::to_core(asked.backing), asked.write);
+  r->session = session_;
   r->share = asked.share;
   r->size = std::clamp(g.file_size(), extent.begin, extent.end);
   r->bounce = std::move(memory);
@@ -165,7 +176,7 @@ void Client::granted(const wire::Frame& reply, File& file, const protocol::Lease
       done();
       if (code == 0 || r->generation > 0 || r->gone) return;
       r->gone = true;  // as Region::give_up_lease()
-      call(protocol::release(r->lease), [this, r](const wire::Frame&) { regions_.erase(r->lease); });
+      call_granter(r, protocol::release(r->lease), [this, r](const wire::Frame&) { forget(r); });
     });
   });
 }
@@ -178,13 +189,13 @@ void Client::release(u64 luck) {
   in_lane([this, r](std::function<void()> done) {
     if (r->gone) return done();
     const auto ends = [this, r](const wire::Frame& reply) {  // the daemon goes meanwhile: what it owed is ours to write
-      const auto forget = [this, r](int) { regions_.erase(r->lease); };
-      protocol::expect(reply, wire::Frame::kStatus).code == ENOTCONN ? merge_locally(r, forget) : forget(0);
+      const auto over = [this, r](int) { forget(r); };
+      protocol::expect(reply, wire::Frame::kStatus).code == ENOTCONN ? merge_locally(r, over) : over(0);
     };
     const auto give_up = [this, r, ends, done](int) {
       r->surrender();
       r->gone = true;
-      call(protocol::release(r->lease), ends);
+      call_granter(r, protocol::release(r->lease), ends);
       done();
     };
     r->mr ? drop_mr(r, give_up) : give_up(0);
@@ -195,7 +206,7 @@ void Client::extend(u64 luck) {
   Dice d(luck);
   const Ptr r = some_region(d);
   if (!r || r->gone || r->fenced || stopped_ || dead_) return;
-  call(protocol::extend(r->lease), [this, r](const wire::Frame& reply) {
+  call_granter(r, protocol::extend(r->lease), [this, r](const wire::Frame& reply) {
     if (!reply.has_extended()) return;
     in_lane([this, r, size = reply.extended().file_size()](std::function<void()> done) {
       if (r->gone || r->fenced) return done();

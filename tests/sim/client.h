@@ -39,6 +39,7 @@ struct Region {
   Region(u64 id, File& f, core::Extent e, core::Backing b, bool w)
       : lease(id), file(&f), extent(e), backing(b), write(w), size(e.end), segments((e.end - e.begin + kPage - 1) / kPage) {}
   u64 lease;
+  core::SessionId session = 0;  // in which it was granted
   File* file;
   core::Extent extent;
   core::Backing backing;
@@ -53,6 +54,7 @@ struct Region {
   std::shared_ptr<Pages> bounce;
   bool quiet = false;  // the application has told its peers to hold
   bool fenced = false, gone = false;
+  bool given_up = false;  // by the daemon's order
   bool lied = false;   // what becomes of its range is its own fault
   u64 grants = 1;      // the daemons that have granted it: an older one's recalls are void
   u64 generation = 0;  // of its keys
@@ -121,6 +123,8 @@ class Client {
   bool connect();
   bool meet_daemon();
   void call(wire::Frame frame, Then then, std::shared_ptr<Pages> memory = {}, const File* file = nullptr, Ptr reclaims = {});
+  void call_granter(const Ptr& r, wire::Frame frame, Then then);
+  void forget(const Ptr& r);
   void send(wire::Frame frame, std::shared_ptr<Pages> memory = {}, const File* file = nullptr, Ptr reclaims = {});
   void later(Time delay, std::function<void()> what);
   void handle(const Message& message);
@@ -148,6 +152,7 @@ class Client {
   void serve(const Ptr& r, const Order& order, std::function<void()> done);
   bool misbehaves(const Ptr& r, const Order& order, const std::function<void()>& done);
   void answer(const Order& order, int code);
+  void give_up(const Ptr& r);
   void comply(const Ptr& r, const Order& order, const Done& done);
   void quiesce(const Ptr& r, std::function<void()> then);
   void drop_mr(const Ptr& r, const Done& done);

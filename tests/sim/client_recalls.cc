@@ -39,6 +39,16 @@ void Client::on_recall(const v1::Recall& recall, std::shared_ptr<Pages> store) {
   in_lane([this, r = it->second, order](std::function<void()> done) { serve(r, order, std::move(done)); });
 }
 
+// As Region::release_given_up().
+void Client::give_up(const Ptr& r) {
+  r->fenced = r->given_up = true;
+  if (w_.plant.is("forget at a restart who has given up")) return;
+  call_granter(r, protocol::release(r->lease), [this, r](const wire::Frame& reply) {
+    const auto over = [this, r](int) { forget(r); };
+    protocol::expect(reply, wire::Frame::kStatus).code == ENOTCONN && !r->gone ? merge_locally(r, over) : over(0);
+  });
+}
+
 void Client::answer(const Order& order, int code) {
   if (session_ == order.session) send(protocol::recall_done(order.recall.recall(), {code, {}}));
 }
@@ -63,8 +73,8 @@ void Client::serve(const Ptr& r, const Order& order, std::function<void()> done)
       return done();
     }
     comply(r, order, [this, r, order, done](int code) {
-      if (order.recall.action() == v1::ACTION_RELEASE && code == 0) r->fenced = true;
       answer(order, code);
+      if (order.recall.action() == v1::ACTION_RELEASE && code == 0) give_up(r);
       done();
     });
   };
@@ -107,7 +117,7 @@ void Client::comply(const Ptr& r, const Order& order, const Done& done) {
     case v1::ACTION_RELEASE:
       return quiesce(r, [this, r, done] {
         drop_mr(r, [this, r, done](int code) {
-          if (code == 0 && session_ == 0) return merge_locally(r, done);
+          if (code == 0 && session_ != r->session) return merge_locally(r, done);
           if (code == 0) r->surrender();
           done(code);
         });
@@ -179,7 +189,7 @@ void Client::restored(const Ptr& r) {
 // The daemon is told first: it must not destroy a handle that may be somebody else's by then.
 void Client::drop_mr(const Ptr& r, const Done& done) {
   if (!r->mr) return done(0);
-  call(protocol::remove_mr(r->lease, 1, r->mr->handle), [r, done](const wire::Frame& reply) {
+  call_granter(r, protocol::remove_mr(r->lease, 1, r->mr->handle), [r, done](const wire::Frame& reply) {
     const client::Outcome o = protocol::expect(reply, wire::Frame::kStatus);
     if (!o.ok() && o.code != EKEYREVOKED && o.code != ENOTCONN) return done(o.code);  // no daemon, and the handle is ours still
     const bool lost = o.code == ENOTCONN && !r->mr->alive;  // whose daemon has hung up, and had destroyed it before
@@ -199,7 +209,7 @@ void Client::make_mr(const Ptr& r, const Done& done) {
   r->mr->handle = next_handle_++;
   r->mr->reach = {r->extent.begin, (end + kPage - 1) / kPage * kPage};
   w_.daemon.will_add(r->lease, r->mr);
-  call(protocol::add_mr(r->lease, {1, r->mr->handle, 7, 8, 0x10000, end - r->extent.begin}),
+  call_granter(r, protocol::add_mr(r->lease, {1, r->mr->handle, 7, 8, 0x10000, end - r->extent.begin}),
        [this, r, mr = r->mr, done](const wire::Frame& reply) {
          const client::Outcome o = protocol::expect(reply, wire::Frame::kStatus);
          // Without any daemon peers go on; one that has hung up protects the file for others, and is told of it first.
@@ -243,7 +253,7 @@ void Client::merge(const Ptr& r, u64 store, const Done& done) {
   for (const auto& [page, stamp] : held.store->written) ranges.push_back({page * kPage, kPage});
   std::vector<wire::Frame> frames = protocol::merges(r->lease, store, ranges);
   if (frames.empty()) return done(0);
-  call(frames.front(), [this, r, store, done](const wire::Frame& reply) {
+  call_granter(r, frames.front(), [this, r, store, done](const wire::Frame& reply) {
     const client::Outcome o = protocol::expect(reply, wire::Frame::kStatus);
     if (o.code == ENOTCONN) return merge_locally(r, done);
     if (!o.ok() || r->fenced) return done(o.ok() ? EKEYREVOKED : o.code);

@@ -127,6 +127,7 @@ void Client::ask_again(const Ptr& r, const Done& done) {
     if (!o.ok()) return for_now(o.code) ? done(o.code) : lose(r, o.code == EBUSY, done);
     w_.auditor.reclaimed(r->lease, reply.granted().lease(), r->file->key);
     r->lease = reply.granted().lease();
+    r->session = session_;
     w_.auditor.covered(r->lease, reply.granted().guard());
     ++r->grants;
     regions_[r->lease] = r;
@@ -156,7 +157,7 @@ void Client::reclaim_mr(const Ptr& r, u64 file_size, const Done& done) {
     };
     if (!r->mr) return told(0);
     w_.daemon.will_add(r->lease, r->mr);
-    call(protocol::add_mr(r->lease, {1, r->mr->handle, 7, 8, 0x10000, r->mr->reach.end - r->extent.begin}),
+    call_granter(r, protocol::add_mr(r->lease, {1, r->mr->handle, 7, 8, 0x10000, r->mr->reach.end - r->extent.begin}),
          [told](const wire::Frame& reply) { told(protocol::expect(reply, wire::Frame::kStatus).code); });
   };
   if (!direct || !r->mr || size >= r->size) return goes_on();
@@ -174,7 +175,7 @@ void Client::lose(const Ptr& r, bool taken, const Done& done) {
   r->mr.reset();
   r->usable = false;
   const auto ended = [this, r, done](int) {
-    call(protocol::release(r->lease), [](const wire::Frame&) {});
+    call_granter(r, protocol::release(r->lease), [](const wire::Frame&) {});
     r->fenced = true;
     r->guard.revoke();
     if (r->drained) std::exchange(r->drained, {})();
@@ -190,11 +191,11 @@ void Client::lose(const Ptr& r, bool taken, const Done& done) {
 void Client::merge_locally(const Ptr& r, const Done& done) {
   const auto write = [this, r, done](const std::shared_ptr<Pages>& from) {
     const u64 first = from->written.begin()->first, last = from->written.rbegin()->first + 1;
-    w_.foreign.write(*r->file, first * kPage, last * kPage, [this, r, from, done, life = life_](int code) {
+    w_.foreign.write(*r->file, first * kPage, last * kPage, [this, r, from, done, life = life_](int code, u64 let_go) {
       if (dead_ || life_ != life) return;
       if (code != 0) return done(code);
       for (const auto& [page, stamp] : std::exchange(from->written, {}))
-        if (page * kPage < from->end) w_.to_file(*r->file, page, stamp, r->lease, true);
+        if (page * kPage < from->end) w_.to_file(*r->file, page, stamp, r->lease, true, let_go);
       merge_locally(r, done);
     });
   };

@@ -47,6 +47,7 @@ class Daemon {
   const core::Arbiter& arbiter() const { return *arbiter_; }
   std::vector<core::LeaseId> lease_ids() const;
   bool knows(core::SessionId id) const { return sessions_.count(id) != 0; }
+  bool lives(core::SessionId id) const;  // the process that has it
   // Also what a planted bug makes of it.
   void step(core::Event event);
 
@@ -171,7 +172,7 @@ class Daemon {
 
   // daemon_restart.cc
   void wait_for_passing(Time until);
-  void take_over(const std::vector<core::FileKey>& changing);
+  void take_over();
   std::vector<session::LeftLease> left_leases(const core::FileKey& file) const;
 
   World& w_;

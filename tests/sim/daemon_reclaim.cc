@@ -35,6 +35,13 @@ bool Daemon::has_unknown_mrs(const Hold& hold) const {
   return (hold.handed_back && !w_.plant.is("forget what is handed back")) || (hold.reclaimed && !hold.mrs_told);
 }
 
+bool Daemon::lives(core::SessionId id) const {
+  const auto it = sessions_.find(id);
+  if (it == sessions_.end()) return false;
+  const Session& s = it->second;
+  return !s.ended && s.client->process() == s.process && !s.client->dead();
+}
+
 // Its fence destroys memory regions by their handles, and must not find them on another lease.
 bool Daemon::still_ending(const Session& s) const {
   return std::any_of(sessions_.begin(), sessions_.end(), [&](const auto& entry) {
@@ -53,13 +60,13 @@ void Daemon::vanish(u64 luck) {
   ++starts_;
   awaited_.clear();
   for (auto& [id, s] : sessions_) {
-    const bool lives = !s.ended && s.client->process() == s.process && !s.client->dead();
+    const bool is_alive = lives(id);
     for (const auto& [lease, h] : holds_) {
       if (h->session != id) continue;
-      if (lives) awaited_.insert({s.client->number(), s.process});
+      if (is_alive) awaited_.insert({s.client->number(), s.process});
       else destroy({h});
     }
-    if (!lives) close_duplicates(s);
+    if (!is_alive) close_duplicates(s);
     hear_of_hang_up(s);
   }
   reclaimers_ = awaited_;

@@ -55,8 +55,7 @@ void Daemon::restart(u64 luck) {
 }
 
 void Daemon::wait_for_passing(Time until) {
-  const std::vector<core::FileKey> changing = w_.foreign.passing();
-  if (changing.empty() || w_.clock.now() >= until) return take_over(changing);
+  if (!w_.foreign.passes() || w_.clock.now() >= until) return take_over();
   w_.clock.in(5, [this, until] { wait_for_passing(until); });
 }
 
@@ -64,16 +63,18 @@ std::vector<session::LeftLease> Daemon::left_leases(const core::FileKey& key) co
   std::vector<session::LeftLease> left;
   for (const auto& [id, h] : holds_) {
     if (h->file->key != key || arbiter_->find(id) == nullptr) continue;
-    const bool frozen = std::any_of(api_.begin(), api_.end(), [&, hold = h](const auto& b) {
-      return b.second.kept && b.second.file == key && b.second.extent.overlaps(hold->extent);
-    });
-    left.push_back({id, h->extent, h->bounce != nullptr, h->write, h->quiesced && !w_.plant.is("forget at a restart who was quiesced"), frozen, {}});
-    for (const Store& s : h->stores) left.back().stores.push_back({s.extent, s.trim});
+    left.push_back({id, h->extent, h->size_told, h->bounce != nullptr, h->write, h->quiesced && !w_.plant.is("forget at a restart who was quiesced"), {}});
+    for (const Store& s : h->stores) {
+      const bool frozen = std::any_of(api_.begin(), api_.end(), [&](const auto& b) {
+        return b.second.kept && b.second.file == key && b.second.extent.overlaps(s.extent);
+      });
+      left.back().stores.push_back({s.extent, s.trim, frozen});
+    }
   }
   return left;
 }
 
-void Daemon::take_over(const std::vector<core::FileKey>& changing) {
+void Daemon::take_over() {
   up_ = true;
   arbiter_ = std::make_unique<core::Arbiter>(policy_, starts_ << 32);
   w_.auditor.successor(w_.clock.now());
@@ -115,12 +116,17 @@ void Daemon::take_over(const std::vector<core::FileKey>& changing) {
     if (Session* s = session(b.session)) s->freezes.insert(id);
     step(freeze);
   }
+  const std::vector<guard::Overdue> overdue = w_.foreign.adopt();
+  for (const auto& [id, key] : overdue) {
+    guard_breaks_[id] = key;
+    if (!w_.plant.is("forget at a restart what is inside")) step(core::event::AdoptPassing{id, key});
+  }
   std::vector<core::FileKey> files;
   for (const auto& [id, h] : holds_)
     if (std::find(files.begin(), files.end(), h->file->key) == files.end()) files.push_back(h->file->key);
   std::sort(files.begin(), files.end());
   for (const core::FileKey& key : files) {
-    if (std::find(changing.begin(), changing.end(), key) == changing.end()) {
+    if (std::none_of(overdue.begin(), overdue.end(), [&](const guard::Overdue& o) { return o.file == key; })) {
       for (core::event::AdoptBreak& b : session::second_halves(key, file(key).size, left_leases(key))) {
         b.id = next_break_++;
         step(b);

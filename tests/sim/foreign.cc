@@ -127,7 +127,7 @@ void Foreign::start(int tid, u64 luck) {
   guarded_ ? judge_when_read(tid) : go_unheld(tid);
 }
 
-void Foreign::write(File& file, u64 begin, u64 end, std::function<void(int code)> done) {
+void Foreign::write(File& file, u64 begin, u64 end, Done done) {
   const int tid = next_tid_++;
   Task& t = tasks_[tid];
   t.tid = tid;
@@ -158,6 +158,7 @@ void Foreign::judge_when_read(int tid) {
 void Foreign::go_unheld(int tid) {
   Task& t = tasks_.at(tid);
   t.state = State::Running;
+  t.let_go = w_.auditor.answers();
   t.endless = false;
   w_.clock.in(w_.draining ? 0 : t.runs, [this, tid, luck = t.luck] {
     const auto it = tasks_.find(tid);
@@ -174,6 +175,7 @@ void Foreign::judge(int tid) {
   const auto wanted = guard::wanted(verdict, w_.daemon.published(t.file->key));
   if (!wanted) {
     tell();
+    t.let_go = w_.auditor.answers();
     w_.auditor.passed(t.file->key, verdict.kind, verdict.shortens, verdict.kind == BreakKind::Truncate ? core::Extent{verdict.new_size, core::kToEnd} : verdict.extent);
     carry_out(t);
     tasks_.erase(tid);
@@ -197,7 +199,7 @@ void Foreign::judge(int tid) {
     if (deny == 0) return run(tid), 0;
     const auto done = it->second.done;
     tasks_.erase(it);
-    if (done) done(deny);
+    if (done) done(deny, 0);
     return 0;
   });
   held_[id] = tid;
@@ -209,6 +211,7 @@ void Foreign::judge(int tid) {
 void Foreign::run(int tid) {
   Task& t = tasks_.at(tid);
   t.state = State::Running;
+  t.let_go = w_.auditor.answered_as(t.id);
   inside_.insert(t.id);
   if (t.endless && !w_.draining) return;
   w_.clock.in(w_.draining ? 0 : t.runs, [this, tid, luck = t.luck] {
@@ -221,6 +224,7 @@ void Foreign::leave(int tid) {
   const Task t = tasks_.at(tid);
   carry_out(t);
   inside_.erase(t.id);
+  inside_.erase(t.adopted);
   tasks_.erase(tid);
   if (t.fails) w_.auditor.coverage().happened("an operation that failed after it was allowed");
   const bool changes = t.does != Does::Read && !t.fails;
@@ -238,7 +242,7 @@ void Foreign::carry_out(const Task& t) {
       const u64 first = (t.begin + kPage - 1) / kPage;
       w_.auditor.removes(f, first, f.pages.size(), true, t.outlived);
       if (w_.auditor.overran(t.id)) w_.auditor.mislead(f, t.begin);
-      f.unwatched += !t.watched && t.begin < f.size;
+      f.unwatched += !t.known() && t.begin < f.size;
       f.size = t.begin;
       f.remove(first, f.pages.size());
       return;
@@ -248,6 +252,7 @@ void Foreign::carry_out(const Task& t) {
       // Else nobody can know where the file will end: DESIGN.md, What shortens a file.
       const bool told = (t.facts.stat->flags & kIoWorker) == 0 && !w_.auditor.overran(t.id) && t.unwatched == f.unwatched;
       w_.auditor.collapses(f, t.begin / kPage, t.end / kPage, told, t.outlived);
+      f.unwatched += !t.known();
       f.collapse(t.begin / kPage, t.end / kPage);
       return;
     }
@@ -259,7 +264,7 @@ void Foreign::carry_out(const Task& t) {
       if (t.does != Does::Punch) f.size = std::max(f.size, t.end);
       return;
     case Does::Write:
-      if (t.done) return t.done(0);
+      if (t.done) return t.done(0, t.let_go);
       f.size = std::max(f.size, t.end);
       return;
     case Does::Read: return;
@@ -326,6 +331,7 @@ void Foreign::daemon_died() {
 void Foreign::daemon_gone() {
   daemon_died();
   guarded_ = false;
+  for (auto& [tid, t] : tasks_) t.forgotten = true;
   std::vector<int> held;
   for (const auto& [tid, t] : tasks_)
     if (t.state == State::Waiting) held.push_back(tid);
@@ -341,11 +347,25 @@ void Foreign::begin() {
   for (const int tid : waiting) judge(tid);
 }
 
-std::vector<core::FileKey> Foreign::passing() const {
-  std::vector<core::FileKey> files;
-  for (const auto& [tid, t] : tasks_)
-    if (t.state == State::Running) files.push_back(t.file->key);
-  return files;
+bool Foreign::inherited(const core::FileKey& file) const {
+  return std::any_of(tasks_.begin(), tasks_.end(), [&](const auto& t) {
+    return t.second.known_inside() && t.second.outlived && t.second.file->key == file;
+  });
+}
+
+bool Foreign::passes() const {
+  return std::any_of(tasks_.begin(), tasks_.end(), [](const auto& t) { return t.second.known_inside(); });
+}
+
+std::vector<guard::Overdue> Foreign::adopt() {
+  std::vector<guard::Overdue> overdue;
+  for (auto& [tid, t] : tasks_) {
+    if (!t.known_inside()) continue;
+    t.adopted = ledger_->adopt({t.file->key, look(tid)});
+    inside_.insert(t.adopted);
+    overdue.push_back({t.adopted, t.file->key});
+  }
+  return overdue;
 }
 
 void Foreign::hurry() {

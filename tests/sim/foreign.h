@@ -22,14 +22,17 @@ class Foreign {
  public:
   explicit Foreign(World& world);
   void arrive(u64 luck);
-  // A client's own write(2) to [begin, end), nothing of it beyond the file's end: done(0) when it is let through, in its turn.
-  void write(File& file, u64 begin, u64 end, std::function<void(int code)> done);
+  // A client's own write(2) to [begin, end), nothing of it beyond the file's end: done(0, when it was let go) in its turn.
+  using Done = std::function<void(int code, u64 let_go)>;
+  void write(File& file, u64 begin, u64 end, Done done);
   void kill(u64 luck);     // one that is held
   void answer(core::BreakId id, int deny_errno, bool watch_leaving);
   void daemon_died();      // what it held is held on, what it allowed goes on
   void daemon_gone();      // for good: what it held goes on, and nothing is held until there is another
   void begin();            // a successor is ready
-  std::vector<core::FileKey> passing() const;
+  bool inherited(const core::FileKey& file) const;  // one that a daemon before had allowed, and watched, is inside
+  bool passes() const;     // something that was allowed, and is watched, is inside
+  std::vector<guard::Overdue> adopt();  // such, by a successor
   void hurry();            // whoever is inside leaves
   bool quiet() const { return tasks_.empty() && ledger_->empty(); }
   bool inside(core::BreakId id) const { return inside_.count(id) != 0; }  // allowed, and in truth not over
@@ -47,13 +50,17 @@ class Foreign {
     guard::TaskFacts facts;
     std::optional<guard::FdFacts> from, to;
     bool watched = false;    // the daemon hears when it has left
+    bool forgotten = false;  // that one was gone for good
+    bool known() const { return watched && !forgotten; }
+    bool known_inside() const { return state == State::Running && known(); }
     u64 unwatched = 0;       // of the file, when it was asked for
     bool outlived = false;  // the wait of a successor for what its predecessor had allowed
     bool fails = false, tells = true, killed = false, endless = false, again = false;
     Time runs = 0;
     u64 luck = 0;
-    core::BreakId id = 0;
-    std::function<void(int code)> done;  // of a client's own
+    core::BreakId id = 0, adopted = 0;
+    Done done;       // of a client's own
+    u64 let_go = 0;  // Auditor::answers()
   };
   void start(int tid, u64 luck);
   void judge(int tid);

@@ -23,9 +23,9 @@ World::World(u64 of, const std::string& planted, bool is_loud)
   for (unsigned i = 0; i < shape.clients; ++i) clients.push_back(std::make_unique<Client>(*this, i));
 }
 
-void World::to_file(File& f, u64 page, u64 stamp, core::LeaseId lease, bool dirties) {
+void World::to_file(File& f, u64 page, u64 stamp, core::LeaseId lease, bool dirties, u64 let_go) {
   if (!f.holds(page)) return;
-  auditor.wrote(f, page, lease);
+  auditor.wrote(f, page, lease, let_go);
   f.put(page, stamp, dirties);
 }
 

@@ -38,7 +38,7 @@ struct World {
   std::vector<std::unique_ptr<Client>> clients;
 
   File& file(const core::FileKey& key) { return files[key.inode - 1]; }
-  void to_file(File& file, u64 page, u64 stamp, core::LeaseId lease, bool dirties);
+  void to_file(File& file, u64 page, u64 stamp, core::LeaseId lease, bool dirties, u64 let_go = ~u64{0});
   static void destroy(Mr& mr, File& file, core::Backing backing);  // what is unpinned is dirty
   std::uint32_t user_of(core::SessionId session) const;
   bool means_well(core::SessionId session) const;  // it complies in time, and can
