@@ -48,18 +48,22 @@ std::vector<Overdue> GuardCore::await_passing(std::chrono::milliseconds bound) {
   finish_answers();
   auto passing = journal_.passing();
   for (const auto until = Clock::now() + bound;;) {
-    std::erase_if(passing, [](const Passing& p) { return has_left(p.view, look(p.view.tid)); });
+    std::erase_if(passing, [this](const Passing& p) {
+      const bool over = has_left(p.view, look(p.view.tid));
+      if (over) journal_.left(p.slot);
+      return over;
+    });
     if (passing.empty() || Clock::now() >= until) break;
     std::this_thread::sleep_for(kLook);
   }
-  journal_.forget_passing();
   // The predecessor was killed after its note that they pass, and before it let them go: those are held.
   const auto orphans = journal_.orphans();
   std::vector<Overdue> overdue;
   std::lock_guard lock(mutex_);
   for (const Passing& p : passing) {
     const bool held = std::any_of(orphans.begin(), orphans.end(), [&](const Orphan& o) { return o.tid == p.view.tid && o.file == p.file; });
-    if (!held) overdue.push_back({ledger_.adopt(p), p.file});
+    if (held) journal_.left(p.slot);
+    else overdue.push_back({ledger_.adopt(p), p.file});  // its note stays, for the next successor
   }
   return overdue;
 }

@@ -176,15 +176,11 @@ std::vector<Passing> Journal::passing() const {
   std::vector<Passing> out;
   if (memory_ == nullptr) return out;
   for (Slot i = 0; i < std::min<Slot>(memory_->reach, kPassingMax); i++)
-    if (in_use(memory_->passing[i])) out.push_back(unpack(memory_->passing[i]));
+    if (in_use(memory_->passing[i])) {
+      out.push_back(unpack(memory_->passing[i]));
+      out.back().slot = i;
+    }
   return out;
-}
-
-void Journal::forget_passing() {
-  if (memory_ == nullptr) return;
-  free_.clear();
-  for (Slot i = 0; i < std::min<Slot>(memory_->reach, kPassingMax); i++) use(memory_->passing[i], 0);
-  memory_->reach = 0;
 }
 
 int Journal::highest_number() const { return memory_ == nullptr ? 0 : static_cast<int>(memory_->highest); }

@@ -31,6 +31,7 @@ struct Orphan {
 struct Passing {
   core::FileKey file;
   TaskView view;
+  std::uint32_t slot = 0xffffffff;  // Journal::Slot
 };
 
 // Not thread-safe: the guard's lock is held around every call. One without memory does nothing.
@@ -59,7 +60,6 @@ class Journal {
   bool was_reading() const;
   std::vector<Orphan> orphans() const;
   std::vector<Passing> passing() const;
-  void forget_passing();
   int highest_number() const;
 
  private:

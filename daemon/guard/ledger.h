@@ -37,7 +37,7 @@ class Ledger {
   // Tells the listener; the id. `view`: the task; tid 0: not known, then `left` is told at `bound` after the answer at the latest
   // (bound 0: not before goes_on()).
   core::BreakId hold(ForeignOp op, TaskView view, LetGo let_go, Clock::duration bound = {});
-  // What a predecessor had allowed, and still is inside: `left` is told as if it had been allowed here.
+  // What a predecessor had allowed and noted, and still is inside: `left` is told as if it had been allowed here.
   core::BreakId adopt(const Passing& passing);
   void answer(core::BreakId id, int deny_errno, bool watch_leaving);
   void allow_all();

@@ -176,8 +176,9 @@ TEST_F(LedgerTest, WhatAPredecessorHadAllowedIsWatchedToItsEnd) {
   while (!view.call || view.call->running) view = look(child);  // until it sleeps
   std::vector<char> memory(Journal::bytes());
   Journal journal(memory.data());
+  journal.passes(file, view);
   Ledger successor(&outbox, &journal);
-  const auto id = successor.adopt({file, view});
+  const auto id = successor.adopt(journal.passing().front());
   EXPECT_TRUE(successor.busy(file));
   EXPECT_EQ(journal.passing().size(), 1u) << "for the one after";
   successor.poll(successor.next_due(), [] {});

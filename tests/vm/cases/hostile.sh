@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Clients that are stopped, killed, forked and locked, in C++ and to the page: tests/vm/hostile.
-# kernels: 6.1 6.12 7.3
+# kernels: 6.1 7.3
+# full: 6.12
 # limit: 240
 . "$(dirname "$0")/case.inc"
 backings=bounce

@@ -2,7 +2,8 @@
 # Remote peers that are held while their file is cut: example 07 as its own users. The sender writes the whole file several times
 # while somebody else truncates it: no error there, at least one recall served. Then a sender that is stopped: the truncate
 # returns within the recall's deadline, without a fence.
-# kernels: 6.1 6.12 7.3
+# kernels: 6.1 7.3
+# full: 6.12
 # limit: 180
 . "$(dirname "$0")/case.inc"
 work=/run/load/peers bin=$MRLEASE_BUILD/examples

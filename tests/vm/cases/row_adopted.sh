@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # mrl_reg_mr: a mapping that the application has made is leased where it is, and is the file's again afterwards.
-# kernels: 6.1 6.12 7.3
+# kernels: 6.1 7.3
+# full: 6.12
 # limit: 200
 . "$(dirname "$0")/case.inc"
 row adopted-bounce bounce 5 --adopt --unaligned --expect "backing=bounce keys_same=True" || exit 1

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Odd offsets and odd lengths through bounce pages.
-# kernels: 6.1 6.12 7.3
+# kernels: 6.1 7.3
+# full: 6.12
 # limit: 600
 . "$(dirname "$0")/case.inc"
 guard=lease; ! kernel_at_least 7.3 || guard=precontent
