@@ -109,6 +109,7 @@ Context::~Context() {
   }
   if (auto last = connection()) last->close();
   resuming_.stop();
+  releasing_.stop();
   asking_.stop();
   quiet_.stop();
   events_.stop_thread();
@@ -140,7 +141,7 @@ void Context::hand_over_again() {
 }
 
 void Context::gave_up(std::weak_ptr<Region> region) {
-  resuming_.post([region = std::move(region)] {
+  releasing_.post([region = std::move(region)] {
     if (const auto lives = region.lock()) lives->release_given_up();
   });
 }

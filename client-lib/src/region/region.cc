@@ -294,6 +294,11 @@ void Region::give_up_lease() {
   }
 }
 
+Outcome Region::release_lease() {
+  std::lock_guard one_at_a_time(release_);
+  return connection()->call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr);
+}
+
 Outcome Region::dereg() {
   closing_ = true;  // whoever waits for the application goes on: it has stopped, or it would not be here
   {
@@ -310,7 +315,7 @@ Outcome Region::dereg() {
       now_all();
       return dropped;
     }
-    if (fenced_) {
+    if (fenced_ && !given_up_) {
       backing_->restore();
     } else if (!connection()->alive()) {
       released = backing_->merge_locally();
@@ -320,10 +325,10 @@ Outcome Region::dereg() {
     gone_ = true;
   }
   // Not under the lock: a recall that the daemon sends before it looks at this is answered at once.
-  Outcome told = connection()->call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr);
-  if (told.code == ENOTCONN && released.ok() && !fenced_) {  // gone before it has written what is owed, perhaps
+  const Outcome told = release_lease();
+  if (told.code == ENOTCONN && released.ok()) {  // gone before it has written what is owed, perhaps
     std::lock_guard operation(operation_);
-    released = backing_->merge_locally();
+    if (!fenced_ || given_up_) released = backing_->merge_locally();
   }
   // EKEYREVOKED, ENOENT: it ended while this was under way; the daemon has written what was owed.
   if (told.code != ENOTCONN && told.code != EKEYREVOKED && told.code != ENOENT) released = told;

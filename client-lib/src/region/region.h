@@ -110,6 +110,7 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   Outcome map(Reply& granted);
   Outcome make_backing();
   void give_up_lease();
+  Outcome release_lease();
   void unmap();
   void serve(RecallOrder order);
   Outcome comply(RecallOrder& order);
@@ -131,6 +132,7 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   PostingGuard guard_;
   std::unique_ptr<Backing> backing_;
 
+  std::mutex release_;  // held over a round trip
   std::mutex operation_;
   bool gone_ = false;  // under operation_: deregistered, nothing is reachable
   std::uint64_t registered_bytes_ = 0;  // under operation_: by the last make_mr()

@@ -60,10 +60,12 @@ void Region::serve(RecallOrder order) {
 
 // To whichever daemon there is: of an answer to its predecessor's recall a successor knows nothing, and would keep the lease.
 void Region::release_given_up() {
-  const Outcome told = connection()->call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr);
-  if (told.code != ENOTCONN) return;  // done, or it was done before
+  const Outcome told = release_lease();
   std::lock_guard operation(operation_);
-  if (!gone_) (void)backing_->merge_locally();  // gone before it has written what is owed, perhaps
+  const bool owes = told.code == ENOTCONN;  // gone before it has written it, perhaps
+  Outcome merged;
+  if (owes && !gone_) merged = backing_->merge_locally();
+  given_up_ = owes && (gone_ || !merged.ok());  // dereg() has it to write, and to tell
 }
 
 Outcome Region::comply(RecallOrder& order) {

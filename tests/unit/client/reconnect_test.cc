@@ -315,9 +315,11 @@ TEST_F(ReconnectTest, WhatIsOwedAfterARevokeIsWrittenUnlessTheDaemonSaysThatItIs
   daemon_->send_recall(recall(wire::v1::ACTION_RELEASE));
   wait_for(MRL_EVENT_FENCED);
   const auto next = accept();
-  wait_for(MRL_EVENT_RECONNECTED);  // by the lane that writes it
+  wait_for(MRL_EVENT_RECONNECTED);
+  EXPECT_TRUE(region_->dereg().ok());
   EXPECT_EQ(byte_in_file(), 'w');
   EXPECT_EQ(next->count(Frame::kRegister), 0);
+  region_.reset();
 }
 
 // The daemon hangs up and has destroyed the memory region, which was just being given up.
