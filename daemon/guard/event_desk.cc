@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/fanotify.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,26 +25,33 @@ constexpr std::size_t kPassedMax = 1024;
 constexpr std::chrono::microseconds kEarlyStep{100}, kEarlyStepMost{5000};
 constexpr std::chrono::milliseconds kEarlyBound{50};
 
-std::optional<FdFacts> fd_facts(int tid, int fd, const struct statx& event_file) {
-  if (fd < 0 || (event_file.stx_mask & STATX_MNT_ID) == 0) return {};
-  auto info = sys::read_fdinfo(tid, fd);
-  if (!info) return {};
-  return FdFacts{info->mount == event_file.stx_mnt_id && info->inode == event_file.stx_ino, info->flags};
+EventFile look_at_file(const sys::FanEvent& event) {
+  struct statx st {};
+  if (::statx(event.fd.get(), "", AT_EMPTY_PATH, STATX_SIZE | STATX_INO | STATX_MNT_ID, &st) != 0) return {};
+  EventFile file{{::makedev(st.stx_dev_major, st.stx_dev_minor), st.stx_ino}, st.stx_size, {}};
+  if (st.stx_mask & STATX_MNT_ID) file.mount = st.stx_mnt_id;
+  return file;
 }
 
-Verdict judge(const sys::FanEvent& event, const TaskView& view) {
+std::optional<FdFacts> fd_facts(int tid, int fd, const EventFile& event_file) {
+  if (fd < 0 || !event_file.mount) return {};
+  auto info = sys::read_fdinfo(tid, fd);
+  if (!info) return {};
+  return FdFacts{info->mount == *event_file.mount && info->inode == event_file.key.inode, info->flags};
+}
+
+Verdict judge(const sys::FanEvent& event, const TaskView& view, const EventFile& file) {
   EventFacts facts;
   facts.open = event.mask & FAN_OPEN_PERM;
   facts.has_range = event.has_range;
   facts.offset = event.offset;
   facts.count = event.count;
   facts.page = ::sysconf(_SC_PAGESIZE);
-  struct statx st {};
-  if (!facts.open && ::statx(event.fd.get(), "", AT_EMPTY_PATH, STATX_SIZE | STATX_INO | STATX_MNT_ID, &st) == 0) facts.file_size = st.stx_size;
+  if (!facts.open) facts.file_size = file.size;
   TaskFacts task{view.stat, view.call};
   CallFds fds;
   if (!facts.open && trusted(task)) fds = call_fds(*task.call);
-  return classify(facts, task, fd_facts(event.tid, fds.from, st), fd_facts(event.tid, fds.to, st));
+  return classify(facts, task, fd_facts(event.tid, fds.from, file), fd_facts(event.tid, fds.to, file));
 }
 
 std::string describe(const Verdict& verdict, const TaskView& task) {
@@ -51,12 +59,6 @@ std::string describe(const Verdict& verdict, const TaskView& task) {
   std::string what = verdict.name + " by " + std::to_string(task.tid) + " (" + comm + ")";
   if (verdict.kind == core::BreakKind::Truncate) what += " to " + std::to_string(verdict.new_size) + " bytes";
   return what;
-}
-
-// No file's, when it cannot be told.
-core::FileKey file_of(const sys::FanEvent& event) {
-  struct stat st {};
-  return ::fstat(event.fd.get(), &st) == 0 ? core::FileKey{st.st_dev, st.st_ino} : core::FileKey{};
 }
 
 // For a bell that costs the task nothing when it rings early, and a little when it rings for nothing.
@@ -83,10 +85,10 @@ int EventDesk::read(const sys::FanGroup* from, Group group) {
   std::vector<sys::FanEvent> events;
   journal_->begin_read();
   const int error = from->read(&events);
-  std::vector<core::FileKey> files;
+  std::vector<EventFile> files;
   for (const auto& event : events) {
-    files.push_back(file_of(event));
-    journal_->was_read(event, files.back(), group);
+    files.push_back(look_at_file(event));
+    journal_->was_read(event, files.back().key, group);
   }
   journal_->end_read();
   for (std::size_t i = 0; i < events.size(); i++) take(from, files[i], std::move(events[i]));
@@ -105,9 +107,15 @@ WatchedFile* EventDesk::concerned(const core::FileKey& key, const sys::FanEvent&
   return file && file->needs != core::Needs{} && !sys::is_own_thread(event.tid) ? file : nullptr;
 }
 
-void EventDesk::take(const sys::FanGroup* group, const core::FileKey& key, sys::FanEvent event) {
+void EventDesk::take_over(const sys::FanGroup* group, const core::FileKey& key, sys::FanEvent event) {
+  EventFile file = look_at_file(event);
+  file.key = key;
+  take(group, file, std::move(event));
+}
+
+void EventDesk::take(const sys::FanGroup* group, const EventFile& at, sys::FanEvent event) {
   if (!event.fd) return;  // a queue overflow, which unlimited queues do not have
-  WatchedFile* file = concerned(key, event);
+  WatchedFile* file = concerned(at.key, event);
   if (!file) {
     allow(*group, event);
     return;
@@ -118,9 +126,9 @@ void EventDesk::take(const sys::FanGroup* group, const core::FileKey& key, sys::
   complete(&view);
   if (view.call && view.call->running) {
     auto now = Clock::now();
-    early_.push_back({group, key, std::move(event), kEarlyStep, now + kEarlyStep, now + kEarlyBound});
+    early_.push_back({group, at.key, std::move(event), kEarlyStep, now + kEarlyStep, now + kEarlyBound});
   } else {
-    decide(group, std::move(event), file, std::move(view));
+    decide(group, std::move(event), at, file, std::move(view));
   }
 }
 
@@ -142,8 +150,12 @@ void EventDesk::poll(Clock::time_point now) {
     }
     Early due = std::move(early);
     early_.erase(early_.begin() + i);
-    if (file) decide(due.group, std::move(due.event), file, std::move(view));
-    else allow(*due.group, due.event);
+    if (!file) {
+      allow(*due.group, due.event);
+      continue;
+    }
+    const EventFile at = look_at_file(due.event);  // it may have another size by now
+    decide(due.group, std::move(due.event), at, file, std::move(view));
   }
 }
 
@@ -158,8 +170,8 @@ void EventDesk::stand_open() {
   poll(Clock::now());
 }
 
-void EventDesk::decide(const sys::FanGroup* group, sys::FanEvent event, WatchedFile* file, TaskView view) {
-  auto verdict = wanted(judge(event, view), file->needs);
+void EventDesk::decide(const sys::FanGroup* group, sys::FanEvent event, const EventFile& at, WatchedFile* file, TaskView view) {
+  auto verdict = wanted(judge(event, view, at), file->needs);
   if (file->passed.size() >= kPassedMax) file->passed.clear();
   file->passed.insert(event.tid);
   if (!verdict) {

@@ -3,12 +3,21 @@
 // Not thread-safe: the guard's lock is held around every call.
 #pragma once
 
+#include <optional>
+
 #include "daemon/guard/journal.h"
 #include "daemon/guard/ledger.h"
 #include "daemon/guard/watched_files.h"
 #include "daemon/sys/fanotify.h"
 
 namespace mrlease::guard {
+
+// The file of an event, as it was when that was read.
+struct EventFile {
+  core::FileKey key;  // no file's, when it cannot be told
+  std::uint64_t size = 0;
+  std::optional<std::uint64_t> mount;
+};
 
 class EventDesk {
  public:
@@ -18,8 +27,8 @@ class EventDesk {
 
   // One read of a group's queue, and all that came with it. 0, or errno of the read.
   int read(const sys::FanGroup* from, Group group);
-  // The group must outlive what is held of it.
-  void take(const sys::FanGroup* group, const core::FileKey& file, sys::FanEvent event);
+  // What a predecessor had read, of a file that is known. The group must outlive what is held of it.
+  void take_over(const sys::FanGroup* group, const core::FileKey& file, sys::FanEvent event);
   void poll(Clock::time_point now);
   Clock::time_point next_due() const;
   // From now on everything is allowed at once.
@@ -36,9 +45,10 @@ class EventDesk {
     Clock::time_point next_look, until;
   };
 
+  void take(const sys::FanGroup* group, const EventFile& at, sys::FanEvent event);
   WatchedFile* concerned(const core::FileKey& file, const sys::FanEvent& event);
   void allow(const sys::FanGroup& group, const sys::FanEvent& event);
-  void decide(const sys::FanGroup* group, sys::FanEvent event, WatchedFile* file, TaskView view);
+  void decide(const sys::FanGroup* group, sys::FanEvent event, const EventFile& at, WatchedFile* file, TaskView view);
 
   WatchedFiles* files_;
   Ledger* ledger_;

@@ -86,7 +86,7 @@ void GuardCore::take_over(const Orphan& orphan) {
   event.count = orphan.count;
   if (file != nullptr) ::dup3(file->fd.get(), orphan.number, O_CLOEXEC);  // what is known of the file is asked of it
   event.fd.reset(orphan.number);
-  desk_.take(group, orphan.file, std::move(event));  // a file that is not leased (any more): allowed
+  desk_.take_over(group, orphan.file, std::move(event));  // a file that is not leased (any more): allowed
 }
 
 // What the predecessor had read and not noted: numbers that nobody knows are allowed. Returns how many there were.
