@@ -20,6 +20,12 @@ bool holds_back(const Break& b) {
                      [](const Part& p) { return p.step == Step::Complied && reaches_file(p.row.after); });
 }
 
+// One that a predecessor had allowed: what it has got out of its way nobody knows, so it may be anything.
+Break* inherited(const FileQueue& queue) {
+  const auto it = std::find_if(queue.overdue.begin(), queue.overdue.end(), [](const Break* b) { return b->adopted; });
+  return it == queue.overdue.end() ? nullptr : *it;
+}
+
 // Only a Settle is of a part of the lease.
 bool gives_the_same(const Part& a, const Row& row, const Extent& extent) {
   return a.step == Step::Complied && a.row.after == row.after &&
@@ -78,6 +84,7 @@ bool Arbiter::State::in_overdue_hands(const FileQueue& queue, const Break& b) {
 
 // A thaw would bring the device, or a flush, back under the operation.
 bool Arbiter::State::kept_from_thawing(const Break& freeze) {
+  if (inherited(queues.at(freeze.ask.file)) != nullptr) return true;
   return std::any_of(freeze.parts.begin(), freeze.parts.end(), [this](const Part& p) {
     const LeaseEntry* entry = leases.find(p.lease);
     return entry && entry->overdue > 0;
@@ -87,11 +94,12 @@ bool Arbiter::State::kept_from_thawing(const Break& freeze) {
 void Arbiter::State::hand_over(Break& b) {
   const FileQueue& queue = queues.at(b.ask.file);
   if (queue.overdue.empty()) return;
+  Break* const any = inherited(queue);
   for (std::size_t i = 0; i < b.parts.size(); ++i) {
     const Part p = b.parts[i];
     LeaseEntry* entry = leases.find(p.lease);
-    if (p.step != Step::Complied || !reaches_file(p.row.after) || !entry || entry->overdue == 0) continue;
-    Break* heir = nullptr;
+    if (p.step != Step::Complied || !reaches_file(p.row.after) || !entry || (entry->overdue == 0 && any == nullptr)) continue;
+    Break* heir = any;
     bool given = false;
     for (Break* o : queue.overdue) {
       const auto [first, last] = o->by_lease.equal_range(p.lease);

@@ -45,6 +45,7 @@ void GuardCore::finish_answers() {
 }
 
 std::vector<Overdue> GuardCore::await_passing(std::chrono::milliseconds bound) {
+  std::unique_lock lock(mutex_);
   finish_answers();
   auto passing = journal_.passing();
   for (const auto until = Clock::now() + bound;;) {
@@ -54,12 +55,13 @@ std::vector<Overdue> GuardCore::await_passing(std::chrono::milliseconds bound) {
       return over;
     });
     if (passing.empty() || Clock::now() >= until) break;
+    lock.unlock();
     std::this_thread::sleep_for(kLook);
+    lock.lock();
   }
   // The predecessor was killed after its note that they pass, and before it let them go: those are held.
   const auto orphans = journal_.orphans();
   std::vector<Overdue> overdue;
-  std::lock_guard lock(mutex_);
   for (const Passing& p : passing) {
     const bool held = std::any_of(orphans.begin(), orphans.end(), [&](const Orphan& o) { return o.tid == p.view.tid && o.file == p.file; });
     if (held) journal_.left(p.slot);

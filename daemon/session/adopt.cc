@@ -196,7 +196,10 @@ void Broker::adopt_store(keep::Slot slot, const keep::StoreRecord& r) {
 
 void Broker::adopt_breaks(const std::vector<guard::Overdue>& overdue) {
   for (const auto& [id, file] : overdue) {
-    guard_breaks_[id] = file;
+    guard_breaks_[id] = inherited_[id] = file;
+    const std::string path = path_of(file);
+    log_(2, "an operation from before the restart is still running on " + (path.empty() ? "a file without leases" : path) +
+                ": leases of it end, and new ones wait for its end");
     step(core::event::AdoptPassing{id, file});
   }
   kept_.state->freezes.each([this](keep::Slot slot, const keep::FreezeRecord& r) { adopt_freeze(slot, r); });
@@ -208,9 +211,8 @@ void Broker::adopt_breaks(const std::vector<guard::Overdue>& overdue) {
       continue;
     }
     // An operation that the predecessor allowed is still running: nothing may come back under it. Its leases end.
-    log_(2, "an operation from before the restart is still running: the leases on its file are revoked, and new ones wait for its end");
     const core::BreakId id = next_api_break_++;
-    guard_breaks_[id] = file;
+    guard_breaks_[id] = revoking_[id] = file;
     // Not deniable: under a client that refuses, its device would come back.
     step(core::event::RequestBreak{id, file, core::BreakKind::Revoke, {}, 0, 0, 0, false});
   }
@@ -224,9 +226,20 @@ std::vector<LeftLease> Broker::left_leases(const core::FileKey& file) {
     const auto* kept = record(*lease);
     left.push_back({id, lease->extent, lease->size_told, lease->bounce != nullptr, lease->write, kept != nullptr && kept->quiesced != 0, {}});
     for (const Store& store : lease->stores)
-      left.back().stores.push_back({store.extent, store.trim, kept_frozen(file, store.extent)});
+      left.back().stores.push_back({store.extent, store.trim, kept_frozen(*lease, store.extent)});
   }
   return left;
+}
+
+// The leases of its file were to be revoked at once, and could not be where a freeze held them that it keeps from thawing: they
+// get back now what they can have.
+void Broker::inherited_left(core::BreakId id) {
+  const auto it = inherited_.find(id);
+  if (it == inherited_.end()) return;
+  const core::FileKey file = it->second;
+  inherited_.erase(it);
+  const bool another = std::any_of(inherited_.begin(), inherited_.end(), [&](const auto& other) { return other.second == file; });
+  if (!another && not_revoked_.erase(file) != 0) adopt_file_breaks(file);
 }
 
 void Broker::adopt_file_breaks(const core::FileKey& file) {

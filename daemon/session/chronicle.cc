@@ -178,8 +178,9 @@ void Chronicle::begins(const core::event::AdoptBreak& e) {
 }
 
 void Chronicle::begins(const core::event::AdoptPassing& e) {
-  announced_.try_emplace(e.id, Announced{Source::Late, 0, "from before the restart, and still running", *at_, {}});
+  announced_.try_emplace(e.id, Announced{Source::Foreign, 0, "from before the restart, and still running", *at_, nobody()});
   begins(core::event::RequestBreak{e.id, e.file, core::BreakKind::Truncate, {}});
+  breaks_.at(e.id).answered = *at_;  // by the predecessor
 }
 
 void Chronicle::begins(const core::event::RequestBreak& e) {

@@ -194,9 +194,9 @@ void Broker::forget_stores(std::vector<Store> stores) {
   drop_names(std::move(names));
 }
 
-bool Broker::kept_frozen(const core::FileKey& file, const core::Extent& extent) const {
+bool Broker::kept_frozen(const LeaseHold& lease, const core::Extent& part) const {
   return std::any_of(api_breaks_.begin(), api_breaks_.end(), [&](const auto& b) {
-    return b.second.slot != keep::kNoSlot && b.second.file == file && b.second.extent.overlaps(extent);
+    return b.second.slot != keep::kNoSlot && b.second.file == lease.file && b.second.extent.overlaps(part) && b.second.extent.overlaps(lease.extent);
   });
 }
 

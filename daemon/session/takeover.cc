@@ -31,6 +31,7 @@ std::vector<core::event::AdoptBreak> second_halves(const core::FileKey& file, st
 std::vector<core::event::AdoptBreak::Part> frozen_parts(const core::Extent& frozen, const std::vector<LeftLease>& leases) {
   std::vector<core::event::AdoptBreak::Part> parts;
   for (const LeftLease& lease : leases) {
+    if (!frozen.overlaps(lease.extent)) continue;  // it may share the lease's last page
     // Another freeze may hold the same lease, where this one reaches only beyond the end of the file: each thaws its own.
     const core::Lease known{.extent = lease.extent, .on_file_end = lease.on_file_end};
     if (lease.bounce && !core::pages_on_file(known, frozen).empty()) parts.push_back({lease.id, lease.extent});

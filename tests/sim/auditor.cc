@@ -128,7 +128,7 @@ void Auditor::inherited(const event::AdoptPassing& e, Time now) {
   b.ask = {e.id, e.file, BreakKind::Truncate, {}};
   b.asked_at = now;
   b.answers = 1;
-  b.passing = b.adopted = true;
+  b.passing = b.adopted = b.inherited = true;
   b.passing_since = now > most_.passing_bound ? now - most_.passing_bound : 0;
   coverage_.happened("an operation of a predecessor's inside");
   line_[e.file].push_back(e.id);
@@ -142,8 +142,8 @@ void Auditor::gone(core::SessionId session, Time now) {
     v.ending = true;
     const auto it = w_.regions.find(id);
     const bool overrun = v.fence_began != core::kNever && now >= v.fence_began + 2 * w_.shape.policy.fence_deadline;
-    // Bounce memory is its client's own: what a peer writes there comes to the file by him who lives.
-    const bool own = it != w_.regions.end() && it->second->backing == Backing::Bounce && w_.daemon.lives(session);
+    // Bounce memory is its client's own: what a peer writes there comes to the file by him who lives. What the daemon knows of, it destroys.
+    const bool own = it != w_.regions.end() && it->second->backing == Backing::Bounce && w_.daemon.lives(session) && !w_.daemon.knows_mrs(id);
     const bool reaches = it != w_.regions.end() && it->second->mr && it->second->mr->alive && it->second->usable && !own;
     if (reaches && !overrun)
       complain("P7: a session has gone, and its device still reaches " + lease_name(id));
@@ -204,9 +204,12 @@ void Auditor::on(const effect::Recall& e, Time now) {
     if (now < b.firm_until) complain("P5: break " + std::to_string(e.break_id) + " thaws before its time");
     thaws(b, now);
   }
-  if (e.action != Action::Reregister && e.action != Action::Settle) return;
+  if (e.action != Action::Reregister && e.action != Action::Settle && e.action != Action::Thaw) return;
   for (const core::BreakId id : line_[b.ask.file]) {
     const BreakView& o = breaks_[id];
+    // Of an inherited one nobody knows what it has got out of its way.
+    if (o.inherited && !o.left) complain("P1: " + lease_name(e.lease) + " comes back while the predecessor's break " + std::to_string(id) + " is inside");
+    if (e.action == Action::Thaw) continue;
     const bool destroys = o.ask.kind == BreakKind::Destructive && (o.ask.shortens || v->lease.backing == Backing::Direct);
     const bool removes = o.ask.kind == BreakKind::Truncate || destroys;
     const bool inside = removes && o.passing && !o.left && o.recalled.count(e.lease) != 0;

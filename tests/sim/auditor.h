@@ -35,7 +35,7 @@ class Auditor {
   void wrote(const File& file, u64 page, core::LeaseId lease, u64 let_go);
   u64 answers() const { return answers_; }  // to breaks, so far
   u64 answered_as(core::BreakId id) const { return answered_.count(id) != 0 ? answered_.at(id) : answers_; }  // which of all
-  // outlived: a daemon that is gone had allowed it, and the successor has waited for it as long as it does.
+  // outlived: it began under a daemon that is gone, and the successor knows nothing of it.
   void removes(const File& file, u64 first, u64 last, bool truncates, bool outlived);
   // What is behind [first, last) moves there: a collapse.
   void collapses(const File& file, u64 first, u64 last, bool told, bool outlived);
@@ -80,7 +80,7 @@ class Auditor {
     u64 stamps = 0;  // when it was asked for
     int answers = 0, code = 0;
     u64 answered_as = 0;  // of all answers, which
-    bool passing = false, left = false, dropped = false, thaw_asked = false, adopted = false;
+    bool passing = false, left = false, dropped = false, thaw_asked = false, adopted = false, inherited = false;
     Time firm_until = 0;  // a freeze: holds for certain until then
     Time holds_until = 0;  // and at most until then
     Time passing_since = 0;

@@ -150,8 +150,9 @@ void Auditor::drained() {
   for (const auto& [id, b] : breaks_) complain("break " + std::to_string(id) + " never ends");
   for (const auto& [id, v] : leases_) {
     const auto it = w_.regions.find(id);
-    if (it != w_.regions.end() && it->second->given_up) complain("lease " + std::to_string(id) + " was given up, and never ends");
-    if (v.fenced || v.fence_began != core::kNever || v.ending || lost_leases_.count(id) != 0 || it == w_.regions.end()) continue;
+    const bool cut_off = v.fenced || v.fence_began != core::kNever || v.ending;
+    if (!cut_off && it != w_.regions.end() && it->second->given_up) complain("lease " + std::to_string(id) + " was given up, and never ends");
+    if (cut_off || lost_leases_.count(id) != 0 || it == w_.regions.end()) continue;
     if (it->second->fenced || it->second->gone) continue;  // given up by its client, before a restart perhaps
     const Region& r = *it->second;
     check_keys(r);

@@ -124,6 +124,8 @@ void Client::on_resume() {
   std::vector<std::uint64_t> ids;
   for (const auto& [id, w] : waiting_) ids.push_back(id);
   send(protocol::resumed(ids));
+  ++resumes_;
+  for (const Ptr& r : all_regions()) release_given_up(r);
   later(w_.shape.think, [this] { call(protocol::add_device("rxe0", 0, 1), [](const wire::Frame&) {}, std::make_shared<Pages>()); });
 }
 

@@ -117,7 +117,7 @@ class Client {
     wire::v1::Recall recall;
     std::shared_ptr<Pages> store;
     core::SessionId session = 0;
-    u64 grants = 0;
+    u64 grants = 0, resumes = 0;
   };
 
   bool connect();
@@ -152,7 +152,7 @@ class Client {
   void serve(const Ptr& r, const Order& order, std::function<void()> done);
   bool misbehaves(const Ptr& r, const Order& order, const std::function<void()>& done);
   void answer(const Order& order, int code);
-  void give_up(const Ptr& r);
+  void release_given_up(const Ptr& r);
   void comply(const Ptr& r, const Order& order, const Done& done);
   void quiesce(const Ptr& r, std::function<void()> then);
   void drop_mr(const Ptr& r, const Done& done);
@@ -173,6 +173,7 @@ class Client {
   u64 life_ = 1;          // counts its processes
   std::vector<core::SessionId> sessions_;
   core::SessionId session_ = 0;
+  u64 resumes_ = 0;  // of its connections
   u64 next_frame_ = 1;
   std::uint32_t next_handle_ = 1;
   std::map<u64, Waiting> waiting_;

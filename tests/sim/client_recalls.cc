@@ -33,20 +33,15 @@ void Client::next_in_lane() {
 
 void Client::on_recall(const v1::Recall& recall, std::shared_ptr<Pages> store) {
   const auto it = regions_.find(recall.lease());
-  Order order{recall, std::move(store), session_, 0};
+  Order order{recall, std::move(store), session_, 0, resumes_};
   if (it == regions_.end()) return answer(order, 0);  // released meanwhile: nothing is reachable
   order.grants = it->second->grants;
   in_lane([this, r = it->second, order](std::function<void()> done) { serve(r, order, std::move(done)); });
 }
 
 // As Region::release_given_up().
-void Client::give_up(const Ptr& r) {
-  r->fenced = r->given_up = true;
-  if (w_.plant.is("forget at a restart who has given up")) return;
-  call_granter(r, protocol::release(r->lease), [this, r](const wire::Frame& reply) {
-    const auto over = [this, r](int) { forget(r); };
-    protocol::expect(reply, wire::Frame::kStatus).code == ENOTCONN && !r->gone ? merge_locally(r, over) : over(0);
-  });
+void Client::release_given_up(const Ptr& r) {
+  if (r->given_up && r->session == session_ && !w_.plant.is("forget at a restart who has given up")) send(protocol::release(r->lease));
 }
 
 void Client::answer(const Order& order, int code) {
@@ -58,7 +53,8 @@ void Client::serve(const Ptr& r, const Order& order, std::function<void()> done)
   if (order.grants != r->grants) return done();  // its daemon is gone, and so is what it wanted
   const auto over = [this, r, order, action = order.recall.action()] {  // as Region::serve()
     const bool ends_store = action == v1::ACTION_THAW || action == v1::ACTION_SETTLE;
-    answer(order, !r->gone ? EKEYREVOKED : ends_store ? ECANCELED : 0);
+    const bool again = r->given_up && action == v1::ACTION_RELEASE;
+    answer(order, !r->gone && !again ? EKEYREVOKED : ends_store ? ECANCELED : 0);
   };
   if (r->gone || r->fenced) {
     over();
@@ -74,7 +70,10 @@ void Client::serve(const Ptr& r, const Order& order, std::function<void()> done)
     }
     comply(r, order, [this, r, order, done](int code) {
       answer(order, code);
-      if (order.recall.action() == v1::ACTION_RELEASE && code == 0) give_up(r);
+      if (order.recall.action() == v1::ACTION_RELEASE && code == 0) {
+        r->fenced = r->given_up = true;
+        if (order.resumes != resumes_) release_given_up(r);
+      }
       done();
     });
   };

@@ -48,6 +48,7 @@ class Daemon {
   std::vector<core::LeaseId> lease_ids() const;
   bool knows(core::SessionId id) const { return sessions_.count(id) != 0; }
   bool lives(core::SessionId id) const;  // the process that has it
+  bool knows_mrs(core::LeaseId id) const { return holds_.count(id) != 0 && !holds_.at(id)->mrs.empty(); }
   // Also what a planted bug makes of it.
   void step(core::Event event);
 
@@ -173,6 +174,8 @@ class Daemon {
   // daemon_restart.cc
   void wait_for_passing(Time until);
   void take_over();
+  void second_halves(const core::FileKey& file);
+  void inherited_left(core::BreakId id);
   std::vector<session::LeftLease> left_leases(const core::FileKey& file) const;
 
   World& w_;
@@ -194,7 +197,8 @@ class Daemon {
   std::vector<guard::ForeignOp> put_off_;  // by a planted bug
   Time armed_ = core::kNever;
   std::map<core::FileKey, core::Needs> published_;
-  std::map<core::BreakId, core::FileKey> guard_breaks_;
+  std::map<core::BreakId, core::FileKey> guard_breaks_, inherited_, revoking_;
+  std::set<core::FileKey> not_revoked_;
   std::map<core::RequestId, Request> requests_;
   std::map<core::RecallId, OutRecall> recalls_;
   std::set<core::BreakId> passing_;

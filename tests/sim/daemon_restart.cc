@@ -17,6 +17,9 @@ void Daemon::end_process() {
   stepping_ = false;
   armed_ = core::kNever;
   guard_breaks_.clear();
+  inherited_.clear();
+  revoking_.clear();
+  not_revoked_.clear();
   requests_.clear();
   recalls_.clear();
   published_.clear();
@@ -65,13 +68,29 @@ std::vector<session::LeftLease> Daemon::left_leases(const core::FileKey& key) co
     if (h->file->key != key || arbiter_->find(id) == nullptr) continue;
     left.push_back({id, h->extent, h->size_told, h->bounce != nullptr, h->write, h->quiesced && !w_.plant.is("forget at a restart who was quiesced"), {}});
     for (const Store& s : h->stores) {
-      const bool frozen = std::any_of(api_.begin(), api_.end(), [&](const auto& b) {
-        return b.second.kept && b.second.file == key && b.second.extent.overlaps(s.extent);
+      const bool frozen = std::any_of(api_.begin(), api_.end(), [&, hold = h](const auto& b) {
+        return b.second.kept && b.second.file == key && b.second.extent.overlaps(s.extent) && b.second.extent.overlaps(hold->extent);
       });
       left.back().stores.push_back({s.extent, s.trim, frozen});
     }
   }
   return left;
+}
+
+void Daemon::second_halves(const core::FileKey& key) {
+  for (core::event::AdoptBreak& b : session::second_halves(key, file(key).size, left_leases(key))) {
+    b.id = next_break_++;
+    step(b);
+  }
+}
+
+void Daemon::inherited_left(core::BreakId id) {
+  const auto it = inherited_.find(id);
+  if (it == inherited_.end()) return;
+  const core::FileKey key = it->second;
+  inherited_.erase(it);
+  const bool another = std::any_of(inherited_.begin(), inherited_.end(), [&](const auto& other) { return other.second == key; });
+  if (!another && not_revoked_.erase(key) != 0) second_halves(key);
 }
 
 void Daemon::take_over() {
@@ -109,6 +128,11 @@ void Daemon::take_over() {
   }
   std::erase_if(api_, [&](const auto& b) { return b.second.until <= now || (!b.second.admin && session(b.second.session) == nullptr); });
   if (w_.plant.is("forget freezes at a restart")) api_.clear();
+  const std::vector<guard::Overdue> overdue = w_.foreign.adopt();
+  for (const auto& [id, key] : overdue) {
+    guard_breaks_[id] = inherited_[id] = key;
+    if (!w_.plant.is("forget at a restart what is inside")) step(core::event::AdoptPassing{id, key});
+  }
   const std::map<core::BreakId, ApiBreak> freezes = api_;
   for (const auto& [id, b] : freezes) {
     core::event::AdoptBreak freeze{id, b.file, BreakKind::Freeze, b.extent, file(b.file).size, b.until - now, b.session,
@@ -116,25 +140,18 @@ void Daemon::take_over() {
     if (Session* s = session(b.session)) s->freezes.insert(id);
     step(freeze);
   }
-  const std::vector<guard::Overdue> overdue = w_.foreign.adopt();
-  for (const auto& [id, key] : overdue) {
-    guard_breaks_[id] = key;
-    if (!w_.plant.is("forget at a restart what is inside")) step(core::event::AdoptPassing{id, key});
-  }
   std::vector<core::FileKey> files;
   for (const auto& [id, h] : holds_)
     if (std::find(files.begin(), files.end(), h->file->key) == files.end()) files.push_back(h->file->key);
   std::sort(files.begin(), files.end());
   for (const core::FileKey& key : files) {
-    if (std::none_of(overdue.begin(), overdue.end(), [&](const guard::Overdue& o) { return o.file == key; })) {
-      for (core::event::AdoptBreak& b : session::second_halves(key, file(key).size, left_leases(key))) {
-        b.id = next_break_++;
-        step(b);
-      }
+    const bool changing = std::any_of(overdue.begin(), overdue.end(), [&](const guard::Overdue& o) { return o.file == key; });
+    if (!changing || w_.plant.is("restore at a restart under what is inside")) {
+      second_halves(key);
       continue;
     }
     const core::BreakId id = next_break_++;
-    guard_breaks_[id] = key;
+    guard_breaks_[id] = revoking_[id] = key;
     step(core::event::RequestBreak{id, key, BreakKind::Revoke, {}, 0, 0, 0, false});
   }
   std::map<core::SessionId, std::vector<HoldPtr>> ended;

@@ -52,6 +52,7 @@ class Foreign {
     bool watched = false;    // the daemon hears when it has left
     bool forgotten = false;  // that one was gone for good
     bool known() const { return watched && !forgotten; }
+    bool unheard_of() const { return outlived && !known(); }
     bool known_inside() const { return state == State::Running && known(); }
     u64 unwatched = 0;       // of the file, when it was asked for
     bool outlived = false;  // the wait of a successor for what its predecessor had allowed

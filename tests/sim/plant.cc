@@ -24,7 +24,7 @@ void drop(core::Effects& effects) {
 const std::vector<std::string>& Plant::names() {
   static const std::vector<std::string> all = {
       "drop recalls", "answer truncates early", "restore early", "forget fences", "lose leases at a restart", "forget at a restart what is owed",
-      "forget freezes at a restart", "forget at a restart who was quiesced", "forget at a restart who has given up", "forget at a restart what is inside",
+      "forget freezes at a restart", "forget at a restart who was quiesced", "forget at a restart who has given up", "forget at a restart what is inside", "restore at a restart under what is inside",
       "thaw early", "flush what is frozen",
       "skip the last flush", "swallow ends of leases", "swallow answers", "answer twice", "believe a stranger",
       "believe a liar", "no limit", "do not charge for who has gone", "no fence at exit", "forget what is handed back", "no kill at a hang-up", "hang up before the fence", "no grace", "sync early", "deny against policy", "grant what conflicts",

@@ -15,7 +15,8 @@ struct RecallOrder {
   wire::v1::Recall recall;
   wire::Fd store;  // FREEZE, TRIM
   Deadline deadline;
-  std::uint64_t daemon = 0;  // Region's count, when it came
+  std::uint64_t daemon = 0;   // Region's count, when it came
+  std::uint64_t daemons = 0;  // Services::daemons(), then
 };
 
 class Services {

@@ -109,7 +109,6 @@ Context::~Context() {
   }
   if (auto last = connection()) last->close();
   resuming_.stop();
-  releasing_.stop();
   asking_.stop();
   quiet_.stop();
   events_.stop_thread();
@@ -123,7 +122,10 @@ Sinks Context::sinks() {
 
 // A lane of its own: the others may be waiting for an answer of the daemon.
 void Context::on_resumed() {
-  resuming_.post([this] { hand_over_again(); });
+  resuming_.post([this] {
+    hand_over_again();
+    give_up_again();
+  });
 }
 
 // What a daemon must not leave to its successor, so that a client's end is the end of its pins: without these it can fence
@@ -140,10 +142,14 @@ void Context::hand_over_again() {
   }
 }
 
-void Context::gave_up(std::weak_ptr<Region> region) {
-  releasing_.post([region = std::move(region)] {
-    if (const auto lives = region.lock()) lives->release_given_up();
-  });
+void Context::give_up_again() {
+  std::vector<std::shared_ptr<Region>> all;
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& [lease, region] : regions_)
+      if (auto lives = region.lock()) all.push_back(std::move(lives));
+  }
+  for (const auto& region : all) region->release_given_up();
 }
 
 std::shared_ptr<Region> Context::find(std::uint64_t lease) {

@@ -51,7 +51,6 @@ class Context {
 
   void add(std::uint64_t lease, std::weak_ptr<Region> region);
   void remove(std::uint64_t lease, const Region* region);
-  void gave_up(std::weak_ptr<Region> region);  // has obeyed a Release: its lease goes back
   // The daemon's name for the device, told to it when it is used first; and the device's driver_id.
   Outcome use_device(ibv_context* device, std::uint32_t* number, std::uint32_t* driver_id);
   Outcome caps(ibv_context* device, DeviceCaps* out);  // probed once per device
@@ -73,6 +72,7 @@ class Context {
   void on_closed(const std::string& why);
   void on_resumed();
   void hand_over_again();
+  void give_up_again();
   // reconnect.cc: on the resuming lane
   void find_daemon_again();
   bool pause(std::chrono::milliseconds time);  // true: the context is being closed
@@ -104,7 +104,6 @@ class Context {
   std::map<ibv_context*, UsedDevice> devices_;
   CapsCache caps_;
   Lane asking_, quiet_, resuming_;
-  Lane releasing_;  // a lease that somebody has frozen ends with the freeze
   const std::string socket_path_;     // empty: was connected by somebody else, who has to do it again
   std::atomic<bool> connected_{true};  // since the last DISCONNECTED, and back for good
   mutable std::mutex connection_mutex_;

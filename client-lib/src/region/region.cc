@@ -294,11 +294,6 @@ void Region::give_up_lease() {
   }
 }
 
-Outcome Region::release_lease() {
-  std::lock_guard one_at_a_time(release_);
-  return connection()->call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr);
-}
-
 Outcome Region::dereg() {
   closing_ = true;  // whoever waits for the application goes on: it has stopped, or it would not be here
   {
@@ -315,7 +310,7 @@ Outcome Region::dereg() {
       now_all();
       return dropped;
     }
-    if (fenced_ && !given_up_) {
+    if (fenced_) {
       backing_->restore();
     } else if (!connection()->alive()) {
       released = backing_->merge_locally();
@@ -325,10 +320,10 @@ Outcome Region::dereg() {
     gone_ = true;
   }
   // Not under the lock: a recall that the daemon sends before it looks at this is answered at once.
-  const Outcome told = release_lease();
-  if (told.code == ENOTCONN && released.ok()) {  // gone before it has written what is owed, perhaps
+  Outcome told = connection()->call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr);
+  if (told.code == ENOTCONN && released.ok() && !fenced_) {  // gone before it has written what is owed, perhaps
     std::lock_guard operation(operation_);
-    if (!fenced_ || given_up_) released = backing_->merge_locally();
+    released = backing_->merge_locally();
   }
   // EKEYREVOKED, ENOENT: it ended while this was under way; the daemon has written what was owed.
   if (told.code != ENOTCONN && told.code != EKEYREVOKED && told.code != ENOENT) released = told;

@@ -70,7 +70,7 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   // From the I/O thread; none of these blocks.
   void on_recall(wire::v1::Recall recall, wire::Fd store);
   void on_fenced(const std::string& why);
-  void release_given_up();  // after a Release
+  void release_given_up();  // to the daemon that runs now, what it was to give up by the order of the one before
   void on_trimmed(std::uint64_t file_size);
   void on_disconnected();
 
@@ -110,7 +110,6 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   Outcome map(Reply& granted);
   Outcome make_backing();
   void give_up_lease();
-  Outcome release_lease();
   void unmap();
   void serve(RecallOrder order);
   Outcome comply(RecallOrder& order);
@@ -132,14 +131,13 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   PostingGuard guard_;
   std::unique_ptr<Backing> backing_;
 
-  std::mutex release_;  // held over a round trip
   std::mutex operation_;
   bool gone_ = false;  // under operation_: deregistered, nothing is reachable
   std::uint64_t registered_bytes_ = 0;  // under operation_: by the last make_mr()
   std::list<Registration> registrations_;  // under operation_, and to grow under mutex_ too; the first is the region's own
   std::atomic<std::uint32_t> lkey_{0}, rkey_{0};
   std::atomic<bool> fenced_{false}, closing_{false};
-  bool given_up_ = false;  // under operation_: by the daemon's order, and what it owes is the daemon's to write
+  std::atomic<bool> given_up_{false};  // has obeyed a Release: what is owed is the daemon's to write
   bool taken_ = false;     // under operation_: refused to a reclaim, since somebody else has the range
   Outcome lost_;           // under operation_: why no daemon will have the lease again, until its data is in the file
   bool quiesced_ = false;  // under operation_: the application waits for RESTORED

@@ -23,6 +23,7 @@ void Region::on_recall(wire::v1::Recall recall, wire::Fd store) {
   order->recall = std::move(recall);
   order->store = std::move(store);
   order->daemon = daemon_;
+  order->daemons = daemons();
   lane(action).post([self = shared_from_this(), order] { self->serve(std::move(*order)); });
 }
 
@@ -31,7 +32,6 @@ void Region::serve(RecallOrder order) {
   const std::uint64_t id = order.recall.recall();
   const auto action = order.recall.action();
   Outcome o;
-  bool given_up = false;
   std::shared_ptr<Connection> asked_by;
   {
     std::lock_guard operation(operation_);
@@ -42,7 +42,8 @@ void Region::serve(RecallOrder order) {
     const bool ends_store = action == wire::v1::ACTION_THAW || action == wire::v1::ACTION_SETTLE;
     if (gone_ && ends_store) o = {ECANCELED, "the region was deregistered: its store is the daemon's to merge"};
     const bool quiet_before = quiesced_;  // by another order, which holds
-    if (!gone_) o = fenced_ ? Outcome{EKEYREVOKED, "the lease is fenced"} : comply(order);
+    const bool again = given_up_ && action == wire::v1::ACTION_RELEASE;  // by a successor: there is nothing left to do
+    if (!gone_ && !again) o = fenced_ ? Outcome{EKEYREVOKED, "the lease is fenced"} : comply(order);
     if (!gone_ && !o.ok() && !quiet_before && !ends_store && action != wire::v1::ACTION_REREGISTER) go_on();
     if (backing_) {
       std::lock_guard lock(mutex_);
@@ -50,22 +51,17 @@ void Region::serve(RecallOrder order) {
       const bool of_file = ends_store && (o.code == ENOSPC || o.code == EDQUOT || o.code == EROFS || o.code == EIO);
       unmerged_ = of_file ? o.text : "";
     }
-    given_up = given_up_;
   }
   (void)asked_by->send(protocol::recall_done(id, o));
   if (o.code == EKEYREVOKED) on_fenced(o.text);
-  if (o.ok() && action == wire::v1::ACTION_RELEASE) on_fenced("revoked");
-  if (given_up && action == wire::v1::ACTION_RELEASE) context_.gave_up(weak_from_this());
+  if (!o.ok() || action != wire::v1::ACTION_RELEASE) return;
+  on_fenced("revoked");
+  if (daemons() != order.daemons) release_given_up();  // Resume had come before the answer was on its way
 }
 
-// To whichever daemon there is: of an answer to its predecessor's recall a successor knows nothing, and would keep the lease.
+// A successor knows nothing of the recall that was obeyed, and would keep the lease. Nobody waits for its answer: it may be frozen.
 void Region::release_given_up() {
-  const Outcome told = release_lease();
-  std::lock_guard operation(operation_);
-  const bool owes = told.code == ENOTCONN;  // gone before it has written it, perhaps
-  Outcome merged;
-  if (owes && !gone_) merged = backing_->merge_locally();
-  given_up_ = owes && (gone_ || !merged.ok());  // dereg() has it to write, and to tell
+  if (given_up_) (void)connection()->send(protocol::release(lease_));
 }
 
 Outcome Region::comply(RecallOrder& order) {

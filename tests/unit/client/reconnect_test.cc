@@ -304,24 +304,6 @@ TEST_F(ReconnectTest, WhatARevokedLeaseOwesIsWrittenWithoutTheDaemon) {
   EXPECT_EQ(next->count(Frame::kRegister), 0);
 }
 
-// It had obeyed, and the daemon went before it had said that all was written.
-TEST_F(ReconnectTest, WhatIsOwedAfterARevokeIsWrittenUnlessTheDaemonSaysThatItIs) {
-  begin(MRL_BACKING_BOUNCE);
-  static_cast<char*>(region_->address())[0] = 'w';
-  daemon_->script([](ScriptedDaemon& d, const Frame& f) {
-    if (f.has_release()) d.hang_up();
-    return f.has_release();
-  });
-  daemon_->send_recall(recall(wire::v1::ACTION_RELEASE));
-  wait_for(MRL_EVENT_FENCED);
-  const auto next = accept();
-  wait_for(MRL_EVENT_RECONNECTED);
-  EXPECT_TRUE(region_->dereg().ok());
-  EXPECT_EQ(byte_in_file(), 'w');
-  EXPECT_EQ(next->count(Frame::kRegister), 0);
-  region_.reset();
-}
-
 // The daemon hangs up and has destroyed the memory region, which was just being given up.
 TEST_F(ReconnectTest, ARegionDoesNotComeBackWithoutItsMemoryRegion) {
   begin(MRL_BACKING_BOUNCE);

@@ -168,6 +168,45 @@ TEST_F(Adopt, TheLeasesUnderItAreRevokedMeanwhile) {
   EXPECT_TRUE(over(5));
 }
 
+// What of the lease was out of its way, a thaw might bring back.
+TEST_F(Adopt, AFreezeThatHeldBeforeThawsWhenItHasLeft) {
+  adopt(1, Backing::Direct);
+  step(event::AdoptPassing{5, kFile});
+  step(event::AdoptBreak{6, kFile, BreakKind::Freeze, {0, kPg}, kSize, 500, 9, {{1, {0, kPg}}}});
+  step(event::RequestBreak{7, kFile, BreakKind::Revoke, {}, 0, 0, 0, false});
+  EXPECT_TRUE(none<effect::Recall>()) << "the frozen range stands still";
+  wait(500);
+  EXPECT_TRUE(none<effect::Recall>());
+  EXPECT_TRUE(answered(7, EBUSY));
+  truncate(10, kSize / 2);  // but nobody else's system call waits for it
+  answer(only<effect::Recall>());
+  EXPECT_TRUE(answered(10));
+  left(10, kSize / 2);
+  left(5, kSize / 2);
+  ASSERT_EQ(only<effect::Recall>().action, Action::Reregister);
+  answer(only<effect::Recall>());
+  EXPECT_TRUE(over(5));
+  EXPECT_EQ(only<effect::Recall>().action, Action::Thaw);
+}
+
+// Had it been handed to its heir before the restart, it would not come back now.
+TEST_F(Adopt, WhatALaterOperationWouldGiveBackWaitsForItsEnd) {
+  adopt(1, Backing::OdpTransparent);
+  step(event::AdoptPassing{5, kFile});
+  truncate(10, 2 * kPg);
+  answer(only<effect::Recall>());
+  EXPECT_TRUE(answered(10));
+  left(10, 2 * kPg);
+  EXPECT_TRUE(none<effect::Recall>());
+  EXPECT_TRUE(over(10));
+  left(5, 2 * kPg);
+  const auto settle = only<effect::Recall>();
+  EXPECT_EQ(settle.action, Action::Settle);
+  EXPECT_EQ(settle.size, 2 * kPg);
+  answer(settle);
+  EXPECT_TRUE(over(5));
+}
+
 TEST_F(Adopt, AFreezeUnderItIsRefused) {
   step(event::AdoptPassing{5, kFile});
   ask(6, BreakKind::Freeze, {}, 0, 9);

@@ -66,6 +66,12 @@ TEST(FrozenParts, AFreezeThatReachesALeaseBeyondTheFilesEndHasNothingOfIt) {
   EXPECT_EQ(frozen_parts({0, 4096}, left).size(), 2u);
 }
 
+TEST(FrozenParts, NorOneThatBeginsWhereTheLeaseEndsWithinAPage) {
+  const std::vector<LeftLease> left{{1, {0, 4000}, 4000, false, true, false, {{{0, 4096}, false, true}}}, {2, {0, 4000}, 4000, true, true, false, {}}};
+  EXPECT_TRUE(frozen_parts({4000, 8192}, left).empty());
+  EXPECT_EQ(frozen_parts({0, 4000}, left).size(), 2u);
+}
+
 TEST(Credited, NobodyHasCompliedWhoseMemoryRegionsAreThere) {
   EXPECT_EQ(credited(Action::Quiesce, 0, true), EBUSY);
   EXPECT_EQ(credited(Action::Release, 0, true), EBUSY);

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Example 05, with each backing that the kernel has, while somebody else truncates its file: it writes on, and what it wrote last
 # is in the file, as far as that goes.
-# kernels: 7.3
-# full: 6.1 6.12
+# kernels: 6.12 7.3
+# full: 6.1
 # limit: 120
 work=/run/load/examples_05
 . "$(dirname "$0")/examples.inc"

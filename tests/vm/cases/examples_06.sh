@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Example 06 on persistent memory (the tier boots with memmap=): more peers than buffers, while somebody else truncates the pool's
 # file and makes it longer again. No peer reads anything but what it wrote; each buffer on the file holds what one peer wrote.
-# kernels: 7.3
-# full: 6.1 6.12
+# kernels: 6.12 7.3
+# full: 6.1
 # limit: 120
 [ -b /dev/pmem0 ] || { echo "no /dev/pmem0: the kernel command line has no memmap="; exit 77; }
 work=/run/load/examples_06
