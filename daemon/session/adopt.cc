@@ -196,7 +196,8 @@ void Broker::adopt_store(keep::Slot slot, const keep::StoreRecord& r) {
 
 void Broker::adopt_breaks(const std::vector<guard::Overdue>& overdue) {
   for (const auto& [id, file] : overdue) {
-    guard_breaks_[id] = inherited_[id] = file;
+    guard_breaks_[id] = file;
+    inherited_.inside(id, file);
     const std::string path = path_of(file);
     log_(2, "an operation from before the restart is still running on " + (path.empty() ? "a file without leases" : path) +
                 ": leases of it end, and new ones wait for its end");
@@ -206,13 +207,14 @@ void Broker::adopt_breaks(const std::vector<guard::Overdue>& overdue) {
   std::vector<core::FileKey> files;
   for (const auto& [file, entry] : files_) files.push_back(file);
   for (const core::FileKey& file : files) {
-    if (std::none_of(overdue.begin(), overdue.end(), [&](const guard::Overdue& o) { return o.file == file; })) {
+    if (!inherited_.changes(file)) {
       adopt_file_breaks(file);
       continue;
     }
     // An operation that the predecessor allowed is still running: nothing may come back under it. Its leases end.
     const core::BreakId id = next_api_break_++;
-    guard_breaks_[id] = revoking_[id] = file;
+    guard_breaks_[id] = file;
+    inherited_.revokes(id, file);
     // Not deniable: under a client that refuses, its device would come back.
     step(core::event::RequestBreak{id, file, core::BreakKind::Revoke, {}, 0, 0, 0, false});
   }
@@ -229,17 +231,6 @@ std::vector<LeftLease> Broker::left_leases(const core::FileKey& file) {
       left.back().stores.push_back({store.extent, store.trim, kept_frozen(*lease, store.extent)});
   }
   return left;
-}
-
-// The leases of its file were to be revoked at once, and could not be where a freeze held them that it keeps from thawing: they
-// get back now what they can have.
-void Broker::inherited_left(core::BreakId id) {
-  const auto it = inherited_.find(id);
-  if (it == inherited_.end()) return;
-  const core::FileKey file = it->second;
-  inherited_.erase(it);
-  const bool another = std::any_of(inherited_.begin(), inherited_.end(), [&](const auto& other) { return other.second == file; });
-  if (!another && not_revoked_.erase(file) != 0) adopt_file_breaks(file);
 }
 
 void Broker::adopt_file_breaks(const core::FileKey& file) {

@@ -194,7 +194,6 @@ class Broker {
   void adopt_store(keep::Slot slot, const keep::StoreRecord& r);
   void adopt_freeze(keep::Slot slot, const keep::FreezeRecord& r);
   void adopt_breaks(const std::vector<guard::Overdue>& overdue);
-  void inherited_left(core::BreakId id);
   void adopt_file_breaks(const core::FileKey& file);
   std::vector<LeftLease> left_leases(const core::FileKey& file);
   bool all_frozen(const core::FileKey& file) const;
@@ -261,9 +260,7 @@ class Broker {
   std::map<core::FileKey, FileEntry> files_;
   std::unordered_map<core::BreakId, ApiBreak> api_breaks_;
   std::unordered_map<core::BreakId, core::FileKey> guard_breaks_;
-  std::map<core::BreakId, core::FileKey> inherited_;  // of a predecessor's, and still inside
-  std::map<core::BreakId, core::FileKey> revoking_;   // because of those
-  std::set<core::FileKey> not_revoked_;               // they could not be
+  Inherited inherited_;
   struct TakingOver { core::BreakId id; bool again; };
   std::map<core::FileKey, TakingOver> taking_over_;  // changes that nobody held, into bounce pages
   std::unordered_map<core::RequestId, PendingRequest> requests_;  // every request that the arbiter will answer

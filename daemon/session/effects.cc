@@ -190,8 +190,7 @@ void Broker::apply(const effect::BreakAnswered& e) {
   if (guard_breaks_.count(e.id) != 0) {
     // A break of our own making (observed late) is not known to the guard: it has passed already.
     if (!guard::is_guards(e.id)) {
-      const auto revoked = revoking_.extract(e.id);
-      if (revoked && e.deny_errno != 0) not_revoked_.insert(revoked.mapped());
+      inherited_.answered(e.id, e.deny_errno);
       return;
     }
     // A denied operation leaves too, and a client that complies late needs to hear of it.
@@ -231,7 +230,7 @@ void Broker::apply(const effect::WatchPassing& e) {
 void Broker::apply(const effect::BreakDone& e) {
   guard_breaks_.erase(e.id);
   took_over(e.id);
-  inherited_left(e.id);
+  if (const auto file = inherited_.over(e.id)) adopt_file_breaks(*file);
   if (const auto it = api_breaks_.find(e.id); it != api_breaks_.end()) {
     if (keeps()) kept_.state->freezes.clear(it->second.slot);
     api_breaks_.erase(it);

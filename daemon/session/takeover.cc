@@ -41,6 +41,21 @@ std::vector<core::event::AdoptBreak::Part> frozen_parts(const core::Extent& froz
   return parts;
 }
 
+bool Inherited::changes(const core::FileKey& file) const {
+  return std::any_of(inside_.begin(), inside_.end(), [&](const auto& each) { return each.second == file; });
+}
+
+void Inherited::answered(core::BreakId id, int code) {
+  const auto revoked = revokes_.extract(id);
+  if (revoked && code != 0) not_revoked_.insert(revoked.mapped());
+}
+
+std::optional<core::FileKey> Inherited::over(core::BreakId id) {
+  const auto left = inside_.extract(id);
+  if (!left || changes(left.mapped()) || not_revoked_.erase(left.mapped()) == 0) return {};
+  return left.mapped();
+}
+
 std::uint64_t told_extended(std::uint64_t told, const core::Extent& lease, std::uint64_t file_size) {
   return std::max(told, std::min(lease.end, file_size));
 }

@@ -2,6 +2,9 @@
 // What a successor tells its arbiter of what a predecessor had begun, and what a client's word counts for. Pure.
 #pragma once
 
+#include <map>
+#include <optional>
+#include <set>
 #include <vector>
 
 #include "daemon/core/events.h"
@@ -28,6 +31,22 @@ std::vector<core::event::AdoptBreak> second_halves(const core::FileKey& file, st
                                                    const std::vector<LeftLease>& leases);
 // What of the leases of its file a freeze that goes on has out of the file's way.
 std::vector<core::event::AdoptBreak::Part> frozen_parts(const core::Extent& frozen, const std::vector<LeftLease>& leases);
+
+// Operations that a predecessor had allowed and that are inside. The leases of their files are revoked; where a freeze keeps that
+// from being done, they get back what they can have when the last of those has left.
+class Inherited {
+ public:
+  void inside(core::BreakId id, const core::FileKey& file) { inside_[id] = file; }
+  void revokes(core::BreakId id, const core::FileKey& file) { revokes_[id] = file; }
+  bool changes(const core::FileKey& file) const;
+  // Of any break: it is answered, and it is over. The file whose second halves are to be done now, if there is one.
+  void answered(core::BreakId id, int code);
+  std::optional<core::FileKey> over(core::BreakId id);
+
+ private:
+  std::map<core::BreakId, core::FileKey> inside_, revokes_;
+  std::set<core::FileKey> not_revoked_;
+};
 
 // The end on the file that a client knows, after an extension. Never less than before: a successor would not ask for what is
 // beyond it.

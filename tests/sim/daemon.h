@@ -175,7 +175,6 @@ class Daemon {
   void wait_for_passing(Time until);
   void take_over();
   void second_halves(const core::FileKey& file);
-  void inherited_left(core::BreakId id);
   std::vector<session::LeftLease> left_leases(const core::FileKey& file) const;
 
   World& w_;
@@ -197,8 +196,8 @@ class Daemon {
   std::vector<guard::ForeignOp> put_off_;  // by a planted bug
   Time armed_ = core::kNever;
   std::map<core::FileKey, core::Needs> published_;
-  std::map<core::BreakId, core::FileKey> guard_breaks_, inherited_, revoking_;
-  std::set<core::FileKey> not_revoked_;
+  std::map<core::BreakId, core::FileKey> guard_breaks_;
+  session::Inherited inherited_;
   std::map<core::RequestId, Request> requests_;
   std::map<core::RecallId, OutRecall> recalls_;
   std::set<core::BreakId> passing_;

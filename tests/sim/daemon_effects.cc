@@ -165,9 +165,7 @@ void Daemon::apply(const effect::StartFence& e) {
 void Daemon::apply(const effect::BreakAnswered& e) {
   if (guard_breaks_.count(e.id) != 0) {
     if (guard::is_guards(e.id)) return w_.foreign.answer(e.id, e.deny_errno, passing_.count(e.id) != 0 || e.deny_errno != 0);
-    const auto revoked = revoking_.extract(e.id);
-    if (revoked && e.deny_errno != 0) not_revoked_.insert(revoked.mapped());
-    return;
+    return inherited_.answered(e.id, e.deny_errno);
   }
   const auto it = api_.find(e.id);
   if (it == api_.end()) return;
@@ -197,7 +195,7 @@ void Daemon::apply(const effect::WatchPassing& e) {
 void Daemon::apply(const effect::BreakDone& e) {
   guard_breaks_.erase(e.id);
   api_.erase(e.id);
-  inherited_left(e.id);
+  if (const auto file = inherited_.over(e.id)) second_halves(*file);
 }
 
 void Daemon::apply(const effect::Thawed& e) {

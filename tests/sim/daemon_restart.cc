@@ -17,9 +17,7 @@ void Daemon::end_process() {
   stepping_ = false;
   armed_ = core::kNever;
   guard_breaks_.clear();
-  inherited_.clear();
-  revoking_.clear();
-  not_revoked_.clear();
+  inherited_ = {};
   requests_.clear();
   recalls_.clear();
   published_.clear();
@@ -84,15 +82,6 @@ void Daemon::second_halves(const core::FileKey& key) {
   }
 }
 
-void Daemon::inherited_left(core::BreakId id) {
-  const auto it = inherited_.find(id);
-  if (it == inherited_.end()) return;
-  const core::FileKey key = it->second;
-  inherited_.erase(it);
-  const bool another = std::any_of(inherited_.begin(), inherited_.end(), [&](const auto& other) { return other.second == key; });
-  if (!another && not_revoked_.erase(key) != 0) second_halves(key);
-}
-
 void Daemon::take_over() {
   up_ = true;
   arbiter_ = std::make_unique<core::Arbiter>(policy_, starts_ << 32);
@@ -128,9 +117,9 @@ void Daemon::take_over() {
   }
   std::erase_if(api_, [&](const auto& b) { return b.second.until <= now || (!b.second.admin && session(b.second.session) == nullptr); });
   if (w_.plant.is("forget freezes at a restart")) api_.clear();
-  const std::vector<guard::Overdue> overdue = w_.foreign.adopt();
-  for (const auto& [id, key] : overdue) {
-    guard_breaks_[id] = inherited_[id] = key;
+  for (const auto& [id, key] : w_.foreign.adopt()) {
+    guard_breaks_[id] = key;
+    inherited_.inside(id, key);
     if (!w_.plant.is("forget at a restart what is inside")) step(core::event::AdoptPassing{id, key});
   }
   const std::map<core::BreakId, ApiBreak> freezes = api_;
@@ -145,13 +134,13 @@ void Daemon::take_over() {
     if (std::find(files.begin(), files.end(), h->file->key) == files.end()) files.push_back(h->file->key);
   std::sort(files.begin(), files.end());
   for (const core::FileKey& key : files) {
-    const bool changing = std::any_of(overdue.begin(), overdue.end(), [&](const guard::Overdue& o) { return o.file == key; });
-    if (!changing || w_.plant.is("restore at a restart under what is inside")) {
+    if (!inherited_.changes(key) || w_.plant.is("restore at a restart under what is inside")) {
       second_halves(key);
       continue;
     }
     const core::BreakId id = next_break_++;
-    guard_breaks_[id] = revoking_[id] = key;
+    guard_breaks_[id] = key;
+    inherited_.revokes(id, key);
     step(core::event::RequestBreak{id, key, BreakKind::Revoke, {}, 0, 0, 0, false});
   }
   std::map<core::SessionId, std::vector<HoldPtr>> ended;

@@ -72,6 +72,26 @@ TEST(FrozenParts, NorOneThatBeginsWhereTheLeaseEndsWithinAPage) {
   EXPECT_EQ(frozen_parts({0, 4000}, left).size(), 2u);
 }
 
+TEST(Inherited, LeasesThatCouldNotBeRevokedGetBackWhatTheyCanHaveWhenTheLastHasLeft) {
+  constexpr core::FileKey other{8, 200};
+  Inherited inherited;
+  inherited.inside(1, kFile);
+  inherited.inside(2, kFile);
+  inherited.inside(3, other);
+  inherited.revokes(10, kFile);
+  inherited.revokes(11, other);
+  inherited.answered(10, EBUSY);
+  inherited.answered(11, 0);
+  inherited.answered(12, EBUSY);  // nobody's
+  EXPECT_TRUE(inherited.changes(kFile));
+  EXPECT_EQ(inherited.over(10), std::nullopt);
+  EXPECT_EQ(inherited.over(1), std::nullopt);
+  EXPECT_EQ(inherited.over(3), std::nullopt) << "they have ended";
+  EXPECT_FALSE(inherited.changes(other));
+  EXPECT_EQ(inherited.over(2), kFile);
+  EXPECT_FALSE(inherited.changes(kFile));
+}
+
 TEST(Credited, NobodyHasCompliedWhoseMemoryRegionsAreThere) {
   EXPECT_EQ(credited(Action::Quiesce, 0, true), EBUSY);
   EXPECT_EQ(credited(Action::Release, 0, true), EBUSY);
