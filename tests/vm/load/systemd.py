@@ -130,7 +130,10 @@ class ServedKiller(Trouble):
 
 
 class Upgrader(Trouble):
-    """One package after the other; the first one is installed."""
+    """One package after the other; the first one is installed. In the rig the daemon is away for longer than a gate may be shut: a thaw
+    that is under way then ends as a Staller's does (daemon/DESIGN.md, what does not outlive the daemon)."""
+    recalls = 1
+
     def __init__(self, count, seed, packages):
         super().__init__(count, seed)
         self.packages = packages
