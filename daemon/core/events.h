@@ -49,7 +49,7 @@ struct AdoptBreak {
 // An operation on the file that it had allowed, and that is inside for longer than its bound: nothing is granted before its
 // OperationLeft. Which leases are in its way nobody knows any more: the caller revokes them. Ends by effect::BreakDone.
 struct AdoptPassing { BreakId id; FileKey file; };
-// Passing overran its bound and the operation is still inside.
+// Time has passed, and nothing else.
 struct Tick {};
 }  // namespace event
 

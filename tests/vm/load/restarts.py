@@ -3,7 +3,7 @@
 """A row of the demo while something befalls the daemon, a service of systemd, again and again:
 restarts.py --kills N | --served-kills N | --stalls N | --restarts N | --upgrades N --packages "A.deb B.deb" + the options of drive.py.
 Nobody may notice more than a wait, which is bounded. Exit 0: nothing was lost, no error, no lease fenced, no memory region left, the keys
-are the same, no application was asked for anything (but see Staller.recalls)."""
+are the same, no application was asked for anything (but see Trouble.recalls)."""
 import argparse
 import sys
 

@@ -131,7 +131,8 @@ class ServedKiller(Trouble):
 
 class Upgrader(Trouble):
     """One package after the other; the first one is installed. In the rig the daemon is away for longer than a gate may be shut: a thaw
-    that is under way then ends as a Staller's does (daemon/DESIGN.md, what does not outlive the daemon)."""
+    that is under way then ends as a Staller's does (daemon/DESIGN.md, What does not outlive it). Met once; that it was this is inferred:
+    nothing else asks the application of a transparent lease to be quiet and says RESTORED, with no error and the same keys."""
     recalls = 1
 
     def __init__(self, count, seed, packages):
