@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <mrlease/mrlease.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,6 +34,12 @@ Foreign::Foreign(const Options& options)
   mrl_open_options open_options{sizeof open_options};
   const std::string socket = options.text("socket", MRL_DEFAULT_SOCKET);
   open_options.socket_path = socket.c_str();
+  open_options.flags = MRL_OPEN_OWN_LOOP;
+  open_options.user = this;
+  open_options.callback = [](const mrl_event* event, void* user) {
+    if (event->type == MRL_EVENT_RECONNECTED) ++static_cast<Foreign*>(user)->reconnects_;
+    return 0;
+  };
   if (const int error = mrl_open(&open_options, &ctx_))
     throw std::system_error(error, std::generic_category(), std::string("mrl_open: ") + mrl_last_error());
 }
@@ -41,6 +48,17 @@ Foreign::~Foreign() {
   if (freeze_) mrl_thaw(freeze_);
   if (ctx_) mrl_close(ctx_);
   std::free(buffer_);
+}
+
+int Foreign::reconnected(std::uint64_t times) {
+  constexpr int kPatienceMs = 20000;  // the library looks every 2 s at least (mrlease.h, MRL_EVENT_DISCONNECTED)
+  while (ctx_ && reconnects_ < times) {
+    pollfd events{mrl_get_fd(ctx_), POLLIN, 0};
+    const int ready = poll(&events, 1, kPatienceMs);
+    if (ready <= 0) return ready < 0 ? errno : ETIMEDOUT;
+    mrl_dispatch(ctx_);
+  }
+  return 0;
 }
 
 Checker& Foreign::checker() {

@@ -33,6 +33,7 @@ class Foreign {
   int zeros(std::uint64_t from, Json* json);  // nothing but zeros from there to the end
   void extended(std::uint64_t at_ns);
   int sync(Json* json);
+  int reconnected(std::uint64_t times);  // waits until it has found another daemon that often; ETIMEDOUT
   int freeze(std::uint32_t hold_ms, Json* json);
   int copy(Json* json);  // of the frozen file, compared with the copy before it
   int thaw(Json* json);
@@ -61,6 +62,7 @@ class Foreign {
   const std::string path_, table_path_, stores_path_;
   const std::uint64_t spare_;
   mrl_ctx* ctx_ = nullptr;  // nullptr: the plain rows
+  std::uint64_t reconnects_ = 0;
   mrl_freeze* freeze_ = nullptr;
   std::unique_ptr<TableFile> table_, stores_;
   std::unique_ptr<Checker> checker_;

@@ -158,6 +158,7 @@ class Scenario(Row):
             self.stream()
             self.start_daemon()
             self.event("reconnected", number)
+            self.ask(self.foreign, f"reconnected {number}")
             print("coverage: " + self.receiver.ask("info", 20).get("coverage", ""), flush=True)
             self.truncate_within(self.args.size // 2, BOUND_MS, f"after {how.name}: protected again", self.foreign)
             self.told(self.args.size // 2)
