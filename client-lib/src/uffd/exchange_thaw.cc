@@ -65,7 +65,8 @@ Outcome Exchange::thaw_segment(const Segment& s, Deadline until) {
 // merge would stall the peer for more than half of its budget, as long as the recall's time allows. Then the application
 // is asked to be quiet, so that nobody is there to be stalled; one that cannot is stalled rather than fenced.
 Outcome Exchange::rounds(const Segment& s, Deadline until, Pace* pace) {
-  const auto enough = Clock::now() + (until - Clock::now()) / 2;
+  const auto half = (until - Clock::now()) / 2;
+  auto enough = Clock::now() + half;
   std::uint64_t before = ~0ull;
   for (int round = 1; round <= kRoundsMax; round++) {
     Pagemap::Pages scanned;
@@ -82,9 +83,11 @@ Outcome Exchange::rounds(const Segment& s, Deadline until, Pace* pace) {
       give_touched(s, delta);
       return outcome;
     }
-    // It has waited for another daemon. How long says nothing of the last merge, and what was written meanwhile is left.
+    // It has waited for another daemon. How long says nothing of the last merge, and what was written meanwhile is left. And who
+    // waits for the thaw now has begun to when it took over: it asks for it again.
     if (daemons_() != daemon) {
       before = ~0ull;
+      enough = Clock::now() + half;
       continue;
     }
     pace->us += us_since(start);
@@ -96,7 +99,8 @@ Outcome Exchange::rounds(const Segment& s, Deadline until, Pace* pace) {
     if (late) break;
     before = delta.count;
   }
-  if (ask_quiet_) ask_quiet_(Clock::now() + (until - Clock::now()) / 2);
+  const auto left = enough - Clock::now() + half;
+  if (ask_quiet_) ask_quiet_(Clock::now() + left / 2);
   return {};
 }
 

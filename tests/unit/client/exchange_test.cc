@@ -421,6 +421,33 @@ TEST(Exchange, AnotherDaemonIsNoLongStall) {
   EXPECT_EQ(rig.in_file(9), 'h');
 }
 
+// Nor does the time that it took to get another one make this one late: there are more rounds.
+TEST(Exchange, AnotherDaemonBeginsTheTimeAnew) {
+  Rig rig;
+  {
+    const Outcome started = rig.start(2);
+    if (started.code == EPERM || started.code == EINVAL) GTEST_SKIP() << started.text;
+    ASSERT_TRUE(started.ok());
+  }
+  std::uint64_t daemons = 1;
+  int asked = 0;
+  rig.exchange->on_daemons([&] { return daemons; });
+  rig.exchange->on_long_stall([&](Deadline) { asked++; });
+  ASSERT_TRUE(rig.freeze(1).ok());
+  for (std::uint64_t p = 0; p < 10; p++) rig.at(p) = 'g';
+  rig.daemon->during = [&](int nth) {
+    if (nth == 1) daemons++;
+    if (nth < 5) rig.at(static_cast<std::uint64_t>(nth)) = 'h';
+    // The work that is scripted, not a wait for anything: half of the time goes by without a daemon, and each of the other merges
+    // predicts more than half of the budget.
+    std::this_thread::sleep_for(std::chrono::milliseconds(nth == 1 ? 2100 : 10));
+  };
+  ASSERT_TRUE(rig.exchange->thaw(1, Clock::now() + std::chrono::seconds(4)).ok());
+  EXPECT_EQ(asked, 0);
+  EXPECT_GE(rig.daemon->merges, 5);
+  EXPECT_EQ(rig.in_file(4), 'h');
+}
+
 TEST(Exchange, TruncateBelowTheRegionLeavesOrphansAndGrowthTakesThemBack) {
   Rig rig;
   START_OR_SKIP(rig);

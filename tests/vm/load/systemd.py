@@ -55,7 +55,6 @@ def serves():
 class Trouble(threading.Thread):
     """`count` times, at random moments. seconds: all of it; away: the longest time in which nobody may have served, in seconds."""
     pauses = (0.05, 1.0)
-    recalls = 0  # how often the application may be asked to be quiet for one of them
 
     def __init__(self, count, seed):
         super().__init__(daemon=True)
@@ -130,11 +129,7 @@ class ServedKiller(Trouble):
 
 
 class Upgrader(Trouble):
-    """One package after the other; the first one is installed. In the rig the daemon is away for longer than a gate may be shut: a thaw
-    that is under way then ends as a Staller's does (daemon/DESIGN.md, What does not outlive it). Met once; that it was this is inferred:
-    nothing else asks the application of a transparent lease to be quiet and says RESTORED, with no error and the same keys."""
-    recalls = 1
-
+    """One package after the other; the first one is installed."""
     def __init__(self, count, seed, packages):
         super().__init__(count, seed)
         self.packages = packages
@@ -161,10 +156,7 @@ class Restarter(Trouble):
 
 
 class Staller(Trouble):
-    """The daemon stops in its tracks: the watchdog's to end. A thaw that is under way then has used up its time, and is ended by
-    asking the application to be quiet, where another round of merging would stall the peer (exchange_thaw.cc)."""
-    recalls = 1
-
+    """The daemon stops in its tracks: the watchdog's to end."""
     def strike(self):
         before = wait_until(pid_of_daemon, 30)
         os.kill(before, signal.SIGSTOP)
