@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Example 03: four senders, processes of their own, write checkpoints into one file on xfs and btrfs, while snapshots are taken by
 # mrleasectl freeze and cp --reflink=always: checkpoints.py says what each must hold.
-# kernels: 6.1 7.3
-# full: 6.12
+# kernels: 7.3
+# full: 6.1 6.12
 # limit: 240
 work=/run/load/examples_03
 . "$(dirname "$0")/examples.inc"

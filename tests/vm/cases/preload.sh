@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Unmodified verbs programs with libmrlease-preload.so in front: the load's receiver that registers plainly, judged byte by byte;
 # perftest and fio, while others truncate, punch, sync and freeze their file; and all of it without a daemon.
-# kernels: 6.1 7.3
-# full: 6.12
+# kernels: 7.3
+# full: 6.1 6.12
 # limit: 300
 . "$(dirname "$0")/case.inc"
 preload=$MRLEASE_BUILD/client-lib/libmrlease-preload.so
