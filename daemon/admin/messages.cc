@@ -24,6 +24,8 @@ void fill(v1::LeaseTerms* to, const session::TermsView& view) {
   admin::fill(to->mutable_recall_deadline(), std::chrono::milliseconds(view.terms.recall_deadline));
   admin::fill(to->mutable_fence_deadline(), std::chrono::milliseconds(view.terms.fence_deadline));
   to->set_on_timeout(to_proto(view.terms.on_timeout));
+  if (view.terms.writeback_interval != 0)
+    admin::fill(to->mutable_writeback_interval(), std::chrono::milliseconds(view.terms.writeback_interval));
 }
 
 void fill(v1::RecalledLease* to, const session::RecallNote& note) {
@@ -177,7 +179,8 @@ void fill(v1::Lease* to, const session::LeaseView& view) {
   to->set_guard(to_proto(view.coverage.kind));
   to->set_coverage(view.coverage.text);
   to->set_rule(view.rule);
-  fill(to->mutable_recall_deadline(), std::chrono::milliseconds(view.recall_deadline));
+  fill(to->mutable_recall_deadline(), std::chrono::milliseconds(view.terms.recall_deadline));
+  if (view.terms.writeback_interval != 0) fill(to->mutable_writeback_interval(), std::chrono::milliseconds(view.terms.writeback_interval));
   for (const core::Action action : view.recalls) to->add_recalls(to_proto(action));
   for (const auto& mr : view.mrs) {
     auto& m = *to->add_memory_regions();

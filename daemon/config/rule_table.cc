@@ -71,6 +71,7 @@ std::vector<RuleRow> make() {
   rows.push_back(as_option("recall-deadline-ms", &Rule::recall_deadline, &core::Terms::recall_deadline));
   rows.push_back(as_option("fence-deadline-ms", &Rule::fence_deadline, &core::Terms::fence_deadline));
   rows.push_back(as_option("on-timeout", &Rule::on_timeout, &core::Terms::on_timeout));
+  rows.push_back(as_option("writeback-interval-ms", &Rule::writeback_interval, &core::Terms::writeback_interval));
   rows.push_back(named("userfaultfd", Type::Word,
                        "Whether the clients of these users get what transparent breaks need, whatever the option of this name says. In a rule "
                        "without a path only: they get it before any file is known. Of the rules that say so, the first whose user fits decides."));

@@ -141,6 +141,12 @@ void add_policies(std::vector<Row>& rows) {
             "allowed and reported."),
       {{"wait", core::FreezeConflict::Wait}, {"thaw", core::FreezeConflict::Thaw}, {"allow", core::FreezeConflict::Allow}},
       [](Options& o) -> auto& { return o.session.policy.freeze_conflict; })));
+  rows.push_back(reloadable(number(
+      named("writeback-interval-ms", "Policies",
+            "Sync a file that is leased for writing this often, without anybody's asking: what peers have written is on the disk after this "
+            "and the time of a sync, but for a frozen range, which is synced when it thaws. 0: when somebody asks (mrl_sync, fsync(2)), "
+            "and when the kernel writes back what it knows to be dirty."),
+      0, 3600000, "ms", [](Options& o) -> auto& { return o.session.policy.writeback_interval; })));
 }
 
 void add_limits(std::vector<Row>& rows) {

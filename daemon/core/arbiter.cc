@@ -53,6 +53,8 @@ void Arbiter::State::expire(const Timer& timer) {
     case Timer::Kind::Hold:
       if (Break* b = find_break(timer.id)) want_thaw(*b, true);
       return;
+    case Timer::Kind::Writeback:
+      return writeback_due(timer.id);
   }
 }
 
@@ -117,7 +119,10 @@ void Arbiter::set_policy(Policy policy, std::vector<Terms> terms) {
 }
 
 void Arbiter::set_terms(LeaseId id, std::uint16_t terms) {
-  if (LeaseEntry* entry = state_->leases.find(id)) entry->lease.terms = terms;
+  LeaseEntry* entry = state_->leases.find(id);
+  if (entry == nullptr) return;
+  entry->lease.terms = terms;
+  state_->begin_writeback(entry->lease);
 }
 
 }  // namespace mrlease::core

@@ -36,7 +36,8 @@ class Arbiter {
   const Terms& terms(LeaseId id) const;  // of a lease; of one that is not known, the policy's. Valid until the next policy
   // For what begins afterwards: deadlines that run, and the fences that follow recalls already sent, keep the old one.
   void set_policy(Policy policy, std::vector<Terms> terms = {});
-  void set_terms(LeaseId id, std::uint16_t terms);  // Lease.terms; likewise for what begins afterwards
+  // Lease.terms; likewise for what begins afterwards, its file's writeback among it: next_deadline() may be another.
+  void set_terms(LeaseId id, std::uint16_t terms);
 
  private:
   struct State;

@@ -34,6 +34,7 @@ BreakKind kind_for(BreakKind kind, bool shortens, const Lease& lease);
 
 // It cuts off the bounce pages beyond the file's end.
 bool trims(Work work);
+bool syncs(Work work);
 
 // Truncate, Destructive and Write (and Read) are operations of somebody that pass through a guard and have an end that
 // can be watched; Sync, Freeze and Revoke are over when they are answered.

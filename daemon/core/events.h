@@ -27,6 +27,7 @@ struct RequestBreak {
   LeaseId only = 0;      // Revoke: this lease and no other; 0: all that the extent touches
   bool shortens = false; // Destructive: the file may end at new_size afterwards
   std::uint64_t shorter_by = 0;  // where that is known: by how much, from wherever the file ends when it begins
+  bool periodic = false;         // the Sync that effect::SyncDue wants
 };
 struct Thaw { BreakId freeze; RequestId request; };           // answered by effect::Thawed
 struct RecallAnswered { RecallId recall; SessionId session; int code; };  // code: 0 or errno; an errno is a refusal: fence
@@ -79,13 +80,16 @@ struct BreakDone { BreakId id; };
 struct Thawed { BreakId freeze; RequestId request; bool expired; };  // request 0: the hold passed by itself
 struct Fenced { LeaseId lease; SessionId session; };  // tell the client
 struct Forget { LeaseId lease; };                     // free everything of it
+// The file has not been synced for the shortest Terms::writeback_interval of its write leases. The caller asks for a Sync of all of
+// it (RequestBreak.periodic, owner 0), now: the next one is due when that is done.
+struct SyncDue { FileKey file; };
 // Something that an administrator wants to know.
 struct Report { FileKey file; LeaseId lease; BreakId break_id; std::string what; };
 }  // namespace effect
 
 using Effect = std::variant<effect::Granted, effect::Refused, effect::Released, effect::Extended, effect::Recall,
                             effect::StartWork, effect::StartFence, effect::BreakAnswered, effect::WatchPassing,
-                            effect::BreakDone, effect::Thawed, effect::Fenced, effect::Forget, effect::Report>;
+                            effect::BreakDone, effect::Thawed, effect::Fenced, effect::Forget, effect::SyncDue, effect::Report>;
 using Effects = std::vector<Effect>;
 
 }  // namespace mrlease::core

@@ -81,7 +81,7 @@ void Arbiter::State::run_queue(FileQueue& queue) {
         next = b;
         break;
       }
-      held_up = true;
+      held_up = held_up || !b->ask.periodic;  // nobody waits for that one: it lets by what it would have to wait with
     }
     if (next) {
       start(*next);
@@ -157,6 +157,7 @@ void Arbiter::State::answered_or_over(const Break& b) {
 void Arbiter::State::finish(Break& b) {
   if (!b.answered) answered_or_over(b);  // its session went while it was queued
   deactivate(b);
+  if (b.ask.periodic) written(b.ask.file);
   b.phase = Phase::Done;
   for (const RequestId request : std::exchange(b.thawers, {})) {
     out.push_back(effect::Thawed{b.ask.id, request, true});  // it never held

@@ -63,6 +63,7 @@ Arbiter::State::Verdict Arbiter::State::try_grant(const event::RequestLease& ask
   }
   if (verdict == Verdict::Wait) return verdict;
   leases.insert(lease);
+  begin_writeback(lease);
   out.push_back(effect::Granted{ask.request, lease.id});
   return Verdict::Grant;
 }

@@ -11,6 +11,7 @@
 //   fencing    force, and denial instead of force
 //   endings    release, revoke, a session that goes
 //   grants     new leases and growing ones
+//   writeback  syncs that nobody asks for
 //   adopt      what a predecessor left
 // A handler never runs the queue itself: it marks the file, and settle() runs what is marked once the handler is
 // through. So nothing recurses from the end of one break into the start of the next, and a Break& stays valid through a handler
@@ -62,6 +63,13 @@ struct OwedAfter {
   std::uint64_t size;
 };
 
+// A file that is synced from time to time (writeback.cc).
+struct Writeback {
+  std::uint64_t number = 0;  // Timer.id
+  Time began = 0;            // the last one; before the first: when the file was leased
+  Time due = kNever;         // kNever: it is under way
+};
+
 struct Arbiter::State {
   explicit State(Policy p) : policy(std::move(p)) {}
 
@@ -78,9 +86,12 @@ struct Arbiter::State {
   std::unordered_map<WorkId, WorkRecord> works;
   std::unordered_map<LeaseId, std::vector<OwedAfter>> owed_after;
   std::map<SessionId, unsigned> unanswered;  // API breaks
+  std::map<FileKey, Writeback> writebacks;
+  std::unordered_map<std::uint64_t, FileKey> written_back;  // Writeback.number
   std::set<FileKey> marked;
   RecallId last_recall = 0;
   WorkId last_work = 0;
+  std::uint64_t last_writeback = 0;
 
   // arbiter.cc
   void advance();
@@ -192,6 +203,14 @@ struct Arbiter::State {
   bool try_extend(const event::ExtendLease& ask);
   void serve_waiting(const FileKey& file);
   void drop_waiting(SessionId session);
+
+  // writeback.cc
+  Time writeback_interval(const FileKey& file);
+  void begin_writeback(const Lease& lease);  // that is new, or has other terms
+  void writeback_due(std::uint64_t number);
+  void written(const FileKey& file);  // the periodic sync is over
+  void set_writeback(Writeback& w, Time due);
+  void end_writeback(const FileKey& file);
 
   // adopt.cc
   void adopt_lease(const event::AdoptLease& e);

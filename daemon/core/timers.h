@@ -13,9 +13,9 @@
 namespace mrlease::core {
 
 struct Timer {
-  enum class Kind : std::uint8_t { Recall, Work, Fence, Passing, Hold };
+  enum class Kind : std::uint8_t { Recall, Work, Fence, Passing, Hold, Writeback };
   Kind kind;
-  std::uint64_t id;  // of the recall, the work, the lease or the break
+  std::uint64_t id;  // of the recall, the work, the lease, the break or the file's writeback
   auto operator<=>(const Timer&) const = default;
 };
 

@@ -67,7 +67,8 @@ enum class Work : std::uint8_t {
   ResumeFlush, // bounce: forget what lies beyond the file's end, tell the client what is cut off, flush again
   FreezeFlush, // bounce: flush, settle torn pages, then hold
   Merge,       // bounce: take over what somebody else changed, and as ResumeFlush forget what lies beyond the file's end
-  Fsync        // fsync the file
+  Fsync,       // fsync the file
+  DirtyFsync   // the same, after every page of the lease that is in the page cache was made dirty: DMA into a pin does not
 };
 
 enum class FreezeConflict : std::uint8_t { Wait, Thaw, Allow };
@@ -91,6 +92,7 @@ struct Terms {
   Time recall_deadline = 2000;  // a client's time to comply
   Time fence_deadline = 500;    // the fence's time, after that the client is killed and the guard answered
   OnTimeout on_timeout = OnTimeout::Fence;
+  Time writeback_interval = 0;  // between the beginnings of two syncs of a file with write leases; 0: when somebody asks for one
   bool operator==(const Terms&) const = default;
 };
 

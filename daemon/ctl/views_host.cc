@@ -96,7 +96,8 @@ std::string restarts(const v1::ReloadResponse& r) {
 
 std::string terms(const v1::LeaseTerms& t) {
   return "recall within " + duration(seconds(t.recall_deadline())) + ", fence within " + duration(seconds(t.fence_deadline())) + ", on timeout " +
-         word(t.on_timeout()) + (t.rule() == 0 ? "" : " (rule " + std::to_string(t.rule()) + ")");
+         word(t.on_timeout()) +
+         (t.has_writeback_interval() ? ", synced every " + duration(seconds(t.writeback_interval())) : "") + (t.rule() == 0 ? "" : " (rule " + std::to_string(t.rule()) + ")");
 }
 
 }  // namespace

@@ -89,7 +89,8 @@ std::string view(const v1::Lease& l, std::size_t width) {
   line(text, "guard", guard_of(l.guard()));
   line(text, "coverage", printable(l.coverage()));
   line(text, "terms", (l.rule() == 0 ? "of the policy for all" : "of rule " + std::to_string(l.rule())) + ", recalled within " +
-                          duration(seconds(l.recall_deadline())));
+                          duration(seconds(l.recall_deadline())) +
+                          (l.has_writeback_interval() ? ", synced every " + duration(seconds(l.writeback_interval())) : ""));
   line(text, "breaks", std::to_string(l.breaks()));
   line(text, "pages written", std::to_string(l.pages_written()));
   Table regions({{"DEVICE"}, {"HANDLE", Align::Right}, {"LKEY", Align::Right}, {"RKEY", Align::Right}, {"LENGTH", Align::Right}});

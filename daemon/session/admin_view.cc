@@ -44,7 +44,7 @@ std::optional<LeaseView> AdminView::lease(core::LeaseId id) const {
   const auto hold = broker_.find_lease(id);
   if (!hold) return view;
   view.on_file_end = std::min(view.note.extent.end, hold->size_told);
-  view.recall_deadline = broker_.arbiter_.terms(id).recall_deadline;
+  view.terms = broker_.arbiter_.terms(id);
   if (const core::Lease* known = broker_.arbiter_.find(id)) view.rule = known->terms;
   const Session* s = broker_.find_session(hold->session);
   for (const LeaseMr& mr : hold->mrs) {

@@ -28,7 +28,7 @@ struct LeaseView {
   std::vector<core::Action> recalls;  // outstanding
   guard::Coverage coverage;
   std::uint16_t rule = 0;             // Lease.terms
-  core::Time recall_deadline = 0;     // by them, ms
+  core::Terms terms;                  // what they are
 };
 
 // A lease that a new configuration would treat otherwise.

@@ -99,6 +99,7 @@ void Broker::reconfigure(const Options& options) {
   options_ = options;
   arbiter_.set_policy(options_.policy, terms_of(options_.rules, options_.policy));
   for (const auto& [id, lease] : leases_) arbiter_.set_terms(id, ruling(options_.rules, lease->fd.get(), lease->user, lease->write).rule);
+  arm_timer();
 }
 
 // By the file's name of now.

@@ -72,6 +72,7 @@ class Broker {
     core::Time hold = 0;
     keep::Slot slot = keep::kNoSlot;
     bool admin = false;  // asked for by an administrator: the session is nobody's
+    bool periodic = false;  // asked for by nobody (effect::SyncDue)
     bool ends_with_daemon = false;  // a freeze of a call whose end thaws it
     uid_t user = 0;  // who asked; an administrator is root
     Charge charge{};
@@ -123,6 +124,7 @@ class Broker {
   void apply(const core::effect::Thawed& e);
   void apply(const core::effect::Fenced& e);
   void apply(const core::effect::Forget& e);
+  void apply(const core::effect::SyncDue& e);
   void apply(const core::effect::Report& e);
   void handle(const core::Event& event);
   void collect_touched(const core::Event& event, const core::Effects& effects);
@@ -176,7 +178,7 @@ class Broker {
   void forget_stores(std::vector<Store> stores);
   void keep_freeze(core::BreakId id, ApiBreak& b);
   // Every freeze that is asked for now could still be written down when it holds.
-  bool can_keep_freeze() const { return !keeps() || api_breaks_.size() < keep::FreezeRecord::kMax; }
+  bool can_keep_freeze() const;
   bool kept_frozen(const LeaseHold& lease, const core::Extent& part) const;  // by one that a successor takes over
   bool frozen_now(const LeaseHold& lease) const;   // part of it, by any freeze
   void tell_size(LeaseHold& lease, std::uint64_t size);

@@ -184,6 +184,7 @@ void Chronicle::begins(const core::event::AdoptPassing& e) {
 }
 
 void Chronicle::begins(const core::event::RequestBreak& e) {
+  if (e.periodic) return;  // of each file every few seconds, for ever: only its failures are news, and they are logged
   BreakNote b;
   b.began = *at_;
   b.id = e.id;

@@ -81,6 +81,7 @@ class Chronicle {
   void on(const core::effect::BreakAnswered& e);
   void on(const core::effect::BreakDone& e);
   void on(const core::effect::Thawed& e);
+  void on(const core::effect::SyncDue&) {}
   void on(const core::effect::Report& e);
   template <typename E>
   void on(const E&) {}  // the others are told by something else

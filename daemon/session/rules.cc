@@ -21,7 +21,8 @@ bool Rule::fits_user(uid_t uid) const { return users.empty() || std::find(uids.b
 
 bool Rule::operator==(const Rule& o) const {
   return path == o.path && users == o.users && uids == o.uids && leases == o.leases && recall_deadline == o.recall_deadline &&
-         fence_deadline == o.fence_deadline && on_timeout == o.on_timeout && userfaultfd == o.userfaultfd;
+         fence_deadline == o.fence_deadline && on_timeout == o.on_timeout && writeback_interval == o.writeback_interval &&
+         userfaultfd == o.userfaultfd;
 }
 
 Ruling judge(const std::vector<Rule>& rules, const std::string& name, uid_t uid, bool write) {
@@ -50,6 +51,7 @@ core::Terms terms_of(const Rule& rule, const core::Policy& policy) {
   terms.recall_deadline = rule.recall_deadline.value_or(terms.recall_deadline);
   terms.fence_deadline = rule.fence_deadline.value_or(terms.fence_deadline);
   terms.on_timeout = rule.on_timeout.value_or(terms.on_timeout);
+  terms.writeback_interval = rule.writeback_interval.value_or(terms.writeback_interval);
   return terms;
 }
 

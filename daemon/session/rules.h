@@ -23,6 +23,7 @@ struct Rule {
   // Not set: as the policy has it.
   std::optional<core::Time> recall_deadline, fence_deadline;  // ms
   std::optional<core::OnTimeout> on_timeout;
+  std::optional<core::Time> writeback_interval;  // ms
   std::optional<bool> userfaultfd;  // without a path only: it is given before any file is known
   unsigned line = 0;                // of the configuration file
 

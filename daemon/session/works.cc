@@ -186,6 +186,9 @@ void Broker::do_work(const effect::StartWork& e, store::Bounce* bounce, const Le
       break;
     case core::Work::HoldFlush: if (bounce != nullptr) bounce->trim(core::kToEnd); break;  // waits for what runs, cuts nothing
     case core::Work::ResumeFlush: if (bounce != nullptr) bounce->trim(file_end); break;
+    case core::Work::DirtyFsync:
+      if (lease != nullptr) store::dirty_again(fd, lease->extent.begin, file_end);
+      [[fallthrough]];
     case core::Work::Fsync:
       if (writes) {
         *result = bounce->sync();
@@ -204,7 +207,7 @@ void Broker::apply(const effect::StartWork& e) {
   if (lease && lease->backing == core::Backing::Bounce && !lease->bounce) {
     // Its pages are being filled from the file. What comes before an operation finds nothing to write, but in pages that
     // are reclaimed; what comes after it has to see what the operation did; a sync is of the whole file.
-    const bool later = e.kind == core::Work::Merge || e.kind == core::Work::ResumeFlush || e.kind == core::Work::Fsync;
+    const bool later = e.kind == core::Work::Merge || e.kind == core::Work::ResumeFlush || core::syncs(e.kind);
     if (later || lease->reclaimed) return lease->parked.push_back(e);
     return work_done(e, {});
   }
@@ -227,7 +230,7 @@ void Broker::apply(const effect::StartWork& e) {
             },
             [this, e, lease, result, file_end] {
               if (core::trims(e.kind) && lease) tell_trimmed(*lease, file_end);
-              if (e.kind == core::Work::Fsync && result->code != 0) sync_failed(e);
+              if (core::syncs(e.kind) && result->code != 0) sync_failed(e);
               work_done(e, *result);
             });
 }
@@ -250,7 +253,7 @@ void Broker::work_done(const effect::StartWork& e, const store::Bounce::Result& 
                 " pages were written both by RDMA and by a foreign write: RDMA's stay");
   chronicle_.wrote(e.lease, result.pages_written, result.conflicts);
   for (auto& [id, b] : api_breaks_) {
-    const bool synced = e.kind == core::Work::Fsync && b.kind == core::BreakKind::Sync;
+    const bool synced = core::syncs(e.kind) && b.kind == core::BreakKind::Sync;
     const bool frozen = e.kind == core::Work::FreezeFlush && b.kind == core::BreakKind::Freeze;
     if (b.file != e.file || !(synced || frozen)) continue;
     if (result.code != 0) b.failed = {result.code, result.text};

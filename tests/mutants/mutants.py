@@ -33,6 +33,8 @@ MUTANTS = [Mutant(*fields) for fields in [
     ("believe a stranger", CORE + "tasks.cc", "if (record.session != e.session) {", "if (record.session != e.session && !MUTANT) {", "core"),
     ("a refusal is a yes", CORE + "tasks.cc", "if (e.code != 0) return recall_failed(", "if (e.code != 0 && !MUTANT) return recall_failed(",
      "core"),
+    ("one writeback and no more", CORE + "file_queue.cc", "if (b.ask.periodic) written(", "if (b.ask.periodic && !MUTANT) written(", "core"),
+    ("a writeback asks a client that may hang", CORE + "plan.cc", "if (b.ask.periodic && row", "if (!MUTANT && b.ask.periodic && row", "core"),
     ("a lease ends without its flush", CORE + "endings.cc",
      "if (entry.retired() ? !entry.store_owed : !entry.owes()) return", "if (MUTANT || (entry.retired() ? !entry.store_owed : !entry.owes())) return",
      "core"),

@@ -94,6 +94,7 @@ void Auditor::requested(const event::RequestBreak& e, Time now) {
   BreakView& b = breaks_[e.id];
   b.ask = e;
   b.asked_at = now;
+  if (e.periodic) coverage_.happened("a sync that nobody asked for");
   b.stamps = w_.stamps;
   std::vector<core::BreakId>& line = line_[e.file];
   const bool waits = std::any_of(line.begin(), line.end(), [&](core::BreakId id) { return breaks_[id].answers == 0; });

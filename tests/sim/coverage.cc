@@ -16,7 +16,7 @@ using core::Work;
 constexpr std::array kKinds = {"truncate", "destructive", "write", "read", "sync", "freeze", "revoke"};
 constexpr std::array kBackings = {"direct", "odp transparent", "odp cooperative", "bounce"};
 constexpr std::array kActions = {"none", "quiesce", "reregister", "trim", "settle", "freeze", "thaw", "dirty", "release"};
-constexpr std::array kWorks = {"none", "flush", "hold flush", "resume flush", "flush and settle", "merge", "fsync"};
+constexpr std::array kWorks = {"none", "flush", "hold flush", "resume flush", "flush and settle", "merge", "fsync", "dirty and fsync"};
 constexpr const char* kNothing = "nothing";
 
 std::string row(Coverage::Cause cause, Backing backing, const std::string& what) {
@@ -37,7 +37,7 @@ const std::array kTable = {
     Line{{BreakKind::Destructive, true}, {{{"quiesce", "reregister"}, {"trim", "settle"}, {"trim", "settle"}, {"flush", "merge"}}}},
     Line{{BreakKind::Write}, {{{kNothing}, {kNothing}, {kNothing}, {"flush", "merge"}}}},
     Line{{BreakKind::Read}, {{{kNothing}, {kNothing}, {kNothing}, {"flush"}}}},
-    Line{{BreakKind::Sync}, {{{"dirty", "fsync"}, {"fsync"}, {"fsync"}, {"fsync"}}}},
+    Line{{BreakKind::Sync}, {{{"dirty", "fsync", "dirty and fsync"}, {"fsync"}, {"fsync"}, {"fsync"}}}},
     Line{{BreakKind::Freeze}, {{{"freeze", "thaw"}, {"freeze", "thaw"}, {"freeze", "thaw"}, {"flush and settle", "resume flush"}}}},
     Line{{BreakKind::Revoke}, {{{"release"}, {"release"}, {"release"}, {"release", "flush"}}}},
 };
@@ -47,7 +47,8 @@ constexpr std::array kSituations = {
     "a denial", "a refusal of the API", "a refusal by a user's limit", "a session that went", "a client that answers for another",
     "an operation that outran its bound", "an operation that failed after it was allowed", "a freeze that held", "a thaw on request",
     "a hold that passed", "a restart", "a connection lost by a client that lives", "a daemon that was gone for good",
-    "a lease reclaimed", "a reclaim that was lost", "a freeze taken over", "a second half taken over", "an operation of a predecessor's inside"};
+    "a lease reclaimed", "a reclaim that was lost", "a freeze taken over", "a second half taken over", "an operation of a predecessor's inside",
+    "a sync that nobody asked for"};
 
 }  // namespace
 

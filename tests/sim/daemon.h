@@ -43,6 +43,7 @@ class Daemon {
   bool up() const { return up_; }
   bool listens() const { return !vanished_; }  // its manager does, while it is replaced
   bool quiet() const;  // nothing is under way
+  const core::Policy& policy() const { return policy_; }
   std::size_t leases() const { return holds_.size(); }
   const core::Arbiter& arbiter() const { return *arbiter_; }
   std::vector<core::LeaseId> lease_ids() const;
@@ -145,6 +146,7 @@ class Daemon {
   void apply(const core::effect::Thawed& e);
   void apply(const core::effect::Fenced& e);
   void apply(const core::effect::Forget& e) { drop(e.lease); }
+  void apply(const core::effect::SyncDue& e);
   void apply(const core::effect::Report&) {}
   void publish();
   void arm();

@@ -239,6 +239,14 @@ void Daemon::admin(BreakKind kind, const File& on, core::Extent extent, Time hol
   step(ask);
 }
 
+void Daemon::apply(const core::effect::SyncDue& e) {
+  const core::BreakId id = next_break_++;
+  api_[id] = {0, 0, BreakKind::Sync, e.file, {}, 0, 0, false, true};
+  core::event::RequestBreak sync{id, e.file, BreakKind::Sync, {}};
+  sync.periodic = true;
+  awaited_.empty() ? step(sync) : after_grace_.push_back([this, sync] { step(sync); });
+}
+
 void Daemon::admin_thaw(u64 luck) {
   std::vector<core::BreakId> freezes;
   for (const auto& [id, b] : api_)

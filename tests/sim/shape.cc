@@ -58,6 +58,7 @@ Shape shape_of(u64 seed) {
   s.wire = d.between(0, p.recall_deadline / 200);
   s.think = d.between(0, p.recall_deadline / 100);
   s.work = d.between(0, p.work_deadline / 4);
+  if (d.chance(25)) p.writeback_interval = d.between(300, 5000);
   return s;
 }
 

@@ -138,6 +138,11 @@ void World::drain() {
   draining = true;
   for (auto& c : clients) c->wake();
   for (int round = 0; round < 400 && good(); ++round) {
+    if (daemon.policy().writeback_interval != 0) {  // else something is always about to begin
+      core::Policy calm = daemon.policy();
+      calm.writeback_interval = 0;
+      daemon.reload(calm);
+    }
     foreign.hurry();
     pass(round < 20 ? 50 : 1000);
     if (quiet()) break;

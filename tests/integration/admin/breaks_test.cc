@@ -37,6 +37,21 @@ TEST_F(AdminBreaks, SyncBringsBouncePagesToTheFile) {
   EXPECT_EQ(call(&Stub::Sync, of_file<adm::SyncRequest>(other)).leases(), 0u);
 }
 
+TEST_F(AdminBreaks, WhatThePolicyWantsOnTheDiskNobodyHasToAskFor) {
+  serve({"--writeback-interval-ms", "300"});
+  const Message granted = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
+  ASSERT_EQ(granted.fds.size(), 1u);
+  const std::uint64_t id = granted.frame.granted().lease();
+  EXPECT_EQ(get(id).writeback_interval().nanos(), 300'000'000);
+  for (std::uint64_t rounds = 1; rounds <= 3; ++rounds) {  // not only the first time
+    ASSERT_EQ(::pwrite(granted.fds[0].get(), &"xyz"[rounds - 1], 1, 4096), 1);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (get(id).pages_written() < rounds && std::chrono::steady_clock::now() < deadline) continue;
+    EXPECT_EQ(get(id).pages_written(), rounds);
+  }
+  EXPECT_EQ(get(id).breaks(), 0u) << "the client was not asked for anything";
+}
+
 TEST_F(AdminBreaks, AFreezeHoldsUntilItsThaw) {
   serve();
   const std::uint64_t id = lease();

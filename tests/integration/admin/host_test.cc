@@ -194,7 +194,7 @@ TEST_F(AdminHost, ADryRunTellsWhatAReloadWouldDoToTheLeasesOfNow) {
   dry.set_dry_run(true);
   EXPECT_EQ(call(&Stub::Reload, dry).leases_total(), 0u);
   std::ofstream(file) << "recall-deadline-ms = 1500\nadmin-events-max = 77\n[[rule]]\npath = \"" << path
-                      << "\"\nrecall-deadline-ms = 700\non-timeout = \"kill\"\n[[rule]]\npath = \"" << other << "\"\nleases = \"none\"\n";
+                      << "\"\nrecall-deadline-ms = 700\non-timeout = \"kill\"\nwriteback-interval-ms = 5000\n[[rule]]\npath = \"" << other << "\"\nleases = \"none\"\n";
   const auto answer = call(&Stub::Reload, dry);
   EXPECT_EQ(std::vector<std::string>(answer.changed().begin(), answer.changed().end()), std::vector<std::string>{"rule"});
   EXPECT_EQ(std::vector<std::string>(answer.needs_restart().begin(), answer.needs_restart().end()), std::vector<std::string>{"admin-events-max"});
@@ -205,6 +205,8 @@ TEST_F(AdminHost, ADryRunTellsWhatAReloadWouldDoToTheLeasesOfNow) {
   EXPECT_EQ(answer.leases(0).then().rule(), 1u);
   EXPECT_EQ(answer.leases(0).then().recall_deadline().nanos(), 700'000'000);
   EXPECT_EQ(answer.leases(0).then().on_timeout(), adm::ON_TIMEOUT_KILL);
+  EXPECT_FALSE(answer.leases(0).now().has_writeback_interval());
+  EXPECT_EQ(answer.leases(0).then().writeback_interval().seconds(), 5);
   EXPECT_TRUE(answer.leases(0).refused().empty());
   EXPECT_EQ(answer.leases(1).lease(), refused);
   EXPECT_NE(answer.leases(1).refused().find("allows no lease"), std::string::npos) << answer.leases(1).refused();

@@ -10,7 +10,7 @@ namespace {
 
 constexpr const char* kActions[] = {"none",   "quiesce", "reregister", "trim",   "settle",
                                     "freeze", "thaw",    "dirty",      "release"};
-constexpr const char* kWorks[] = {"none", "flush", "hold-flush", "resume-flush", "freeze-flush", "merge", "fsync"};
+constexpr const char* kWorks[] = {"none", "flush", "hold-flush", "resume-flush", "freeze-flush", "merge", "fsync", "dirty-fsync"};
 constexpr const char* kBacking[] = {"direct", "odp-transparent", "odp-cooperative", "bounce"};
 
 std::string text(const Extent& e) {
@@ -63,6 +63,7 @@ struct Writer {
   void operator()(const effect::Thawed& e) { out << "  thawed " << e.freeze; }
   void operator()(const effect::Fenced& e) { out << "  fenced " << e.lease; }
   void operator()(const effect::Forget& e) { out << "  forget " << e.lease; }
+  void operator()(const effect::SyncDue& e) { out << "  sync due of file " << e.file.inode; }
   void operator()(const effect::Report& e) { out << "  report: " << e.what; }
 };
 

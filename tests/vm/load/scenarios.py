@@ -11,6 +11,7 @@ import sys
 import time
 
 from drive import parse
+from on_disk import pages_not_on_disk
 from process import Died
 from row import RECALL_DEADLINE_MS, Refused, Row
 
@@ -188,6 +189,19 @@ class Scenario(Row):
         took = (time.monotonic() - began) * 1000
         self.expect(code == 0 and took < 1000, f"the pending truncate goes on, {took:.0f} ms after SIGKILL")
         self.no_regions_within(1)
+
+    def written_back(self):
+        """What the peer wrote is on the disk a little after the policy's interval, and nobody has asked for it; without one it is not."""
+        self.begin()
+        self.ask(self.receiver, "quiet")
+        began = time.monotonic()
+        if "--writeback-interval-ms" not in self.args.daemon_options:
+            behind = pages_not_on_disk(self.file)
+            return self.expect(behind > 0, f"without a policy the disk is {behind} pages behind")
+        while (behind := pages_not_on_disk(self.file)) and time.monotonic() < began + 20:
+            time.sleep(0.05)
+        took = time.monotonic() - began
+        return self.expect(behind == 0, f"{took * 1000:.0f} ms after the last write the disk is {behind} pages behind")
 
     def run_scenario(self, name):
         try:

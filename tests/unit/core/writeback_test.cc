@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Syncs that nobody asks for: when they are due, and of whom they want nothing.
+#include "tests/unit/core/harness.h"
+
+namespace mrlease::core {
+namespace {
+
+constexpr Time kEvery = 5000;
+
+Policy every(Time interval) {
+  Policy p;
+  p.writeback_interval = interval;
+  return p;
+}
+
+// What the caller does when it is told.
+Effects& sync(Harness& h, BreakId id) {
+  event::RequestBreak ask{id, kFile, BreakKind::Sync, {}};
+  ask.periodic = true;
+  return h.step(ask);
+}
+
+TEST(Writeback, OfAFileThatIsLeasedForWritingOnly) {
+  Harness h(every(kEvery));
+  Lease reader = Harness::lease(1, Backing::OdpTransparent);
+  reader.write = false;
+  h.grant(reader);
+  EXPECT_EQ(h.arbiter.next_deadline(), kNever);
+  h.grant(2, Backing::OdpTransparent);
+  EXPECT_EQ(h.arbiter.next_deadline(), h.now + kEvery);
+  h.wait(kEvery - 1);
+  EXPECT_TRUE(h.none<effect::SyncDue>());
+  h.wait(1);
+  EXPECT_EQ(h.only<effect::SyncDue>().file, kFile);
+  EXPECT_EQ(h.arbiter.next_deadline(), kNever) << "one at a time";
+}
+
+TEST(Writeback, TheNextIsDueAnIntervalAfterTheBeginningOfTheLast) {
+  Harness h(every(kEvery));
+  h.grant(1, Backing::OdpTransparent);
+  h.wait(kEvery);
+  sync(h, 7);
+  const auto w = h.only<effect::StartWork>();
+  EXPECT_EQ(w.kind, Work::Fsync);
+  h.wait(1000);
+  h.work_done(w);
+  EXPECT_TRUE(h.over(7));
+  EXPECT_EQ(h.arbiter.next_deadline(), h.now + kEvery - 1000);
+}
+
+TEST(Writeback, OneThatTakesLongerThanTheIntervalIsFollowedByTheNext) {
+  Harness h(every(1000));
+  h.grant(1, Backing::OdpTransparent);
+  h.wait(1000);
+  sync(h, 7);
+  const auto w = h.only<effect::StartWork>();
+  h.wait(3000);
+  h.work_done(w, EIO);
+  EXPECT_EQ(h.only<effect::SyncDue>().file, kFile) << "a failure is no reason to stop";
+}
+
+TEST(Writeback, GoesByTheShortestIntervalOfItsLeases) {
+  Harness h;
+  Terms often;
+  often.writeback_interval = 1000;
+  Terms seldom;
+  seldom.writeback_interval = 9000;
+  h.arbiter.set_policy({}, {often, seldom});
+  Lease a = Harness::lease(1, Backing::OdpTransparent), b = Harness::lease(2, Backing::OdpTransparent);
+  b.terms = 2;
+  h.grant(b);
+  EXPECT_EQ(h.arbiter.next_deadline(), h.now + 9000);
+  a.terms = 1;
+  h.grant(a);
+  EXPECT_EQ(h.arbiter.next_deadline(), h.now + 1000);
+  h.wait(1000);
+  sync(h, 7);
+  for (const auto& w : h.got<effect::StartWork>()) h.work_done(w);
+  EXPECT_EQ(h.arbiter.next_deadline(), h.now + 1000);
+  h.step(event::ReleaseLease{9, 1, 1});
+  h.wait(1000);
+  sync(h, 8);
+  h.work_done(h.only<effect::StartWork>());
+  EXPECT_EQ(h.arbiter.next_deadline(), h.now + 9000);
+}
+
+TEST(Writeback, EndsWithTheLastLease) {
+  Harness h(every(kEvery));
+  h.grant(1, Backing::OdpTransparent);
+  h.step(event::ReleaseLease{9, 1, 1});
+  h.wait(kEvery);
+  EXPECT_TRUE(h.none<effect::SyncDue>());
+  EXPECT_EQ(h.arbiter.next_deadline(), kNever);
+}
+
+TEST(Writeback, OtherTermsCountFromWhenTheyAreSet) {
+  Harness h;
+  h.grant(1, Backing::OdpTransparent);
+  EXPECT_EQ(h.arbiter.next_deadline(), kNever);
+  h.arbiter.set_policy(every(kEvery));
+  h.arbiter.set_terms(1, 0);
+  EXPECT_EQ(h.arbiter.next_deadline(), h.now + kEvery);
+  h.arbiter.set_policy(Policy{});
+  h.arbiter.set_terms(1, 0);
+  h.wait(kEvery);
+  EXPECT_TRUE(h.none<effect::SyncDue>());
+}
+
+TEST(Writeback, ASuccessorGoesOn) {
+  Harness h(every(kEvery));
+  h.step(event::AdoptLease{Harness::lease(1, Backing::OdpTransparent)});
+  EXPECT_EQ(h.arbiter.next_deadline(), h.now + kEvery);
+}
+
+// A client that hangs must not lose its lease for what nobody waits for.
+TEST(Writeback, OfDirectTheDaemonDirtiesThePages) {
+  Harness h(every(kEvery));
+  h.grant(1, Backing::Direct);
+  h.wait(kEvery);
+  sync(h, 7);
+  EXPECT_TRUE(h.none<effect::Recall>());
+  const auto w = h.only<effect::StartWork>();
+  EXPECT_EQ(w.kind, Work::DirtyFsync);
+  h.work_done(w);
+  EXPECT_TRUE(h.over(7));
+  h.ask(8, BreakKind::Sync);
+  EXPECT_EQ(h.only<effect::Recall>().action, Action::Dirty) << "who asks for one has the client asked";
+}
+
+// It waits for the thaw, and nobody waits for it.
+TEST(Writeback, LetsByWhatFreezesAnotherPart) {
+  Harness h(every(kEvery));
+  h.grant(1, Backing::OdpTransparent, {0, kPg});
+  h.grant(2, Backing::OdpTransparent, {kPg, 2 * kPg});
+  h.ask(6, BreakKind::Freeze, {0, kPg}, 30000, 50);
+  h.answer(h.only<effect::Recall>());
+  EXPECT_TRUE(h.answered(6));
+  h.wait(kEvery);
+  sync(h, 7);
+  EXPECT_TRUE(h.none<effect::StartWork>());
+  h.ask(8, BreakKind::Freeze, {kPg, 2 * kPg}, 30000, 51);
+  const auto second = h.only<effect::Recall>();
+  EXPECT_EQ(second.lease, 2u);
+  h.answer(second);
+  EXPECT_TRUE(h.answered(8));
+  h.step(event::Thaw{6, 1});
+  h.answer(h.only<effect::Recall>());
+  h.step(event::Thaw{8, 2});
+  h.answer(h.only<effect::Recall>());
+  EXPECT_EQ(h.got<effect::StartWork>().size(), 2u) << "now it is";
+}
+
+}  // namespace
+}  // namespace mrlease::core
