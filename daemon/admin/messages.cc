@@ -180,7 +180,7 @@ void fill(v1::Lease* to, const session::LeaseView& view) {
   to->set_coverage(view.coverage.text);
   to->set_rule(view.rule);
   fill(to->mutable_recall_deadline(), std::chrono::milliseconds(view.terms.recall_deadline));
-  if (view.terms.writeback_interval != 0) fill(to->mutable_writeback_interval(), std::chrono::milliseconds(view.terms.writeback_interval));
+  if (view.note.write && view.terms.writeback_interval != 0) fill(to->mutable_writeback_interval(), std::chrono::milliseconds(view.terms.writeback_interval));
   for (const core::Action action : view.recalls) to->add_recalls(to_proto(action));
   for (const auto& mr : view.mrs) {
     auto& m = *to->add_memory_regions();

@@ -8,6 +8,11 @@
 #include "daemon/config/table.h"
 
 namespace mrlease::config {
+namespace {
+
+constexpr core::Time kWritebackMin = 100;  // else a file is always being synced, and who waits for that always waits
+
+}  // namespace
 
 core::Time kernel_lease_break_time_ms() {
   // fs.lease-break-time, Documentation/admin-guide/sysctl/fs.rst: seconds.
@@ -17,18 +22,23 @@ core::Time kernel_lease_break_time_ms() {
   return seconds * 1000;
 }
 
-std::vector<Clash> nesting_clashes(const core::Terms& p, core::Time lease_break_time_ms) {
+std::vector<Clash> nesting_clashes(const core::Terms& p, core::Time work_deadline, core::Time lease_break_time_ms) {
   const auto ms = [](core::Time t) { return std::to_string(t) + " ms"; };
   std::vector<Clash> found;
   if (p.fence_deadline >= p.recall_deadline)
     found.push_back({"fence-deadline-ms", "fence-deadline-ms (" + ms(p.fence_deadline) +
                                               ") must be shorter than recall-deadline-ms (" + ms(p.recall_deadline) + ")"});
   // The kernel lets a lease's breaker through by itself after lease-break-time (the lease guard): we must be done before.
-  const core::Time bound = p.recall_deadline + 2 * p.fence_deadline;
+  // A sync that nobody has asked for may be in front of the recall.
+  const bool syncs = p.writeback_interval != 0;
+  const core::Time bound = p.recall_deadline + 2 * p.fence_deadline + (syncs ? work_deadline : 0);
   if (bound >= lease_break_time_ms)
-    found.push_back({"recall-deadline-ms", "recall-deadline-ms + 2 x fence-deadline-ms (" + ms(bound) +
+    found.push_back({"recall-deadline-ms", std::string("recall-deadline-ms + 2 x fence-deadline-ms") +
+                                               (syncs ? " + work-deadline-ms, with a writeback-interval-ms (" : " (") + ms(bound) +
                                                ") must stay under the kernel's fs.lease-break-time (" + ms(lease_break_time_ms) +
                                                "); shorten them or raise the sysctl"});
+  if (syncs && p.writeback_interval < kWritebackMin)
+    found.push_back({"writeback-interval-ms", "writeback-interval-ms (" + ms(p.writeback_interval) + ") must be 0 or at least " + ms(kWritebackMin)});
   return found;
 }
 
@@ -46,7 +56,7 @@ std::vector<Clash> tls_clashes(const admin::Options& admin) {
 }
 
 std::vector<Clash> clashes(const Options& options) {
-  auto found = nesting_clashes(options.session.policy, kernel_lease_break_time_ms());
+  auto found = nesting_clashes(options.session.policy, options.session.policy.work_deadline, kernel_lease_break_time_ms());
   const auto tls = tls_clashes(options.admin);
   found.insert(found.end(), tls.begin(), tls.end());
   return found;

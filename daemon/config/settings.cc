@@ -105,8 +105,8 @@ void add_rules(FileContent* content, session::Options* options) {
     std::string unknown;
     rule.uids = uids_of(rule, &unknown);
     if (!unknown.empty()) problem("user", unknown);
-    if (rule.recall_deadline || rule.fence_deadline)
-      for (const Clash& clash : nesting_clashes(session::terms_of(rule, options->policy), kernel_lease_break_time_ms()))
+    if (rule.recall_deadline || rule.fence_deadline || rule.writeback_interval)
+      for (const Clash& clash : nesting_clashes(session::terms_of(rule, options->policy), options->policy.work_deadline, kernel_lease_break_time_ms()))
         problem(clash.name, "in this rule, " + clash.text);
     if (rule.userfaultfd && !rule.path.empty())
       problem("userfaultfd", "userfaultfd: a client gets it before any file is known: in a rule without a path only");

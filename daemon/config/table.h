@@ -60,7 +60,7 @@ struct Clash {
 std::vector<Clash> clashes(const Options& options);
 // Deadlines must nest, or the wrong timer fires first.
 std::vector<Clash> tls_clashes(const admin::Options& admin);
-std::vector<Clash> nesting_clashes(const core::Terms& terms, core::Time lease_break_time_ms);
+std::vector<Clash> nesting_clashes(const core::Terms& terms, core::Time work_deadline, core::Time lease_break_time_ms);
 core::Time kernel_lease_break_time_ms();
 
 }  // namespace mrlease::config

@@ -79,7 +79,7 @@ BreakKind kind_for(BreakKind kind, bool shortens, const Lease& lease) {
   return kind == BreakKind::Destructive && shortens && on_demand ? BreakKind::Truncate : kind;
 }
 
-bool syncs(Work work) { return work == Work::Fsync || work == Work::DirtyFsync; }
+bool syncs(Work work) { return work == Work::Fsync || work == Work::Writeback; }
 
 bool trims(Work work) { return work == Work::ResumeFlush || work == Work::Merge; }
 

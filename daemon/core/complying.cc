@@ -64,7 +64,7 @@ void Arbiter::State::complied(Break& b, std::size_t part) {
 }
 
 void Arbiter::State::client_out(Break& b, std::size_t part) {
-  if (b.ask.kind == BreakKind::Sync && b.parts[part].lease != 0) {
+  if (b.ask.kind == BreakKind::Sync && b.parts[part].lease != 0 && !b.ask.periodic) {
     const LeaseEntry* entry = leases.find(b.parts[part].lease);
     // Its pages are pinned still, and not dirty, or its store is not in the file: neither is among what fsync writes.
     if (entry && entry->fence == Fence::Overrun && b.answer == 0) b.answer = ETIMEDOUT;
@@ -89,7 +89,10 @@ void Arbiter::State::bare_fsync(Break& b) {
 }
 
 void Arbiter::State::out_of_the_way(Break& b) {
-  if (b.ask.kind == BreakKind::Sync && b.parts.empty()) return bare_fsync(b);
+  if (b.ask.kind == BreakKind::Sync && !b.ask.periodic) {
+    if (b.parts.empty()) return bare_fsync(b);
+    tell_unwritten(b);
+  }
   if (!b.answered) answer(b, b.answer);
   if (b.ask.kind == BreakKind::Freeze) return b.denied ? restore(b) : hold(b);
   if (!has_operation(b.ask.kind) || !b.has_after) {

@@ -135,6 +135,7 @@ void Arbiter::State::remove(LeaseEntry& entry, int code) {
   owed_after.erase(id);
   timers.cancel({Timer::Kind::Fence, id});
   leases.erase(id);
+  unleased(file);
   resume(waiting);
   marked.insert(file);
 }

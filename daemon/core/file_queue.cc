@@ -81,14 +81,15 @@ void Arbiter::State::run_queue(FileQueue& queue) {
         next = b;
         break;
       }
-      held_up = held_up || !b->ask.periodic;  // nobody waits for that one: it lets by what it would have to wait with
+      held_up = true;
     }
     if (next) {
       start(*next);
     } else if (hopeless) {
-      report(hopeless->ask.file, 0, hopeless->ask.id,
-             std::string("a ") + name(hopeless->ask.kind) +
-               " is refused: an allowed operation on its range does not end; ask again when it has");
+      if (!hopeless->ask.periodic)
+        report(hopeless->ask.file, 0, hopeless->ask.id,
+               std::string("a ") + name(hopeless->ask.kind) +
+                 " is refused: an allowed operation on its range does not end; ask again when it has");
       answer(*hopeless, EBUSY);
       finish(*hopeless);
     } else if (std::none_of(queue.frozen.begin(), queue.frozen.end(),
@@ -99,7 +100,8 @@ void Arbiter::State::run_queue(FileQueue& queue) {
 }
 
 bool Arbiter::State::let_through(FileQueue& queue, Break& b) {
-  if (b.ask.kind == BreakKind::Read) return true;
+  // Policy's sync is told to nobody: of leases that are frozen it wants nothing, and comes again.
+  if (b.ask.kind == BreakKind::Read || b.ask.periodic) return true;
   bool through = true;
   for (Break* freeze : queue.frozen) {
     if (!conflicts_with(*freeze, b)) continue;
@@ -157,7 +159,7 @@ void Arbiter::State::answered_or_over(const Break& b) {
 void Arbiter::State::finish(Break& b) {
   if (!b.answered) answered_or_over(b);  // its session went while it was queued
   deactivate(b);
-  if (b.ask.periodic) written(b.ask.file);
+  if (b.ask.periodic) written(b);
   b.phase = Phase::Done;
   for (const RequestId request : std::exchange(b.thawers, {})) {
     out.push_back(effect::Thawed{b.ask.id, request, true});  // it never held

@@ -57,8 +57,8 @@ void Arbiter::State::plan(Break& b) {
     Row row = row_for(kind, entry.lease, entry.frozen_by != 0);
     Extent extent = asked_extent(b, kind, entry.lease, queue);
     if (extent.empty()) return true;
-    // Nobody waits for it: a client that hangs is not fenced for it, and need not be asked.
-    if (b.ask.periodic && row.before.action == Action::Dirty) row.before = {Action::None, Work::DirtyFsync};
+    // Nobody waits for it: a client that hangs is not fenced for it, and need not be asked. Who only reads owes nothing.
+    if (b.ask.periodic && !row.nothing()) row.before = {Action::None, entry.lease.write ? Work::Writeback : Work::None};
     if (entry.overdue > 0) already_out(b, entry, &row, &extent);
     if (!row.nothing() && !extent.empty()) add_part(b, entry, row, extent);
     return true;

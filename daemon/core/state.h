@@ -68,6 +68,7 @@ struct Writeback {
   std::uint64_t number = 0;  // Timer.id
   Time began = 0;            // the last one; before the first: when the file was leased
   Time due = kNever;         // kNever: it is under way
+  int failed = 0;            // what the work of one came to, until somebody who asks for a sync has heard of it
 };
 
 struct Arbiter::State {
@@ -208,7 +209,9 @@ struct Arbiter::State {
   Time writeback_interval(const FileKey& file);
   void begin_writeback(const Lease& lease);  // that is new, or has other terms
   void writeback_due(std::uint64_t number);
-  void written(const FileKey& file);  // the periodic sync is over
+  void written(const Break& sync);  // the periodic one is over
+  void tell_unwritten(Break& sync);
+  void unleased(const FileKey& file);  // perhaps
   void set_writeback(Writeback& w, Time due);
   void end_writeback(const FileKey& file);
 

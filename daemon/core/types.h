@@ -68,7 +68,7 @@ enum class Work : std::uint8_t {
   FreezeFlush, // bounce: flush, settle torn pages, then hold
   Merge,       // bounce: take over what somebody else changed, and as ResumeFlush forget what lies beyond the file's end
   Fsync,       // fsync the file
-  DirtyFsync   // the same, after every page of the lease that is in the page cache was made dirty: DMA into a pin does not
+  Writeback    // Fsync, as policy wants it; direct: after its pages were made dirty, which DMA into a pin does not do
 };
 
 enum class FreezeConflict : std::uint8_t { Wait, Thaw, Allow };

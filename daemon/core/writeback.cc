@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What RDMA writes may stay off the disk for as long as a lease's terms say: its file is synced from time to time, by a Sync like any
-// other, which waits for thaws as they do. One at a time of a file, the whole of it, at the shortest interval of its write leases.
+// What RDMA writes may stay off the disk for as long as a lease's terms say: its file is synced from time to time, at the shortest interval
+// of its write leases, one sync at a time. It is a Sync like any other, but for what nobody's waiting for it means: no client is
+// asked, it does not wait for the thaw of leases that are frozen, and it is over when no lease is left.
 #include <algorithm>
+#include <cerrno>
+#include <utility>
 
 #include "daemon/core/state.h"
 
@@ -46,13 +49,29 @@ void Arbiter::State::writeback_due(std::uint64_t number) {
   out.push_back(effect::SyncDue{file});
 }
 
-void Arbiter::State::written(const FileKey& file) {
+void Arbiter::State::written(const Break& sync) {
+  const FileKey& file = sync.ask.file;
   const auto it = writebacks.find(file);
   if (it == writebacks.end()) return;
+  // ETIMEDOUT: it goes on, and may succeed.
+  if (sync.answer != 0 && sync.answer != ETIMEDOUT) it->second.failed = sync.answer;
   const Time interval = writeback_interval(file);
   if (interval == 0) return end_writeback(file);
   // One that takes longer than the interval is followed by the next: there is no other way to keep to it.
   set_writeback(it->second, std::max(now, after(it->second.began, interval)));
+}
+
+// The kernel tells an error once, and it told us: what it has dropped then no later fsync knows of.
+void Arbiter::State::tell_unwritten(Break& sync) {
+  const auto it = writebacks.find(sync.ask.file);
+  if (it == writebacks.end() || it->second.failed == 0) return;
+  const int failed = std::exchange(it->second.failed, 0);
+  if (sync.answer == 0) sync.answer = failed;
+}
+
+void Arbiter::State::unleased(const FileKey& file) {
+  const auto it = writebacks.find(file);
+  if (it != writebacks.end() && it->second.due != kNever && leases.census(file).all == 0) end_writeback(file);
 }
 
 void Arbiter::State::end_writeback(const FileKey& file) {

@@ -97,6 +97,7 @@ void Broker::took_over(core::BreakId id) {
 
 void Broker::reconfigure(const Options& options) {
   options_ = options;
+  step(core::event::Tick{});  // other terms count from now
   arbiter_.set_policy(options_.policy, terms_of(options_.rules, options_.policy));
   for (const auto& [id, lease] : leases_) arbiter_.set_terms(id, ruling(options_.rules, lease->fd.get(), lease->user, lease->write).rule);
   arm_timer();

@@ -72,7 +72,6 @@ class Broker {
     core::Time hold = 0;
     keep::Slot slot = keep::kNoSlot;
     bool admin = false;  // asked for by an administrator: the session is nobody's
-    bool periodic = false;  // asked for by nobody (effect::SyncDue)
     bool ends_with_daemon = false;  // a freeze of a call whose end thaws it
     uid_t user = 0;  // who asked; an administrator is root
     Charge charge{};
@@ -162,6 +161,9 @@ class Broker {
                       std::uint64_t file_end, const Options& options, store::Bounce::Result* result);
   // work runs in a worker, then in the loop.
   void in_worker(std::function<void()> work, std::function<void()> then);
+  void in_worker(WorkerPool& pool, std::function<void()> work, std::function<void()> then);
+  void write_back(const core::FileKey& file);  // effect::SyncDue
+  void written_back(const core::FileKey& file);
 
   // --- keep.cc: what a successor has to know. All of it does nothing when nothing is kept ---
   bool keeps() const { return kept_.state != nullptr; }
@@ -178,7 +180,7 @@ class Broker {
   void forget_stores(std::vector<Store> stores);
   void keep_freeze(core::BreakId id, ApiBreak& b);
   // Every freeze that is asked for now could still be written down when it holds.
-  bool can_keep_freeze() const;
+  bool can_keep_freeze() const { return !keeps() || api_breaks_.size() < keep::FreezeRecord::kMax; }
   bool kept_frozen(const LeaseHold& lease, const core::Extent& part) const;  // by one that a successor takes over
   bool frozen_now(const LeaseHold& lease) const;   // part of it, by any freeze
   void tell_size(LeaseHold& lease, std::uint64_t size);
@@ -235,6 +237,7 @@ class Broker {
   guard::Guard* guard_ = nullptr;
   core::Arbiter arbiter_;
   WorkerPool workers_;
+  WorkerPool writers_back_{16};  // what nobody waits for: who is held never waits behind it
   asio::steady_timer timer_;
   asio::steady_timer stop_timer_;
   asio::steady_timer grace_timer_;
@@ -257,6 +260,8 @@ class Broker {
   std::unordered_map<core::SessionId, std::unique_ptr<Session>> sessions_;
   Accounts accounts_;
   std::map<uid_t, Pace> paces_;
+  struct WritingBack { unsigned works = 0; bool again = false; };
+  std::map<core::FileKey, WritingBack> writing_back_;  // files with such works under way
   std::unordered_map<core::LeaseId, std::shared_ptr<LeaseHold>> leases_;
   std::set<core::LeaseId> outliving_;  // of sessions that have ended: they wait for a thaw or a flush
   std::map<core::FileKey, FileEntry> files_;

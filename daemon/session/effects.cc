@@ -254,19 +254,6 @@ void Broker::apply(const effect::Fenced& e) {
 
 void Broker::apply(const effect::Forget& e) { drop_lease(e.lease); }
 
-void Broker::apply(const effect::SyncDue& e) {
-  const core::BreakId id = next_api_break_++;
-  note_numbers();
-  ApiBreak& noted = api_breaks_[id];
-  noted.file = e.file;
-  if (const auto file = files_.find(e.file); file != files_.end()) noted.fd = file->second.fd;  // its leases may have ended by then
-  noted.periodic = true;
-  core::event::RequestBreak sync{id, e.file, core::BreakKind::Sync, {}};
-  sync.periodic = true;
-  // As others do, who would be told that all is on the disk: see Broker::defer().
-  awaited_.empty() ? step(sync) : after_grace_.push_back([this, sync] { step(sync); });
-}
-
 void Broker::apply(const effect::Report& e) { log_(2, e.what); }
 
 }  // namespace mrlease::session

@@ -206,11 +206,6 @@ bool Broker::frozen_now(const LeaseHold& lease) const {
   });
 }
 
-bool Broker::can_keep_freeze() const {
-  const auto asked_for = [](const auto& b) { return !b.second.periodic; };
-  return !keeps() || static_cast<std::size_t>(std::count_if(api_breaks_.begin(), api_breaks_.end(), asked_for)) < keep::FreezeRecord::kMax;
-}
-
 void Broker::keep_freeze(core::BreakId id, ApiBreak& b) {
   if (!keeps()) return;
   const core::Time most = options_.policy.freeze_hold_max;

@@ -32,8 +32,10 @@ store::Bounce::Result flush(store::Bounce& bounce, const core::Extent& lease, co
 
 }  // namespace
 
-void Broker::in_worker(std::function<void()> work, std::function<void()> then) {
-  workers_.run([this, work = std::move(work), then = std::move(then)] {
+void Broker::in_worker(std::function<void()> work, std::function<void()> then) { in_worker(workers_, std::move(work), std::move(then)); }
+
+void Broker::in_worker(WorkerPool& pool, std::function<void()> work, std::function<void()> then) {
+  pool.run([this, work = std::move(work), then = std::move(then)] {
     try {
       work();
     } catch (const std::exception& e) {  // out of memory: the work's own result says nothing of it, the log does
@@ -176,6 +178,7 @@ void Broker::send_recall(const effect::Recall& e, LeaseHold& lease, const Store*
 void Broker::do_work(const effect::StartWork& e, store::Bounce* bounce, const LeaseHold* lease, int fd, std::uint64_t file_end,
                      const Options& options, store::Bounce::Result* result) {
   const bool writes = bounce != nullptr && lease->write;
+  const std::uint64_t lease_end = lease != nullptr ? std::min(file_end, lease->extent.end) : 0;
   switch (e.kind) {
     case core::Work::Flush: if (writes) *result = flush(*bounce, lease->extent, e.extent); break;
     case core::Work::FreezeFlush: if (writes) *result = bounce->flush_settled(options.settle_patience(), options.settle_pause()); break;
@@ -186,8 +189,13 @@ void Broker::do_work(const effect::StartWork& e, store::Bounce* bounce, const Le
       break;
     case core::Work::HoldFlush: if (bounce != nullptr) bounce->trim(core::kToEnd); break;  // waits for what runs, cuts nothing
     case core::Work::ResumeFlush: if (bounce != nullptr) bounce->trim(file_end); break;
-    case core::Work::DirtyFsync:
-      if (lease != nullptr) store::dirty_again(fd, lease->extent.begin, file_end);
+    case core::Work::Writeback:
+      // All of its pages are there, pinned: no hole gets a block.
+      if (lease != nullptr && lease->backing == core::Backing::Direct) result->code = store::dirty_again(fd, lease->extent.begin, lease_end);
+      if (result->code != 0) {
+        result->text = std::string("dirtying its pages: ") + std::strerror(result->code);
+        break;
+      }
       [[fallthrough]];
     case core::Work::Fsync:
       if (writes) {
@@ -195,7 +203,7 @@ void Broker::do_work(const effect::StartWork& e, store::Bounce* bounce, const Le
       } else if (fd >= 0 && ::fsync(fd) != 0) {
         result->code = errno;
         result->text = std::string("fsync: ") + std::strerror(errno);
-        if (lease != nullptr && lease->write) store::dirty_again(fd, lease->extent.begin, file_end);
+        if (lease != nullptr && lease->write) (void)store::dirty_again(fd, lease->extent.begin, lease_end);
       }
       break;
     case core::Work::None: break;
@@ -225,22 +233,56 @@ void Broker::apply(const effect::StartWork& e) {
       if (b.kind == core::BreakKind::Sync && b.file == e.file) fd = b.fd;
   auto result = std::make_shared<store::Bounce::Result>();
   const std::uint64_t file_end = lease ? std::max(size_left(*lease), lease->extent.begin) : 0;
-  in_worker([e, lease, bounce = lease ? lease->bounce : nullptr, fd, file_end, options = options_, result] {
+  const bool periodic = e.kind == core::Work::Writeback;
+  if (periodic) ++writing_back_[e.file].works;
+  in_worker(periodic ? writers_back_ : workers_,
+            [e, lease, bounce = lease ? lease->bounce : nullptr, fd, file_end, options = options_, result] {
               do_work(e, bounce.get(), lease.get(), fd.get(), file_end, options, result.get());
             },
-            [this, e, lease, result, file_end] {
+            [this, e, lease, result, file_end, periodic] {
               if (core::trims(e.kind) && lease) tell_trimmed(*lease, file_end);
               if (core::syncs(e.kind) && result->code != 0) sync_failed(e);
               work_done(e, *result);
+              if (periodic) written_back(e.file);
             });
+}
+
+// Asked for when all is known that a predecessor left, and all have reclaimed who do: see Broker::defer(). And not beside the last one, which
+// the arbiter does not wait for longer than for any work, but whose fsync(2) may hang.
+void Broker::apply(const effect::SyncDue& e) {
+  asio::post(loop_, [this, file = e.file] {
+    if (stopping_) return;
+    awaited_.empty() ? write_back(file) : after_grace_.push_back([this, file] { write_back(file); });
+  });
+}
+
+void Broker::write_back(const core::FileKey& file) {
+  if (const auto it = writing_back_.find(file); it != writing_back_.end()) {
+    it->second.again = true;
+    return;
+  }
+  const core::BreakId id = next_api_break_++;
+  note_numbers();
+  core::event::RequestBreak sync{id, file, core::BreakKind::Sync, {}};
+  sync.periodic = true;
+  step(sync);
+}
+
+void Broker::written_back(const core::FileKey& file) {
+  const auto it = writing_back_.find(file);
+  if (--it->second.works > 0) return;
+  const bool again = it->second.again;
+  writing_back_.erase(it);
+  if (again && !stopping_) write_back(file);
 }
 
 // The kernel tells an error once to each open file, and leases may share one: the file's others would be told that all is well.
 void Broker::sync_failed(const effect::StartWork& e) {
   for (const auto& [id, lease] : leases_) {
     if (id == e.lease || lease->file != e.file || !lease->write) continue;
-    in_worker([lease = lease, end = std::max(size_left(*lease), lease->extent.begin)] {
-      lease->bounce ? lease->bounce->sync_failed() : store::dirty_again(lease->fd.get(), lease->extent.begin, end);
+    in_worker([lease = lease, end = std::min(size_left(*lease), lease->extent.end)] {
+      if (lease->bounce) lease->bounce->sync_failed();
+      else (void)store::dirty_again(lease->fd.get(), lease->extent.begin, end);
     }, [] {});
   }
 }
@@ -252,7 +294,9 @@ void Broker::work_done(const effect::StartWork& e, const store::Bounce::Result& 
     log_(2, "lease " + std::to_string(e.lease) + ": " + std::to_string(result.conflicts) +
                 " pages were written both by RDMA and by a foreign write: RDMA's stay");
   chronicle_.wrote(e.lease, result.pages_written, result.conflicts);
+  const bool tells = result.code != 0 || e.kind == core::Work::FreezeFlush;
   for (auto& [id, b] : api_breaks_) {
+    if (!tells) break;
     const bool synced = core::syncs(e.kind) && b.kind == core::BreakKind::Sync;
     const bool frozen = e.kind == core::Work::FreezeFlush && b.kind == core::BreakKind::Freeze;
     if (b.file != e.file || !(synced || frozen)) continue;

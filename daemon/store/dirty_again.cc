@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <vector>
 
 #include "daemon/store/file_work.h"
@@ -33,17 +34,18 @@ void dirty_window(char* map, std::uint64_t length) {
 
 }  // namespace
 
-void dirty_again(int file, std::uint64_t begin, std::uint64_t end) {
+int dirty_again(int file, std::uint64_t begin, std::uint64_t end) {
   std::uint64_t size = 0;
-  if (file_size(file, &size) != 0) return;
+  if (const int code = file_size(file, &size); code != 0) return code;
   end = std::min(end, size);
   for (std::uint64_t at = begin / kPage * kPage; at < end; at += kWindow) {
     const std::uint64_t length = std::min(kWindow, end - at);
     void* const map = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, file, static_cast<off_t>(at));
-    if (map == MAP_FAILED) return;
+    if (map == MAP_FAILED) return errno;
     dirty_window(static_cast<char*>(map), length);
     ::munmap(map, length);
   }
+  return 0;
 }
 
 }  // namespace mrlease::store

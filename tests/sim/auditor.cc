@@ -233,6 +233,7 @@ void Auditor::on(const effect::StartWork& e, Time) {
     ++candidates;
     only = &b;
     b.worked.insert(e.lease);
+    if (e.kind == core::Work::Writeback && b.ask.periodic) b.written_back.insert(e.lease);
   }
   const bool last = v->ending || v->fence_began != core::kNever;
   if (candidates == 1 && !last && !only->adopted && only->alone && !coverage_.worked({only->ask.kind, only->ask.shortens}, v->lease.backing, e.kind))

@@ -85,7 +85,7 @@ class Auditor {
     Time holds_until = 0;  // and at most until then
     Time passing_since = 0;
     bool alone = true;      // no other break of the file meanwhile
-    std::set<core::LeaseId> recalled, worked;
+    std::set<core::LeaseId> recalled, worked, written_back;
   };
   struct Held {
     core::FileKey file;

@@ -135,6 +135,8 @@ void Auditor::check_durable(const BreakView& sync) {
   const File& file = w_.file(sync.ask.file);
   for (const auto& [page, w] : written_[file.key]) {
     if (w.stamp > sync.stamps || excused(page, w)) continue;
+    // Not of leases that are frozen, whose turn comes after the thaw, nor of those that have ended.
+    if (sync.ask.periodic && sync.written_back.count(w.lease) == 0) continue;
     // It was waited for, as long as that is done.
     const auto back = came_back_.find(w.lease);
     const bool late = back != came_back_.end() && sync.asked_at <= back->second;

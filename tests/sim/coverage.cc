@@ -16,7 +16,7 @@ using core::Work;
 constexpr std::array kKinds = {"truncate", "destructive", "write", "read", "sync", "freeze", "revoke"};
 constexpr std::array kBackings = {"direct", "odp transparent", "odp cooperative", "bounce"};
 constexpr std::array kActions = {"none", "quiesce", "reregister", "trim", "settle", "freeze", "thaw", "dirty", "release"};
-constexpr std::array kWorks = {"none", "flush", "hold flush", "resume flush", "flush and settle", "merge", "fsync", "dirty and fsync"};
+constexpr std::array kWorks = {"none", "flush", "hold flush", "resume flush", "flush and settle", "merge", "fsync", "write back"};
 constexpr const char* kNothing = "nothing";
 
 std::string row(Coverage::Cause cause, Backing backing, const std::string& what) {
@@ -37,7 +37,7 @@ const std::array kTable = {
     Line{{BreakKind::Destructive, true}, {{{"quiesce", "reregister"}, {"trim", "settle"}, {"trim", "settle"}, {"flush", "merge"}}}},
     Line{{BreakKind::Write}, {{{kNothing}, {kNothing}, {kNothing}, {"flush", "merge"}}}},
     Line{{BreakKind::Read}, {{{kNothing}, {kNothing}, {kNothing}, {"flush"}}}},
-    Line{{BreakKind::Sync}, {{{"dirty", "fsync", "dirty and fsync"}, {"fsync"}, {"fsync"}, {"fsync"}}}},
+    Line{{BreakKind::Sync}, {{{"dirty", "fsync", "write back"}, {"fsync", "write back"}, {"fsync", "write back"}, {"fsync", "write back"}}}},
     Line{{BreakKind::Freeze}, {{{"freeze", "thaw"}, {"freeze", "thaw"}, {"freeze", "thaw"}, {"flush and settle", "resume flush"}}}},
     Line{{BreakKind::Revoke}, {{{"release"}, {"release"}, {"release"}, {"release", "flush"}}}},
 };

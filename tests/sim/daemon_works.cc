@@ -33,8 +33,8 @@ void Daemon::work(const core::effect::StartWork& e, Hold* hold, u64 file_end) {
       w_.auditor.cut_off(hold->id, hold->file->key, file_end);
       bounce->written.erase(bounce->written.lower_bound((file_end + kPage - 1) / kPage), bounce->written.end());
       return;
-    case Work::DirtyFsync:
-      if (hold != nullptr)
+    case Work::Writeback:
+      if (hold != nullptr && hold->backing == Backing::Direct)
         for (u64 p = hold->extent.begin / kPage; p * kPage < std::min(hold->extent.end, file_end); ++p)
           if (hold->file->holds(p)) hold->file->pages[p].dirty = true;
       [[fallthrough]];

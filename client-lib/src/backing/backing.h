@@ -36,6 +36,7 @@ class Services {
   virtual Outcome merge(const Store& store, const std::vector<protocol::FileRange>& ranges) = 0;
   // Changes when another daemon has taken over: what was asked for meanwhile has waited for it.
   virtual std::uint64_t daemons() const = 0;
+  virtual Deadline took_over() const = 0;  // when that was: from then on who waits for a recall counts its time
   // Tell the application. restored() opens the posting guard.
   virtual void restored(mrl_backing now) = 0;
   virtual void set_file_size(std::uint64_t file_size) = 0;  // TRIMMED when the region got shorter

@@ -24,7 +24,7 @@ class Transparent final : public Backing {
       asked_ = true;
       (void)services_.quiesce({order_->recall, {}, until});
     });
-    exchange_.on_daemons([this] { return services_.daemons(); });
+    exchange_.on_daemons([this] { return services_.daemons(); }, [this] { return services_.took_over(); });
     return exchange_.start();
   }
 

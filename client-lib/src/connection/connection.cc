@@ -41,6 +41,7 @@ struct Connection::Impl {
   std::uint64_t next_id = 1;
   bool alive = true;
   std::atomic<std::uint64_t> successors{0};
+  std::atomic<std::chrono::steady_clock::time_point> took_over{std::chrono::steady_clock::now()};
   std::string why = "the connection was closed";
 
   void read_more();
@@ -148,6 +149,7 @@ void Connection::Impl::take(wire::Packet packet, wire::Frame frame) {
 
 // What the old daemon had taken and not answered, only we know. What is sent after this, the new one takes.
 void Connection::Impl::resume() {
+  took_over = std::chrono::steady_clock::now();
   successors++;
   std::vector<std::uint64_t> waiting;
   {
@@ -221,6 +223,7 @@ Outcome Connection::Impl::send_now(const wire::Frame& frame, const std::vector<i
 }
 
 std::uint64_t Connection::successors() const { return impl_->successors; }
+std::chrono::steady_clock::time_point Connection::took_over() const { return impl_->took_over; }
 
 Outcome Connection::send(wire::Frame frame) {
   {

@@ -50,6 +50,7 @@ class Connection {
   bool alive() const;
   // How many daemons have taken this connection over, each before its first answer.
   std::uint64_t successors() const;
+  std::chrono::steady_clock::time_point took_over() const;  // when the last one did, or this began
   void close();  // ends the thread and every call that waits; not on the I/O thread
 
  private:

@@ -87,6 +87,7 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   Outcome make_mr(std::uint64_t bytes) override;
   Outcome merge(const Store& store, const std::vector<protocol::FileRange>& ranges) override;
   std::uint64_t daemons() const override { return daemon_ + connection()->successors(); }
+  Deadline took_over() const override { return connection()->took_over(); }
   void restored(mrl_backing now) override;
   void set_file_size(std::uint64_t file_size) override;
 

@@ -37,7 +37,7 @@ void Region::serve(RecallOrder order) {
     std::lock_guard operation(operation_);
     if (order.daemon != daemon_) return;  // it is gone, and so is what it wanted
     // A successor asks for it again, from when it took over: the time that went by without a daemon does not count.
-    if (order.daemons != daemons()) order.deadline = Clock::now() + std::chrono::milliseconds(order.recall.deadline_ms());
+    if (order.daemons != daemons()) order.deadline = took_over() + std::chrono::milliseconds(order.recall.deadline_ms());
     asked_by = connection();
     // Deregistered: nothing is reachable. But what lies in a store is in the file only when the daemon has brought it there,
     // and it takes a yes for that.

@@ -32,8 +32,11 @@ class Exchange {
   using AskQuiet = std::function<void(Deadline)>;
   void on_long_stall(AskQuiet ask) { ask_quiet_ = std::move(ask); }
 
-  // Tells that another daemon has taken over, by another number.
-  void on_daemons(std::function<std::uint64_t()> daemons) { daemons_ = std::move(daemons); }
+  // Tells that another daemon has taken over, by another number, and when that was.
+  void on_daemons(std::function<std::uint64_t()> daemons, std::function<Deadline()> took_over) {
+    daemons_ = std::move(daemons);
+    took_over_ = std::move(took_over);
+  }
 
   Outcome start();  // makes the second mapping that pages are filled from
 
@@ -89,6 +92,7 @@ class Exchange {
   const std::uint64_t budget_us_;
   AskQuiet ask_quiet_;
   std::function<std::uint64_t()> daemons_ = [] { return std::uint64_t{0}; };
+  std::function<Deadline()> took_over_;
   std::shared_ptr<Watch> watch_;
   Segments segments_;
   std::map<std::uint64_t, std::unique_ptr<Store>> stores_;

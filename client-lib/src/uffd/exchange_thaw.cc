@@ -87,7 +87,7 @@ Outcome Exchange::rounds(const Segment& s, Deadline until, Pace* pace) {
     // waits for the thaw now has begun to when it took over: it asks for it again.
     if (daemons_() != daemon) {
       before = ~0ull;
-      enough = Clock::now() + half;
+      enough = took_over_() + half;
       continue;
     }
     pace->us += us_since(start);

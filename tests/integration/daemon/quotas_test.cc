@@ -2,6 +2,8 @@
 // What the clients of one user may have of the daemon, up to the last piece and not one more.
 #include <gmock/gmock.h>
 
+#include <optional>
+
 #include "tests/integration/daemon/fixture.h"
 
 namespace mrlease::test {
@@ -27,22 +29,26 @@ class QuotasTest : public DaemonTest {
 
 TEST_F(QuotasTest, Sessions) {
   start({"--sessions-max", "2"});
-  WireClient second(daemon->socket());
+  std::optional<WireClient> second;
+  const auto connects = [&](std::optional<WireClient>* client) {
+    try {
+      client->emplace(daemon->socket());
+      return true;
+    } catch (const std::runtime_error&) {
+      return false;
+    }
+  };
+  // Whoever looked whether the daemon serves (DaemonProcess) has hung up, and counts until the daemon has seen it.
+  ASSERT_TRUE(in_time([&] { return connects(&second); }));
   EXPECT_THROW(WireClient third(daemon->socket()), std::runtime_error);
   Child of_another_user([&] {
     WireClient fine(daemon->socket());
     return 0;
   });
   EXPECT_EQ(of_another_user.wait(), 0);
-  second.hang_up();
-  EXPECT_TRUE(in_time([&] {
-    try {
-      WireClient instead(daemon->socket());
-      return true;
-    } catch (const std::runtime_error&) {
-      return false;
-    }
-  }));
+  second->hang_up();
+  std::optional<WireClient> instead;
+  EXPECT_TRUE(in_time([&] { return connects(&instead); }));
 }
 
 TEST_F(QuotasTest, Leases) {

@@ -405,7 +405,8 @@ TEST(Exchange, AnotherDaemonIsNoLongStall) {
   }
   std::uint64_t daemons = 1;
   int asked = 0;
-  rig.exchange->on_daemons([&] { return daemons; });
+  Deadline took_over;
+  rig.exchange->on_daemons([&] { return daemons; }, [&] { return took_over; });
   rig.exchange->on_long_stall([&](Deadline) { asked++; });
   ASSERT_TRUE(rig.freeze(1).ok());
   for (std::uint64_t p = 0; p < 10; p++) rig.at(p) = 'g';
@@ -414,6 +415,7 @@ TEST(Exchange, AnotherDaemonIsNoLongStall) {
     daemons++;
     for (std::uint64_t p = 0; p < 10; p++) rig.at(p) = 'h';
     std::this_thread::sleep_for(std::chrono::milliseconds(200));  // the work that is scripted, not a wait for anything
+    took_over = Clock::now();
   };
   // Late by then.
   ASSERT_TRUE(rig.exchange->thaw(1, Clock::now() + std::chrono::milliseconds(100)).ok());
@@ -431,7 +433,8 @@ TEST(Exchange, AnotherDaemonBeginsTheTimeAnew) {
   }
   std::uint64_t daemons = 1;
   int asked = 0;
-  rig.exchange->on_daemons([&] { return daemons; });
+  Deadline took_over;
+  rig.exchange->on_daemons([&] { return daemons; }, [&] { return took_over; });
   rig.exchange->on_long_stall([&](Deadline) { asked++; });
   ASSERT_TRUE(rig.freeze(1).ok());
   for (std::uint64_t p = 0; p < 10; p++) rig.at(p) = 'g';
@@ -441,6 +444,7 @@ TEST(Exchange, AnotherDaemonBeginsTheTimeAnew) {
     // The work that is scripted, not a wait for anything: half of the time goes by without a daemon, and each of the other merges
     // predicts more than half of the budget.
     std::this_thread::sleep_for(std::chrono::milliseconds(nth == 1 ? 2100 : 10));
+    if (nth == 1) took_over = Clock::now();
   };
   ASSERT_TRUE(rig.exchange->thaw(1, Clock::now() + std::chrono::seconds(4)).ok());
   EXPECT_EQ(asked, 0);

@@ -72,22 +72,35 @@ TEST(Table, WhatIsNotAllowedIsNamedWithWhatIs) {
   EXPECT_EQ(find_row("nonsense"), nullptr);
 }
 
-TEST(Clashes, DefaultDeadlinesNest) { EXPECT_TRUE(nesting_clashes(core::Policy{}, 45000).empty()); }
+TEST(Clashes, DefaultDeadlinesNest) { EXPECT_TRUE(nesting_clashes(core::Policy{}, 5000, 45000).empty()); }
 
 TEST(Clashes, AFenceMustBeShorterThanARecall) {
   core::Policy p;
   p.fence_deadline = p.recall_deadline;
-  ASSERT_EQ(nesting_clashes(p, 45000).size(), 1u);
-  EXPECT_EQ(nesting_clashes(p, 45000)[0].name, "fence-deadline-ms");
+  ASSERT_EQ(nesting_clashes(p, 5000, 45000).size(), 1u);
+  EXPECT_EQ(nesting_clashes(p, 5000, 45000)[0].name, "fence-deadline-ms");
+}
+
+TEST(Clashes, ASyncThatNobodyAskedForMayBeInFront) {
+  core::Policy p;
+  p.recall_deadline = 40000;
+  EXPECT_TRUE(nesting_clashes(p, 5000, 45000).empty());
+  p.writeback_interval = 1000;
+  ASSERT_EQ(nesting_clashes(p, 5000, 45000).size(), 1u);
+  EXPECT_THAT(nesting_clashes(p, 5000, 45000)[0].text, HasSubstr("46000 ms"));
+  p = {};
+  p.writeback_interval = 99;
+  ASSERT_EQ(nesting_clashes(p, 5000, 45000).size(), 1u);
+  EXPECT_EQ(nesting_clashes(p, 5000, 45000)[0].text, "writeback-interval-ms (99 ms) must be 0 or at least 100 ms");
 }
 
 TEST(Clashes, AllMustEndBeforeTheKernelBreaksALeaseByItself) {
   core::Policy p;
   p.recall_deadline = 44000;
   p.fence_deadline = 500;
-  ASSERT_EQ(nesting_clashes(p, 45000).size(), 1u);
-  EXPECT_THAT(nesting_clashes(p, 45000)[0].text, HasSubstr("lease-break-time"));
-  EXPECT_TRUE(nesting_clashes(p, 46000).empty());
+  ASSERT_EQ(nesting_clashes(p, 5000, 45000).size(), 1u);
+  EXPECT_THAT(nesting_clashes(p, 5000, 45000)[0].text, HasSubstr("lease-break-time"));
+  EXPECT_TRUE(nesting_clashes(p, 5000, 46000).empty());
 }
 
 TEST(Table, AnAddressHasAHostAndAPort) {

@@ -10,7 +10,7 @@ namespace {
 
 constexpr const char* kActions[] = {"none",   "quiesce", "reregister", "trim",   "settle",
                                     "freeze", "thaw",    "dirty",      "release"};
-constexpr const char* kWorks[] = {"none", "flush", "hold-flush", "resume-flush", "freeze-flush", "merge", "fsync", "dirty-fsync"};
+constexpr const char* kWorks[] = {"none", "flush", "hold-flush", "resume-flush", "freeze-flush", "merge", "fsync", "writeback"};
 constexpr const char* kBacking[] = {"direct", "odp-transparent", "odp-cooperative", "bounce"};
 
 std::string text(const Extent& e) {

@@ -41,7 +41,7 @@ TEST(Writeback, TheNextIsDueAnIntervalAfterTheBeginningOfTheLast) {
   h.wait(kEvery);
   sync(h, 7);
   const auto w = h.only<effect::StartWork>();
-  EXPECT_EQ(w.kind, Work::Fsync);
+  EXPECT_EQ(w.kind, Work::Writeback);
   h.wait(1000);
   h.work_done(w);
   EXPECT_TRUE(h.over(7));
@@ -88,8 +88,18 @@ TEST(Writeback, EndsWithTheLastLease) {
   Harness h(every(kEvery));
   h.grant(1, Backing::OdpTransparent);
   h.step(event::ReleaseLease{9, 1, 1});
+  EXPECT_EQ(h.arbiter.next_deadline(), kNever);
+}
+
+// Also while one is under way, whose own end it is then.
+TEST(Writeback, EndsWithTheLastLeaseWhileItIsUnderWay) {
+  Harness h(every(kEvery));
+  h.grant(1, Backing::OdpTransparent);
   h.wait(kEvery);
-  EXPECT_TRUE(h.none<effect::SyncDue>());
+  h.step(event::ReleaseLease{9, 1, 1});
+  sync(h, 7);
+  EXPECT_TRUE(h.none<effect::StartWork>()) << "no lease, nothing to write";
+  EXPECT_TRUE(h.over(7));
   EXPECT_EQ(h.arbiter.next_deadline(), kNever);
 }
 
@@ -112,42 +122,102 @@ TEST(Writeback, ASuccessorGoesOn) {
   EXPECT_EQ(h.arbiter.next_deadline(), h.now + kEvery);
 }
 
-// A client that hangs must not lose its lease for what nobody waits for.
-TEST(Writeback, OfDirectTheDaemonDirtiesThePages) {
+// A client that hangs must not lose its lease for what nobody waits for, and who reads owes nothing.
+TEST(Writeback, AsksNoClient) {
   Harness h(every(kEvery));
   h.grant(1, Backing::Direct);
+  Lease reader = Harness::lease(2, Backing::Direct);
+  reader.write = false;
+  h.grant(reader);
   h.wait(kEvery);
   sync(h, 7);
   EXPECT_TRUE(h.none<effect::Recall>());
   const auto w = h.only<effect::StartWork>();
-  EXPECT_EQ(w.kind, Work::DirtyFsync);
+  EXPECT_EQ(w.lease, 1u);
+  EXPECT_EQ(w.kind, Work::Writeback);
   h.work_done(w);
   EXPECT_TRUE(h.over(7));
   h.ask(8, BreakKind::Sync);
   EXPECT_EQ(h.only<effect::Recall>().action, Action::Dirty) << "who asks for one has the client asked";
 }
 
-// It waits for the thaw, and nobody waits for it.
-TEST(Writeback, LetsByWhatFreezesAnotherPart) {
+// Of leases that are frozen it wants nothing, whatever policy says of conflicts; the others do not wait for them.
+TEST(Writeback, GoesThroughFreezesAndEndsNone) {
+  for (const auto conflict : {FreezeConflict::Wait, FreezeConflict::Thaw, FreezeConflict::Allow}) {
+    Policy p = every(kEvery);
+    p.freeze_conflict = conflict;
+    Harness h(p);
+    h.grant(1, Backing::OdpTransparent, {0, kPg});
+    h.grant(2, Backing::OdpTransparent, {kPg, 2 * kPg});
+    h.ask(6, BreakKind::Freeze, {0, kPg}, 30000, 50);
+    h.answer(h.only<effect::Recall>());
+    EXPECT_TRUE(h.answered(6));
+    h.wait(kEvery);
+    sync(h, 7);
+    EXPECT_TRUE(h.none<effect::Recall>());
+    const auto w = h.only<effect::StartWork>();
+    EXPECT_EQ(w.lease, 2u);
+    h.work_done(w);
+    EXPECT_TRUE(h.over(7));
+    EXPECT_TRUE(h.ever<effect::Thawed>().empty());
+  }
+}
+
+TEST(Writeback, OfAFileThatIsFrozenThereIsNothingToDo) {
   Harness h(every(kEvery));
-  h.grant(1, Backing::OdpTransparent, {0, kPg});
-  h.grant(2, Backing::OdpTransparent, {kPg, 2 * kPg});
-  h.ask(6, BreakKind::Freeze, {0, kPg}, 30000, 50);
-  h.answer(h.only<effect::Recall>());
+  h.grant(1, Backing::Bounce);
+  h.ask(6, BreakKind::Freeze, {}, 30000, 50);
+  h.work_done(h.only<effect::StartWork>());
   EXPECT_TRUE(h.answered(6));
   h.wait(kEvery);
   sync(h, 7);
   EXPECT_TRUE(h.none<effect::StartWork>());
-  h.ask(8, BreakKind::Freeze, {kPg, 2 * kPg}, 30000, 51);
-  const auto second = h.only<effect::Recall>();
-  EXPECT_EQ(second.lease, 2u);
-  h.answer(second);
-  EXPECT_TRUE(h.answered(8));
-  h.step(event::Thaw{6, 1});
+  EXPECT_TRUE(h.over(7));
+  EXPECT_EQ(h.arbiter.next_deadline(), h.now + kEvery);
+}
+
+// The kernel tells an error once. It has told the daemon, so the daemon tells who asks next.
+TEST(Writeback, WhatFailedIsTheNextAnswer) {
+  Harness h(every(kEvery));
+  h.grant(1, Backing::OdpTransparent);
+  h.wait(kEvery);
+  sync(h, 7);
+  h.work_done(h.only<effect::StartWork>(), EIO);
+  h.wait(kEvery);
+  sync(h, 8);
+  h.work_done(h.only<effect::StartWork>());
+  h.ask(9, BreakKind::Sync);
+  h.work_done(h.only<effect::StartWork>());
+  EXPECT_TRUE(h.answered(9, EIO));
+  h.ask(10, BreakKind::Sync);
+  h.work_done(h.only<effect::StartWork>());
+  EXPECT_TRUE(h.answered(10)) << "once";
+}
+
+TEST(Writeback, OneThatIsSlowIsNoFailure) {
+  Harness h(every(kEvery));
+  h.grant(1, Backing::OdpTransparent);
+  h.wait(kEvery);
+  sync(h, 7);
+  h.wait(Policy{}.work_deadline);
+  EXPECT_TRUE(h.over(7));
+  h.ask(9, BreakKind::Sync);
+  h.work_done(h.only<effect::StartWork>());
+  EXPECT_TRUE(h.answered(9));
+}
+
+// An operation that does not end: refused, and tried again, without a word to an administrator each time.
+TEST(Writeback, ComesAgainAfterARefusal) {
+  Harness h(every(kEvery));
+  h.grant(1, Backing::OdpTransparent);
+  h.truncate(6, kPg);
   h.answer(h.only<effect::Recall>());
-  h.step(event::Thaw{8, 2});
-  h.answer(h.only<effect::Recall>());
-  EXPECT_EQ(h.got<effect::StartWork>().size(), 2u) << "now it is";
+  h.wait(kEvery);  // beyond its bound, by far
+  sync(h, 7);
+  EXPECT_TRUE(h.answered(7, EBUSY));
+  EXPECT_TRUE(h.none<effect::Report>());
+  h.wait(kEvery);
+  EXPECT_EQ(h.only<effect::SyncDue>().file, kFile);
 }
 
 }  // namespace

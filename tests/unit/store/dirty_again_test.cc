@@ -25,7 +25,7 @@ TEST(DirtyAgainTest, ChangesNothingAndLeavesHolesThatAreNotInMemoryAlone) {
   put(file.fd(), 0, pages(3, 'a'));
   ASSERT_EQ(::ftruncate(file.fd(), 64 * kPage), 0);
   const std::uint64_t before = blocks(file);
-  dirty_again(file.fd(), kPage, 1000 * kPage);
+  EXPECT_EQ(dirty_again(file.fd(), kPage, 1000 * kPage), 0);
   EXPECT_EQ(file.size(), 64 * kPage);
   EXPECT_EQ(get(file.fd(), 0, 3 * kPage), pages(3, 'a'));
   EXPECT_EQ(blocks(file), before);
@@ -36,8 +36,18 @@ TEST(DirtyAgainTest, WriteFaultsOnWhatIsInMemory) {
   ASSERT_EQ(::ftruncate(file.fd(), 2 * kPage), 0);
   const std::uint64_t before = blocks(file);
   (void)get(file.fd(), 0, 2 * kPage);  // now the hole is in memory
-  dirty_again(file.fd(), 0, kPage);
+  EXPECT_EQ(dirty_again(file.fd(), 0, kPage), 0);
   EXPECT_GT(blocks(file), before);
+}
+
+TEST(DirtyAgainTest, SaysThatItCouldNot) {
+  TempFile file("/var/tmp");
+  put(file.fd(), 0, pages(1, 'a'));
+  const std::string name = "/proc/self/fd/" + std::to_string(file.fd());
+  const int reader = ::open(name.c_str(), O_RDONLY | O_CLOEXEC);
+  EXPECT_EQ(dirty_again(reader, 0, kPage), EACCES);
+  ::close(reader);
+  EXPECT_EQ(dirty_again(-1, 0, kPage), EBADF);
 }
 
 }  // namespace
