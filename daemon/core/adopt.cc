@@ -8,7 +8,7 @@ namespace mrlease::core {
 void Arbiter::State::adopt_lease(const event::AdoptLease& e) {
   if (leases.find(e.lease.id)) return report(e.lease.file, e.lease.id, 0, "a lease with this id exists; not taken over twice");
   leases.insert(e.lease);
-  begin_writeback(e.lease);
+  begin_writeback(e.lease, true);
 }
 
 // What it was fenced for may have gone through meanwhile: to ask its client again would be to trust it.

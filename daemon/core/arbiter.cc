@@ -122,7 +122,7 @@ void Arbiter::set_terms(LeaseId id, std::uint16_t terms) {
   LeaseEntry* entry = state_->leases.find(id);
   if (entry == nullptr) return;
   entry->lease.terms = terms;
-  state_->begin_writeback(entry->lease);
+  state_->begin_writeback(entry->lease, true);
 }
 
 }  // namespace mrlease::core

@@ -38,7 +38,10 @@ void Arbiter::State::work_before(Break& b, std::size_t part) {
 // An fsync knows of nothing that lies in a store, so what is on its way from there to the file is waited for.
 void Arbiter::State::sync_lease(Break& b, std::size_t part) {
   LeaseEntry& entry = *leases.find(b.parts[part].lease);
-  if (entry.fence != Fence::None || store_comes_back(entry)) return wait_for(entry, b, part, Step::Fenced);
+  if (entry.fence != Fence::None || store_comes_back(entry)) {
+    if (b.ask.periodic) return complied(b, part);  // its turn comes, and a foreign operation may wait for this one
+    return wait_for(entry, b, part, Step::Fenced);
+  }
   // One that is late, where policy denies, may have moved to its store and not have said so, or never will.
   if (may_be_in_store(entry) && b.answer == 0) b.answer = ETIMEDOUT;
   work_part(b, part, b.parts[part].row.before.work);

@@ -207,7 +207,8 @@ struct Arbiter::State {
 
   // writeback.cc
   Time writeback_interval(const FileKey& file);
-  void begin_writeback(const Lease& lease);  // that is new, or has other terms
+  // A lease is new; or (among many) was taken over, or has other terms.
+  void begin_writeback(const Lease& lease, bool among_many = false);
   void writeback_due(std::uint64_t number);
   void written(const Break& sync);  // the periodic one is over
   void tell_unwritten(Break& sync);

@@ -9,6 +9,12 @@
 #include "daemon/core/state.h"
 
 namespace mrlease::core {
+namespace {
+
+// Files that begin together are not synced together, each interval again: each has its sixteenth of it.
+Time share(const FileKey& file, Time interval) { return interval / 16 * (1 + LeasedFile::hash(file) % 16); }
+
+}  // namespace
 
 // 0: nobody's terms want any.
 Time Arbiter::State::writeback_interval(const FileKey& file) {
@@ -21,7 +27,7 @@ Time Arbiter::State::writeback_interval(const FileKey& file) {
   return shortest == kNever ? 0 : shortest;
 }
 
-void Arbiter::State::begin_writeback(const Lease& lease) {
+void Arbiter::State::begin_writeback(const Lease& lease, bool among_many) {
   const Time interval = terms_of(lease).writeback_interval;
   if (!lease.write || interval == 0) return;
   const auto [it, first] = writebacks.try_emplace(lease.file);
@@ -32,7 +38,7 @@ void Arbiter::State::begin_writeback(const Lease& lease) {
   } else if (w.due == kNever) {
     return;  // its end goes by all leases of then
   }
-  set_writeback(w, std::min(w.due, after(now, interval)));
+  set_writeback(w, std::min(w.due, after(now, among_many ? share(lease.file, interval) : interval)));
 }
 
 void Arbiter::State::set_writeback(Writeback& w, Time due) {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Disks that are full, fail or go read-only under a lease; limits of the daemon; many that wait at once, and for a daemon that stands still.
+# Disks that are full, fail, hang or go read-only under a lease; limits of the daemon; many that wait at once, and for a daemon that stands still.
 # Each on one kernel; --full: all on each.
 # kernels: 6.1 7.3
 # limit: 300
@@ -11,10 +11,10 @@ faults() {
     --bin "$MRLEASE_BUILD/tests/vm/load" --daemon "$MRLEASE_BUILD/daemon/loop/mrleased" --out /dev/null || status=1
   for log in /run/load/fault_*/*.log; do cp "$log" "$VM_RESULTS/cases/faults.$(basename "$(dirname "$log")").$(basename "$log")"; done
 }
-bounce=full,failing,read_only,limits odp=full_frozen,failing_frozen,failing,read_only,pressure direct=pressure
+bounce=full,failing,read_only,limits odp=full_frozen,failing_frozen,failing,hanging,read_only,pressure direct=pressure
 ! kernel_at_least 7.3 || bounce=$bounce,queue
 if [ -z "${MRLEASE_FULL:-}" ]; then
-  direct=; odp=full_frozen,failing_frozen,read_only,pressure
+  direct=; odp=full_frozen,failing_frozen,hanging,read_only,pressure
   if kernel_at_least 7.3; then bounce=failing,limits,queue; else bounce=full; fi
 fi
 faults $bounce --backing bounce

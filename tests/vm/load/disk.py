@@ -74,6 +74,13 @@ class Disk:
     def mend(self):
         self.table(self.whole)
 
+    def hang(self):
+        """It neither takes nor refuses anything."""
+        run("dmsetup", "suspend", "--noflush", "--nolockfs", self.name)
+
+    def go_on(self):
+        run("dmsetup", "resume", self.name)
+
     def error_found(self):
         """As ext4 does when it finds its structures damaged: errors=remount-ro."""
         number = os.stat("/dev/mapper/" + self.name).st_rdev

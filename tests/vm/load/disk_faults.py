@@ -3,13 +3,14 @@
 import ctypes
 import errno
 import os
+import time
 
 from disk import run
 from faulty import Faulty
 from row import FENCED_BY_MS
 
 
-PROCESS_MADVISE, MADV_PAGEOUT = 440, 21  # asm/unistd_64.h, asm-generic/mman-common.h
+PROCESS_MADVISE, FSYNC, MADV_PAGEOUT = 440, 74, 21  # asm/unistd_64.h, asm-generic/mman-common.h
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -23,6 +24,18 @@ def page_out(pid, file):
         if LIBC.syscall(PROCESS_MADVISE, pidfd, vector, ctypes.c_ulong(1), MADV_PAGEOUT, 0) < 0:
             raise OSError(ctypes.get_errno(), "process_madvise")
     os.close(pidfd)
+
+
+def in_fsync(pid):
+    """How many threads of the process are in fsync(2)."""
+    count = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{task}/syscall", encoding="ascii") as f:
+                count += f.read().split()[0] == str(FSYNC)
+        except OSError:  # it has ended
+            pass
+    return count
 
 
 class DiskFaults(Faulty):
@@ -118,6 +131,27 @@ class DiskFaults(Faulty):
         self.ask(self.receiver, "quiet")
         self.durable("the disk works again")
         self.expect(not self.sum["lost"], f"the disk fails: what was cut off is zeros {self.first}")
+        self.lives("after it")
+
+    def hanging(self):
+        """The disk hangs while policy has the file synced again and again: no more than one of those syncs is in the kernel, whoever reads the
+        file waits for none, and when the disk goes on so does all else."""
+        self.args.daemon_options += " --writeback-interval-ms 200 --work-deadline-ms 1000"
+        self.on_disk(32, False)
+        self.begin()
+        self.disk.hang()
+        try:
+            end, most = time.monotonic() + 5, 0
+            while time.monotonic() < end:
+                self.stream()
+                most = max(most, in_fsync(self.daemon.pid))
+                self.ask(self.foreign, "read")
+            self.expect(most == 1, f"the disk hangs: {most} syncs of the file are in the kernel")
+            self.bounded("the disk hangs")
+        finally:
+            self.disk.go_on()
+        self.ask(self.receiver, "quiet")
+        self.durable("the disk goes on")
         self.lives("after it")
 
     def read_only(self):
