@@ -91,6 +91,11 @@ struct Rig {
         *resolver, pagemap, layout, [this](const Store& s, const auto& r) { return daemon->merge(s, r); }, budget_ms);
     return exchange->start();
   }
+  // How often the application is asked to be quiet, while daemons are replaced (by the test).
+  void look_on() {
+    exchange->on_daemons([this] { return daemons; }, [this] { return took_over; });
+    exchange->on_long_stall([this](Deadline) { asked++; });
+  }
   Store store(std::uint64_t id, std::uint64_t begin, std::uint64_t length) {
     Store s{id, wire::Fd(::memfd_create("store", MFD_CLOEXEC)), begin, begin + length};
     if (::ftruncate(s.memfd.get(), static_cast<off_t>(length)) != 0) std::abort();
@@ -119,6 +124,9 @@ struct Rig {
   std::unique_ptr<ScriptedDaemon> daemon;
   std::unique_ptr<Resolver> resolver;
   std::unique_ptr<Exchange> exchange;
+  std::uint64_t daemons = 1;
+  Deadline took_over;
+  int asked = 0;
 };
 
 Deadline soon() { return Clock::now() + std::chrono::seconds(30); }
@@ -206,9 +214,10 @@ CycleResult cycles(
   return result;
 }
 
-#define START_OR_SKIP(rig)                                                             \
+// More: of Rig::start().
+#define START_OR_SKIP(rig, ...)                                                        \
   {                                                                                    \
-    const Outcome started = (rig).start();                                             \
+    const Outcome started = (rig).start(__VA_ARGS__);                                  \
     if (started.code == EPERM || started.code == EINVAL) GTEST_SKIP() << started.text; \
     ASSERT_TRUE(started.ok()) << started.text;                                         \
   }
@@ -350,11 +359,7 @@ TEST(Exchange, MergeThatFailsBehindTheGateIsMergedLater) {
 // A slow file: as long as the last merge would stall the peer too long, there are more rounds.
 TEST(Exchange, ALongStallIsNotStarted) {
   Rig rig;
-  {
-    const Outcome started = rig.start(2);
-    if (started.code == EPERM || started.code == EINVAL) GTEST_SKIP() << started.text;
-    ASSERT_TRUE(started.ok());
-  }
+  START_OR_SKIP(rig, 2);
   ASSERT_TRUE(rig.freeze(1).ok());
   for (std::uint64_t p = 0; p < 10; p++) rig.at(p) = 'g';
   // Ten pages are few, but each round takes 10 ms and so predicts more than half of the budget of 2 ms.
@@ -371,11 +376,7 @@ TEST(Exchange, ALongStallIsNotStarted) {
 // The same, and it does not get better: the application is asked before the gate is shut.
 TEST(Exchange, AStallThatStaysLongIsAnnounced) {
   Rig rig;
-  {
-    const Outcome started = rig.start(2);
-    if (started.code == EPERM || started.code == EINVAL) GTEST_SKIP() << started.text;
-    ASSERT_TRUE(started.ok());
-  }
+  START_OR_SKIP(rig, 2);
   std::atomic<bool> quiet{false};
   int asked = 0;
   const Deadline until = Clock::now() + std::chrono::seconds(2);
@@ -398,56 +399,40 @@ TEST(Exchange, AStallThatStaysLongIsAnnounced) {
 // The daemon is replaced while it merges: that took long, and the next merge does not.
 TEST(Exchange, AnotherDaemonIsNoLongStall) {
   Rig rig;
-  {
-    const Outcome started = rig.start(20);
-    if (started.code == EPERM || started.code == EINVAL) GTEST_SKIP() << started.text;
-    ASSERT_TRUE(started.ok());
-  }
-  std::uint64_t daemons = 1;
-  int asked = 0;
-  Deadline took_over;
-  rig.exchange->on_daemons([&] { return daemons; }, [&] { return took_over; });
-  rig.exchange->on_long_stall([&](Deadline) { asked++; });
+  START_OR_SKIP(rig, 20);
+  rig.look_on();
   ASSERT_TRUE(rig.freeze(1).ok());
   for (std::uint64_t p = 0; p < 10; p++) rig.at(p) = 'g';
   rig.daemon->during = [&](int nth) {
     if (nth != 1) return;
-    daemons++;
+    rig.daemons++;
     for (std::uint64_t p = 0; p < 10; p++) rig.at(p) = 'h';
     std::this_thread::sleep_for(std::chrono::milliseconds(200));  // the work that is scripted, not a wait for anything
-    took_over = Clock::now();
+    rig.took_over = Clock::now();
   };
   // Late by then.
   ASSERT_TRUE(rig.exchange->thaw(1, Clock::now() + std::chrono::milliseconds(100)).ok());
-  EXPECT_EQ(asked, 0);
+  EXPECT_EQ(rig.asked, 0);
   EXPECT_EQ(rig.in_file(9), 'h');
 }
 
 // Nor does the time that it took to get another one make this one late: there are more rounds.
 TEST(Exchange, AnotherDaemonBeginsTheTimeAnew) {
   Rig rig;
-  {
-    const Outcome started = rig.start(2);
-    if (started.code == EPERM || started.code == EINVAL) GTEST_SKIP() << started.text;
-    ASSERT_TRUE(started.ok());
-  }
-  std::uint64_t daemons = 1;
-  int asked = 0;
-  Deadline took_over;
-  rig.exchange->on_daemons([&] { return daemons; }, [&] { return took_over; });
-  rig.exchange->on_long_stall([&](Deadline) { asked++; });
+  START_OR_SKIP(rig, 2);
+  rig.look_on();
   ASSERT_TRUE(rig.freeze(1).ok());
   for (std::uint64_t p = 0; p < 10; p++) rig.at(p) = 'g';
   rig.daemon->during = [&](int nth) {
-    if (nth == 1) daemons++;
+    if (nth == 1) rig.daemons++;
     if (nth < 5) rig.at(static_cast<std::uint64_t>(nth)) = 'h';
     // The work that is scripted, not a wait for anything: half of the time goes by without a daemon, and each of the other merges
     // predicts more than half of the budget.
     std::this_thread::sleep_for(std::chrono::milliseconds(nth == 1 ? 2100 : 10));
-    if (nth == 1) took_over = Clock::now();
+    if (nth == 1) rig.took_over = Clock::now();
   };
   ASSERT_TRUE(rig.exchange->thaw(1, Clock::now() + std::chrono::seconds(4)).ok());
-  EXPECT_EQ(asked, 0);
+  EXPECT_EQ(rig.asked, 0);
   EXPECT_GE(rig.daemon->merges, 5);
   EXPECT_EQ(rig.in_file(4), 'h');
 }
