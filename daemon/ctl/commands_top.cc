@@ -16,7 +16,7 @@ namespace mrlease::ctl {
 namespace {
 
 // A daemon that is busy shall not make the keys dead for longer.
-constexpr std::chrono::seconds kPatience{2};
+constexpr std::chrono::seconds kAnswerWithin{2};
 constexpr unsigned kFilesShown = 200;
 
 struct Top {
@@ -27,10 +27,10 @@ struct Top {
 
 Snapshot take(Client& client) {
   Snapshot s;
-  s.stats = client.call(&v1::Admin::Stub::GetStats, v1::GetStatsRequest(), kPatience);
+  s.stats = client.call(&v1::Admin::Stub::GetStats, v1::GetStatsRequest(), kAnswerWithin);
   v1::ListFilesRequest request;
   request.set_page_size(kFilesShown);
-  s.files = client.call(&v1::Admin::Stub::ListFiles, request, kPatience);
+  s.files = client.call(&v1::Admin::Stub::ListFiles, request, kAnswerWithin);
   s.at = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   google::protobuf::Timestamp now;
   now.set_seconds(std::time(nullptr));

@@ -221,4 +221,6 @@ std::string file(const v1::FileId& f) {
   return std::to_string(f.device_major()) + ":" + std::to_string(f.device_minor()) + " inode " + std::to_string(f.inode());
 }
 
+std::string guard(v1::Guard g) { return g == v1::GUARD_UNSPECIFIED ? "none" : word(g); }
+
 }  // namespace mrlease::ctl

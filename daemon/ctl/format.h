@@ -55,5 +55,6 @@ std::string words_of(const google::protobuf::EnumDescriptor& type);
 
 std::string process(const v1::Process& p);  // "1234 (trainer)"
 std::string file(const v1::FileId& f);      // its path, else "8:1 inode 12"
+std::string guard(v1::Guard g);             // "none" is one too
 
 }  // namespace mrlease::ctl

@@ -12,8 +12,6 @@ namespace {
 
 using Align = Column::Align;
 
-std::string guard_of(v1::Guard guard) { return guard == v1::GUARD_UNSPECIFIED ? "none" : word(guard); }
-
 // Text in lines of at most `columns`, each after the first indented.
 std::string folded(const std::string& first, const std::string& text, std::size_t columns, std::size_t indent) {
   std::string result = first, word;
@@ -104,11 +102,11 @@ std::string terms(const v1::LeaseTerms& t) {
 
 std::string view(const v1::ProbeResponse& r, std::size_t width) {
   std::string text = "kernel " + printable(r.kernel()) + " " + printable(r.machine()) + ", mrleased " + printable(r.daemon_version()) + "\n";
-  text += folded("guard: " + guard_of(r.guard()) + ":", " " + printable(r.guard_text()), width, 2);
+  text += folded("guard: " + guard(r.guard()) + ":", " " + printable(r.guard_text()), width, 2);
   text += "\nhost\n" + capabilities(r.host(), width);
   for (const auto& f : r.filesystems()) {
     text += "\nfile system of " + printable(f.path()) + ": " + printable(f.type()) + " on " + printable(f.mount()) + " (" +
-            printable(f.source()) + "), guard " + guard_of(f.guard()) + (f.root() ? ", armed from the start" : "") + "\n";
+            printable(f.source()) + "), guard " + guard(f.guard()) + (f.root() ? ", armed from the start" : "") + "\n";
     text += capabilities(f.capabilities(), width);
   }
   for (const auto& d : r.devices()) {

@@ -11,8 +11,6 @@ using Align = Column::Align;
 
 std::string access(const v1::Lease& l) { return std::string(l.read() ? "r" : "") + (l.write() ? "w" : ""); }
 
-std::string guard_of(v1::Guard guard) { return guard == v1::GUARD_UNSPECIFIED ? "none" : word(guard); }
-
 void line(std::string& text, const std::string& name, const std::string& value) {
   if (value.empty()) return;
   text += name + ":" + std::string(name.size() < 15 ? 15 - name.size() : 1, ' ') + value + "\n";
@@ -41,7 +39,7 @@ std::string file_block(const v1::File& f, std::size_t width) {
   std::string text = f.id().path().empty() ? file(f.id()) : shortened(printable(f.id().path()), width == 0 ? std::size_t(-1) : width);
   text += "\n  " + std::to_string(f.id().device_major()) + ":" + std::to_string(f.id().device_minor()) + " inode " +
           std::to_string(f.id().inode()) + ", " + bytes(f.size()) + (f.filesystem().empty() ? "" : ", " + printable(f.filesystem())) +
-          ", guard " + guard_of(f.guard()) + "\n";
+          ", guard " + guard(f.guard()) + "\n";
   Table leases = lease_table(false), breaks({{"BREAK", Align::Right}, {"WHAT"}, {"RANGE"}, {"PHASE"}, {"SINCE"}, {""}});
   for (const auto& l : f.leases()) add_lease(leases, l, false);
   for (const auto& b : f.breaks())
@@ -86,7 +84,7 @@ std::string view(const v1::Lease& l, std::size_t width) {
   line(text, "recalled to", recalls);
   line(text, "client", process(l.client()) + ", uid " + std::to_string(l.client().uid()) + ", session " + std::to_string(l.session()));
   line(text, "since", time_of_day(l.since()));
-  line(text, "guard", guard_of(l.guard()));
+  line(text, "guard", guard(l.guard()));
   line(text, "coverage", printable(l.coverage()));
   line(text, "terms", (l.rule() == 0 ? "of the policy for all" : "of rule " + std::to_string(l.rule())) + ", recalled within " +
                           duration(seconds(l.recall_deadline())) +

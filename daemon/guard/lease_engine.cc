@@ -25,7 +25,7 @@ int break_signal() { return SIGRTMIN + 3; }
 // After the answer the breaker should show up as FAN_OPEN or FAN_MODIFY; a failing one does not.
 constexpr milliseconds kLeaveBound{500};
 // For all files of a successor together: nobody is served meanwhile.
-constexpr milliseconds kPatience{100}, kLook{1};
+constexpr milliseconds kPatience{100}, kTryAgain{1};
 
 milliseconds retry_interval(unsigned tries) {
   constexpr int kSteps[] = {1, 5, 20, 100, 500, 2000};
@@ -65,8 +65,8 @@ void LeaseEngine::watch(WatchedFile* file) {
   by_fd_[file->fd.get()] = file->key;
   // Whom a predecessor let go may be about to leave: its leases come back when this one is held.
   bool held = take_first(file);
-  for (; !held && errno == EAGAIN && patience_ > Clock::duration{}; patience_ -= kLook) {
-    std::this_thread::sleep_for(kLook);
+  for (; !held && errno == EAGAIN && patience_ > Clock::duration{}; patience_ -= kTryAgain) {
+    std::this_thread::sleep_for(kTryAgain);
     held = take_first(file);
   }
   if (held) {

@@ -6,32 +6,21 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <system_error>
+
+#include "daemon/loop/unix_address.h"
 
 namespace mrlease::loop {
 namespace {
 
 [[noreturn]] void fail(const std::string& what) { throw std::system_error(errno, std::generic_category(), what); }
 
-bool somebody_listens(const sockaddr_un& address) {
-  const sys::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-}
-
 sys::Fd listen_on(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) {
-    errno = ENAMETOOLONG;
-    fail("the socket's path is longer than 107 bytes: " + path);
-  }
-  std::memcpy(address.sun_path, path.c_str(), path.size());
-  if (somebody_listens(address)) {
+  const sockaddr_un address = unix_address(path);
+  if (somebody_listens(address, SOCK_STREAM)) {
     errno = EADDRINUSE;
     fail("another mrleased serves " + path + "; give this one's --socket another directory");
   }

@@ -4,14 +4,14 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <filesystem>
 #include <system_error>
+
+#include "daemon/loop/unix_address.h"
 
 namespace mrlease::loop {
 
@@ -21,23 +21,13 @@ constexpr std::chrono::milliseconds kShortOf(100);
 
 [[noreturn]] void fail(int code, const std::string& what) { throw std::system_error(code, std::generic_category(), what); }
 
-bool somebody_listens(const sockaddr_un& address) {
-  const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-  const bool alive = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-  ::close(fd);
-  return alive;
-}
-
 int open_socket(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) fail(ENAMETOOLONG, "the socket's path is longer than 107 bytes: " + path);
-  std::strcpy(address.sun_path, path.c_str());
+  const sockaddr_un address = unix_address(path);
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
   if (std::filesystem::exists(path)) {
     if (!std::filesystem::is_socket(path)) fail(EEXIST, path + " exists and is not a socket; choose another with --socket");
-    if (somebody_listens(address)) fail(EADDRINUSE, "another mrleased serves " + path + "; stop it, or choose another with --socket");
+    if (somebody_listens(address, SOCK_SEQPACKET)) fail(EADDRINUSE, "another mrleased serves " + path + "; stop it, or choose another with --socket");
     ::unlink(path.c_str());
   }
   const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -13,8 +13,6 @@
 namespace mrlease::store {
 namespace {
 
-constexpr std::uint64_t kWindow = 64 << 20;  // mapped at a time
-
 // A write fault makes a page dirty and changes nothing; MADV_POPULATE_WRITE (asm-generic/mman-common.h, 5.14) is one of each page.
 // Not of those that are not in memory: a hole would get a block.
 void dirty_window(char* map, std::uint64_t length) {

@@ -18,6 +18,8 @@
 namespace mrlease::store {
 
 inline constexpr std::uint64_t kPage = 4096;
+// A file goes through windows, which bound what is mapped at a time. Bytes.
+inline constexpr std::uint64_t kWindow = 64 << 20;
 
 // Can somebody truncate the file while we write to it? Held: a guard holds every truncate until the work is over, so the
 // size that was looked at before a write still holds. Possible: no such guard; writes then go another way, which never

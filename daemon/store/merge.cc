@@ -40,8 +40,6 @@ bool next_data(int fd, std::uint64_t at, std::uint64_t end, std::uint64_t* begin
 }
 
 constexpr std::uint64_t kToEndOfFile = ~0ull;
-// A store on its way back into the file: [begin, end) of the file, through windows that bound what is mapped at a time.
-constexpr std::uint64_t kWindow = 64 << 20;
 
 // Writes those pages of [offset, offset + length) of the file that differ in ours and theirs, runs of them at once.
 // 0 or errno (the first). refusals: how many errors it goes on after.

@@ -19,7 +19,7 @@ std::string_view value_of(std::string_view status, std::string_view key) {
 
 // The nth number (from 0) of a line of numbers.
 template <typename T>
-bool number(std::string_view line, int nth, T* out) {
+bool nth_number(std::string_view line, int nth, T* out) {
   const char *at = line.data(), *const end = line.data() + line.size();
   for (;; --nth) {
     while (at != end && (*at == ' ' || *at == '\t')) ++at;
@@ -36,9 +36,9 @@ bool parse_owner(std::string_view status, TaskOwner* owner) {
   const auto comm = value_of(status, "Name:\t");
   owner->comm = std::string(comm);
   // Uid, Gid: real, effective, saved, file system.
-  return !comm.empty() && number(value_of(status, "\nTgid:\t"), 0, &owner->pid) &&
-         number(value_of(status, "\nUid:\t"), 0, &owner->real_uid) && number(value_of(status, "\nUid:\t"), 1, &owner->uid) &&
-         number(value_of(status, "\nUid:\t"), 2, &owner->saved_uid) && number(value_of(status, "\nGid:\t"), 1, &owner->gid);
+  return !comm.empty() && nth_number(value_of(status, "\nTgid:\t"), 0, &owner->pid) &&
+         nth_number(value_of(status, "\nUid:\t"), 0, &owner->real_uid) && nth_number(value_of(status, "\nUid:\t"), 1, &owner->uid) &&
+         nth_number(value_of(status, "\nUid:\t"), 2, &owner->saved_uid) && nth_number(value_of(status, "\nGid:\t"), 1, &owner->gid);
 }
 
 bool read_owner(int tid, TaskOwner* owner) {

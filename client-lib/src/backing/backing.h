@@ -70,11 +70,6 @@ Outcome make_transparent(Services& services, Resolver& resolver, std::uint32_t p
 std::uint64_t bytes_on_file(const Services& services, std::uint64_t file_size);
 // The same, rounded up to pages but not beyond the length: what can be registered.
 std::uint64_t bytes_to_register(const Services& services, std::uint64_t file_size);
-struct PageSpan {
-  std::uint64_t begin, end;
-};
-// Pages of the region that the recall's range touches.
-PageSpan span_of_recall(const Services& services, const wire::v1::Recall& recall);
 // The store as it came along, over pages [begin, end) of the region.
 Outcome map_store(const Layout& layout, const Store& store, PageSpan span);
 Outcome not_for_this_backing(const wire::v1::Recall& recall, const char* backing);

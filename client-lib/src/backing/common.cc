@@ -17,15 +17,6 @@ std::uint64_t bytes_to_register(const Services& services, std::uint64_t file_siz
   return std::min(services.length(), page_up(bytes_on_file(services, file_size)));
 }
 
-PageSpan span_of_recall(const Services& services, const wire::v1::Recall& recall) {
-  const Layout& l = services.layout();
-  const std::uint64_t last = l.file_offset + l.length;
-  const std::uint64_t end = recall.length() == 0 ? last : std::min(last, recall.offset() + recall.length());
-  const std::uint64_t begin = std::max(l.file_offset, recall.offset());
-  if (begin >= end) return {0, 0};
-  return {(begin - l.file_offset) / kPage, page_up(end - l.file_offset) / kPage};
-}
-
 Outcome map_store(const Layout& layout, const Store& store, PageSpan span) {
   const std::uint64_t first = layout.file_offset + span.begin * kPage, bytes = (span.end - span.begin) * kPage;
   struct stat memfd {};

@@ -117,7 +117,7 @@ class Direct final : public Backing {
     if ((l.protection & PROT_WRITE) == 0) return {};
     struct stat now {};
     if (::fstat(l.file, &now) != 0) return from_errno("fstat");
-    PageSpan span = span_of_recall(services_, recall);
+    PageSpan span = services_.layout().pages_of(recall.offset(), recall.length());
     const std::uint64_t on_file = bytes_on_file(services_, static_cast<std::uint64_t>(now.st_size));
     span.end = std::min(span.end, page_up(on_file) / kPage);
     if (span.begin >= span.end) return {};
@@ -130,7 +130,7 @@ class Direct final : public Backing {
 
   Outcome freeze(RecallOrder& order) {
     const wire::v1::Recall& r = order.recall;
-    Frozen frozen{{}, span_of_recall(services_, r)};
+    Frozen frozen{{}, services_.layout().pages_of(r.offset(), r.length())};
     if (frozen.span.begin == frozen.span.end) return {};
     Outcome o = store_of_recall(r, std::move(order.store), &frozen.store);
     if (o.ok()) o = quiet_and_gone(order);

@@ -92,7 +92,7 @@ class Cooperative final : public Backing {
 
   Outcome freeze(RecallOrder& order) {
     const wire::v1::Recall& r = order.recall;
-    const PageSpan span = span_of_recall(services_, r);
+    const PageSpan span = services_.layout().pages_of(r.offset(), r.length());
     Store store;
     Outcome came = store_of_recall(r, std::move(order.store), &store);
     if (!came.ok()) return came;
@@ -131,7 +131,7 @@ class Cooperative final : public Backing {
   // What a freeze holds in the range goes into the trim's store with its copies, which are then owed to the file.
   Outcome trim(RecallOrder& order) {
     const wire::v1::Recall& r = order.recall;
-    const PageSpan span = span_of_recall(services_, r);
+    const PageSpan span = services_.layout().pages_of(r.offset(), r.length());
     Store store;
     Outcome o = services_.quiesce(order);
     if (o.ok()) o = store_of_recall(r, std::move(order.store), &store);

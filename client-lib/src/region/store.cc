@@ -9,6 +9,13 @@
 
 namespace mrlease::client {
 
+PageSpan Layout::pages_of(std::uint64_t offset, std::uint64_t bytes) const {
+  const std::uint64_t last = file_offset + length;
+  const std::uint64_t from = std::max(offset, file_offset), to = bytes == 0 ? last : std::min(last, offset + bytes);
+  if (from >= to) return {0, 0};
+  return {(from - file_offset) / kPage, page_up(to - file_offset) / kPage};
+}
+
 Outcome map_file(const Layout& layout, std::uint64_t begin, std::uint64_t end, int protection, bool over, char** out) {
   void* at = over ? layout.base + begin * kPage : nullptr;
   void* got = ::mmap(at, (end - begin) * kPage, protection, MAP_SHARED | (over ? MAP_FIXED : 0), layout.file,

@@ -27,6 +27,11 @@ using MergeFn = std::function<Outcome(const Store& store, const std::vector<prot
 using Deadline = std::chrono::steady_clock::time_point;
 
 // Where a region lies.
+// Pages [begin, end) of a region.
+struct PageSpan {
+  std::uint64_t begin, end;
+};
+
 struct Layout {
   char* base = nullptr;
   std::uint64_t length = 0;  // whole pages
@@ -34,6 +39,8 @@ struct Layout {
   std::uint64_t file_offset = 0;
   int protection = 0;  // of mmap(2)
   std::uint64_t pages() const { return length / kPage; }
+  // Those that [offset, offset + bytes) of the file touches; bytes 0: to the end. None: {0, 0}.
+  PageSpan pages_of(std::uint64_t offset, std::uint64_t bytes) const;
 };
 
 // The file's own pages at [begin, end) pages of the region, MAP_SHARED, not inherited by children. At an address of the

@@ -10,19 +10,6 @@
 namespace mrlease::client {
 namespace {
 
-std::uint64_t address(const void* p) { return reinterpret_cast<std::uint64_t>(p); }
-
-// Pages of the region that [offset, offset + length) of the file touches; length 0: to the end.
-struct PageSpan {
-  std::uint64_t begin, end;
-};
-PageSpan span_of(const Layout& l, std::uint64_t offset, std::uint64_t length) {
-  const std::uint64_t end = length == 0 ? l.file_offset + l.length : offset + length;
-  const std::uint64_t from = std::max(offset, l.file_offset), to = std::min(end, l.file_offset + l.length);
-  if (from >= to) return {0, 0};
-  return {(from - l.file_offset) / kPage, page_up(to - l.file_offset) / kPage};
-}
-
 // Pages of the region that the file still has.
 std::uint64_t pages_on_file(const Layout& l, std::uint64_t file_size) {
   return file_size <= l.file_offset ? 0 : std::min(l.pages(), page_up(file_size - l.file_offset) / kPage);
@@ -63,7 +50,7 @@ Outcome Exchange::freeze(Store store, std::uint64_t offset, std::uint64_t length
   struct stat memfd {};
   if (::fstat(store.memfd.get(), &memfd) != 0) return from_errno("fstat of the store");
   const std::uint64_t size = page_up(static_cast<std::uint64_t>(memfd.st_size));
-  const PageSpan span = span_of(layout_, offset, length);
+  const PageSpan span = layout_.pages_of(offset, length);
   if (span.begin == span.end) return {};
   const std::uint64_t first = layout_.file_offset + span.begin * kPage;
   if (store.begin > first || first + (span.end - span.begin) * kPage > store.begin + size) {

@@ -14,7 +14,6 @@ using Clock = std::chrono::steady_clock;
 constexpr std::uint64_t kSmallDelta = 16;  // pages: not worth another round
 constexpr int kRounds = 8, kRoundsMax = 64;
 
-std::uint64_t address(const void* p) { return reinterpret_cast<std::uint64_t>(p); }
 std::uint64_t us_since(Clock::time_point start) {
   return static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count());

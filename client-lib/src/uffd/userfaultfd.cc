@@ -16,8 +16,6 @@ constexpr std::uint64_t kFeatures = UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_MINO
                                     UFFD_FEATURE_WP_HUGETLBFS_SHMEM | UFFD_FEATURE_PAGEFAULT_FLAG_WP |
                                     UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_POISON;
 
-std::uint64_t address(const void* p) { return reinterpret_cast<std::uint64_t>(p); }
-
 }  // namespace
 
 Outcome Userfaultfd::open(int device, Userfaultfd* out) {

@@ -10,6 +10,9 @@
 
 namespace mrlease::client {
 
+// As the kernel's structures have it.
+inline std::uint64_t address(const void* p) { return reinterpret_cast<std::uint64_t>(p); }
+
 // Thread-safe (the kernel's).
 class Userfaultfd {
  public:

@@ -17,7 +17,7 @@ namespace mrlease::guard::test {
 namespace {
 
 constexpr unsigned kLength = 32768;
-char buffer[kLength];
+char read_into[kLength];
 
 // The least of io_uring that can hand requests to workers. Results are not waited for.
 class Ring {
@@ -108,7 +108,7 @@ TEST_F(UringTest, AWorkerThatHasFinishedIsSeenToBeIdle) {
   Foreign child({[this] {
     return trap([](Ring* ring, int opened) {  // a read: no FAN_MODIFY follows
       io_uring_sqe* read = ring->add(IORING_OP_READ, opened);
-      read->addr = reinterpret_cast<std::uint64_t>(buffer);
+      read->addr = reinterpret_cast<std::uint64_t>(read_into);
       read->len = kLength;
     });
   }});

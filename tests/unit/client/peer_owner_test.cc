@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "tests/unit/client/peer_places.h"
+
 namespace mrlease::client::peers {
 namespace {
 using std::chrono::milliseconds;
@@ -29,9 +31,6 @@ class FakeChannel final : public Channel {
  private:
   Wire& wire_;
 };
-
-constexpr std::uint64_t kFile = 7;
-const Place kPlace{4096, 65536, 65536, 100, 1}, kNewPlace{4096, 65536, 8192, 200, 2};
 
 class PeerOwner : public ::testing::Test {
  protected:

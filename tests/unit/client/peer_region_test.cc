@@ -14,7 +14,7 @@
 namespace mrlease::client {
 namespace {
 
-constexpr std::uint64_t kLength = 16 * kPage, kFile = 7;
+constexpr std::uint64_t kBytes = 16 * kPage, kFile = 7;
 constexpr std::uint32_t kLongMs = 20000;
 
 class PeerRegion : public ::testing::Test {
@@ -22,7 +22,7 @@ class PeerRegion : public ::testing::Test {
   void SetUp() override {
     FakeEnd::connect(near_, far_);
     file_ = wire::Fd(::memfd_create("file", MFD_CLOEXEC));
-    ASSERT_EQ(::ftruncate(file_.get(), kLength), 0);
+    ASSERT_EQ(::ftruncate(file_.get(), kBytes), 0);
     ASSERT_EQ(mrl_peers_create(&peers_), 0);
     int pair[2];
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
@@ -34,7 +34,7 @@ class PeerRegion : public ::testing::Test {
     RegionSpec spec;
     spec.pd = &device_.pd;
     spec.file = wire::Fd(::dup(file_.get()));
-    spec.length = kLength;
+    spec.length = kBytes;
     spec.access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE;
     spec.write = true;
     spec.choice = {MRL_BACKING_DIRECT, false, "asked for"};
@@ -59,8 +59,8 @@ class PeerRegion : public ::testing::Test {
     wire::v1::Recall r;
     r.set_lease(1);
     r.set_action(action);
-    r.set_length(kLength);
-    r.set_size(kLength / 2);
+    r.set_length(kBytes);
+    r.set_size(kBytes / 2);
     r.set_deadline_ms(deadline_ms);
     return r;
   }
@@ -84,7 +84,7 @@ TEST_F(PeerRegion, ARecallCostsThePeerAPauseAndGivesItNewKeys) {
   ASSERT_EQ(enter(), 0) << mrl_last_error();
   EXPECT_EQ(target_.address, reinterpret_cast<std::uint64_t>(mrl_addr(&region_)));
   EXPECT_EQ(target_.rkey, mrl_rkey(&region_));
-  EXPECT_EQ(target_.size, kLength);
+  EXPECT_EQ(target_.size, kBytes);
   const std::uint32_t first = target_.rkey;
   const auto asked = daemon_->send_recall(recall(wire::v1::ACTION_QUIESCE));
   until_held();
@@ -96,7 +96,7 @@ TEST_F(PeerRegion, ARecallCostsThePeerAPauseAndGivesItNewKeys) {
   ASSERT_EQ(enter(), 0) << mrl_last_error();
   EXPECT_NE(target_.rkey, first);
   EXPECT_EQ(target_.rkey, mrl_rkey(&region_));
-  EXPECT_EQ(target_.size, kLength / 2);
+  EXPECT_EQ(target_.size, kBytes / 2);
   EXPECT_EQ(target_.generation, 2u);
   EXPECT_EQ(leave(), 0);
   EXPECT_EQ(mrl_peers_status(peers_, number_), 0) << mrl_last_error();

@@ -6,11 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "tests/unit/client/peer_places.h"
+
 namespace mrlease::client::peers {
 namespace {
-
-constexpr std::uint64_t kFile = 7;
-const Place kPlace{4096, 65536, 65536, 100, 1}, kNewPlace{4096, 65536, 8192, 200, 2};
 
 class PeerRemote : public ::testing::Test {
  protected:

@@ -12,14 +12,14 @@ using core::Action;
 using core::BreakKind;
 using core::Extent;
 
-constexpr core::FileKey kFile{8, 100};
+constexpr core::FileKey kTakenOver{8, 100};
 
 TEST(SecondHalves, NothingWasBegunOnALeaseThatIsWhole) {
-  EXPECT_TRUE(second_halves(kFile, 8192, {{1, {0, 8192}, 8192, false, true, false, {}}}).empty());
+  EXPECT_TRUE(second_halves(kTakenOver, 8192, {{1, {0, 8192}, 8192, false, true, false, {}}}).empty());
 }
 
 TEST(SecondHalves, WhatWasQuiescedOrTrimmedComesBackByTheFilesSize) {
-  const auto out = second_halves(kFile, 4096, {{1, {0, 8192}, 8192, false, true, true, {}},
+  const auto out = second_halves(kTakenOver, 4096, {{1, {0, 8192}, 8192, false, true, true, {}},
                                                {2, {0, 8192}, 8192, false, true, false, {{{4096, 8192}, true}}}});
   ASSERT_EQ(out.size(), 1u);
   EXPECT_EQ(out[0].kind, BreakKind::Truncate);
@@ -30,7 +30,7 @@ TEST(SecondHalves, WhatWasQuiescedOrTrimmedComesBackByTheFilesSize) {
 }
 
 TEST(SecondHalves, BounceIsTrimmedAndMergedWhateverWasBegun) {
-  const auto out = second_halves(kFile, 8192, {{1, {0, 8192}, 8192, true, true, false, {}}, {2, {0, 8192}, 8192, true, false, false, {}}});
+  const auto out = second_halves(kTakenOver, 8192, {{1, {0, 8192}, 8192, true, true, false, {}}, {2, {0, 8192}, 8192, true, false, false, {}}});
   ASSERT_EQ(out.size(), 2u);
   EXPECT_EQ(out[0].kind, BreakKind::Truncate);
   EXPECT_EQ(out[0].parts.size(), 2u);
@@ -43,10 +43,10 @@ TEST(SecondHalves, AFrozenStoreIsThawedUnlessItsFreezeGoesOn) {
   const LeftLease left{1, {0, 8192}, 8192, false, true, false, {{{0, 8192}, false, false}}};
   LeftLease frozen = left;
   frozen.stores.front().frozen = true;
-  ASSERT_EQ(second_halves(kFile, 8192, {left}).size(), 1u);
-  EXPECT_EQ(second_halves(kFile, 8192, {left})[0].kind, BreakKind::Freeze);
-  EXPECT_EQ(second_halves(kFile, 8192, {left})[0].hold, 0u);
-  EXPECT_TRUE(second_halves(kFile, 8192, {frozen}).empty());
+  ASSERT_EQ(second_halves(kTakenOver, 8192, {left}).size(), 1u);
+  EXPECT_EQ(second_halves(kTakenOver, 8192, {left})[0].kind, BreakKind::Freeze);
+  EXPECT_EQ(second_halves(kTakenOver, 8192, {left})[0].hold, 0u);
+  EXPECT_TRUE(second_halves(kTakenOver, 8192, {frozen}).empty());
 }
 
 TEST(FrozenParts, BounceIsFrozenAsAWholeOthersByTheirStores) {
@@ -75,21 +75,21 @@ TEST(FrozenParts, NorOneThatBeginsWhereTheLeaseEndsWithinAPage) {
 TEST(Inherited, LeasesThatCouldNotBeRevokedGetBackWhatTheyCanHaveWhenTheLastHasLeft) {
   constexpr core::FileKey other{8, 200};
   Inherited inherited;
-  inherited.inside(1, kFile);
-  inherited.inside(2, kFile);
+  inherited.inside(1, kTakenOver);
+  inherited.inside(2, kTakenOver);
   inherited.inside(3, other);
-  inherited.revokes(10, kFile);
+  inherited.revokes(10, kTakenOver);
   inherited.revokes(11, other);
   inherited.answered(10, EBUSY);
   inherited.answered(11, 0);
   inherited.answered(12, EBUSY);  // nobody's
-  EXPECT_TRUE(inherited.changes(kFile));
+  EXPECT_TRUE(inherited.changes(kTakenOver));
   EXPECT_EQ(inherited.over(10), std::nullopt);
   EXPECT_EQ(inherited.over(1), std::nullopt);
   EXPECT_EQ(inherited.over(3), std::nullopt) << "they have ended";
   EXPECT_FALSE(inherited.changes(other));
-  EXPECT_EQ(inherited.over(2), kFile);
-  EXPECT_FALSE(inherited.changes(kFile));
+  EXPECT_EQ(inherited.over(2), kTakenOver);
+  EXPECT_FALSE(inherited.changes(kTakenOver));
 }
 
 TEST(Credited, NobodyHasCompliedWhoseMemoryRegionsAreThere) {

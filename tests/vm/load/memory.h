@@ -16,6 +16,9 @@ namespace mrlease::load {
 
 class Json;
 
+inline constexpr int kAccess =
+    IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC;  // what a peer may do with it
+
 class Memory {
  public:
   virtual ~Memory() = default;

@@ -13,9 +13,6 @@
 namespace mrlease::load {
 namespace {
 
-constexpr int kAccess =
-    IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC;
-
 class Plain : public Memory {
  public:
   Plain(const std::string& file, bool of_file, ibv_pd* pd) {
