@@ -29,7 +29,7 @@ PROGRAMS = {
     "integration_daemon": "tests/integration/daemon/integration_daemon",
     "integration_guard_lease": "tests/integration/guard/integration_guard_lease",
 }
-# The others need the session library, which is built with a precompiled header: ccache does not know it again in a copy.
+# The others need the session library and the daemon, which take as long to build as all these together.
 QUICK = ("core", "guard", "store", "keep", "fence", "client", "region", "proto")
 # Seconds; one that hangs is caught.
 LIMIT = 150
@@ -96,7 +96,6 @@ def copy_sources(to, texts):
 
 
 def build(sources, programs):
-    """The copy's build folder is where the checkout's is: the paths from one to the other are the same, so that ccache knows them."""
     out = os.path.join(sources, "build", "release")
     texts, wrong = mutated()
     if wrong:
@@ -144,7 +143,7 @@ def main():
         result = xml.SubElement(results, "testcase", name=m.name)
         if not found:
             xml.SubElement(result, "failure", message="not caught by " + m.caught_by)
-        print(f"{'caught' if found else 'NOT CAUGHT':<11}{m.name:<50}{program_of(m)[:11]:<12}{time.monotonic() - began:4.0f} s", flush=True)
+        print(f"{'caught' if found else 'NOT CAUGHT':<11}{m.name:<56}{program_of(m)[:7]:<8}{time.monotonic() - began:3.0f} s", flush=True)
     if a.junit:
         xml.ElementTree(results).write(a.junit)
     left = len(MUTANTS) - len(wanted) if not a.only else 0

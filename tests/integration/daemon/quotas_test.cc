@@ -30,9 +30,9 @@ class QuotasTest : public DaemonTest {
 TEST_F(QuotasTest, Sessions) {
   start({"--sessions-max", "2"});
   std::optional<WireClient> second;
-  const auto connects = [&](std::optional<WireClient>* client) {
+  const auto connects = [&](std::optional<WireClient>* into) {
     try {
-      client->emplace(daemon->socket());
+      into->emplace(daemon->socket());
       return true;
     } catch (const std::runtime_error&) {
       return false;

@@ -9,7 +9,11 @@ namespace {
 namespace happening = session::happening;
 
 session::Happening report(core::LeaseId lease) {
-  return {{}, happening::Report{{{}, std::make_shared<const std::string>()}, lease, 0, "x"}};
+  happening::Report about{};
+  about.file.path = std::make_shared<const std::string>();
+  about.lease = lease;
+  about.text = "x";
+  return {{}, std::move(about)};
 }
 
 core::LeaseId number(const Events::Entry& e) { return std::get<happening::Report>(e.happening->what).lease; }

@@ -187,7 +187,8 @@ class Row:
         self.ask(self.receiver, "resume")
 
     def goes_on(self, cycles_done):
-        return cycles_done < self.args.cycles
+        """A control has shown what it is for as soon as something is lost."""
+        return cycles_done < self.args.cycles and not (self.args.break_something and self.sum["lost"])
 
     def run(self):
         started = time.monotonic()
