@@ -13,7 +13,7 @@
 namespace mrlease::guard {
 namespace {
 
-constexpr std::uint64_t kHeld = FAN_OPEN_PERM | FAN_PRE_ACCESS;
+constexpr std::uint64_t kHeldEvents = FAN_OPEN_PERM | FAN_PRE_ACCESS;
 // FAN_MARK_IGNORE: include/uapi/linux/fanotify.h, 6.0.
 constexpr unsigned kArm = FAN_MARK_ADD | FAN_MARK_FILESYSTEM | FAN_MARK_IGNORE | FAN_MARK_IGNORED_SURV_MODIFY;
 
@@ -55,7 +55,7 @@ int Precontent::arm_root(const std::string& path) {
 }
 
 int Precontent::watch(WatchedFile* file) {
-  if (int error = events_.mark(FAN_MARK_ADD, kHeld, file->fd.get())) return error;
+  if (int error = events_.mark(FAN_MARK_ADD, kHeldEvents, file->fd.get())) return error;
   file->kind = Kind::Precontent;
   file->text = "precontent: holds truncate, O_TRUNC opens, read, write, fallocate and mmap, but not stores through "
                "mappings, nor descriptors opened before ";
@@ -69,7 +69,7 @@ int Precontent::watch(WatchedFile* file) {
   return 0;
 }
 
-void Precontent::unwatch(const WatchedFile& file) { events_.mark(FAN_MARK_REMOVE, kHeld, file.fd.get()); }
+void Precontent::unwatch(const WatchedFile& file) { events_.mark(FAN_MARK_REMOVE, kHeldEvents, file.fd.get()); }
 
 int Precontent::on_readable() {
   const int error = desk_->read(&events_, Group::Precontent);

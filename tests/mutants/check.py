@@ -29,7 +29,7 @@ PROGRAMS = {
     "integration_daemon": "tests/integration/daemon/integration_daemon",
     "integration_guard_lease": "tests/integration/guard/integration_guard_lease",
 }
-# The others need the session library and the daemon, which take as long to build as all these together.
+# The others need the session library or the daemon, which take as long to build as all these together, or run for long.
 QUICK = ("core", "guard", "store", "keep", "fence", "client", "region", "proto")
 # Seconds; one that hangs is caught.
 LIMIT = 150
@@ -101,8 +101,9 @@ def build(sources, programs):
     if wrong:
         sys.exit("\n".join(wrong))
     copy_sources(sources, texts)
-    if not os.path.exists(os.path.join(out, "build.ninja")):
-        subprocess.run(["cmake", "--preset", "release"], cwd=sources, stdout=subprocess.DEVNULL, check=True)
+    configured, preset = os.path.join(out, "build.ninja"), os.path.join(sources, "CMakePresets.json")
+    if not os.path.exists(configured) or os.path.getmtime(configured) < os.path.getmtime(preset):
+        subprocess.run(["cmake", "--fresh", "--preset", "release"], cwd=sources, stdout=subprocess.DEVNULL, check=True)
     targets = [os.path.basename(PROGRAMS[program]) for program in programs]
     subprocess.run(["cmake", "--build", out, "-j", str(os.cpu_count()), "--target", *targets, "--", "--quiet"], check=True)
     return out

@@ -11,7 +11,8 @@ namespace mrlease::client {
 
 PageSpan Layout::pages_of(std::uint64_t offset, std::uint64_t bytes) const {
   const std::uint64_t last = file_offset + length;
-  const std::uint64_t from = std::max(offset, file_offset), to = bytes == 0 ? last : std::min(last, offset + bytes);
+  if (offset >= last) return {0, 0};
+  const std::uint64_t from = std::max(offset, file_offset), to = bytes == 0 || bytes > last - offset ? last : offset + bytes;
   if (from >= to) return {0, 0};
   return {(from - file_offset) / kPage, page_up(to - file_offset) / kPage};
 }

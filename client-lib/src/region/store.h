@@ -26,12 +26,12 @@ using MergeFn = std::function<Outcome(const Store& store, const std::vector<prot
 
 using Deadline = std::chrono::steady_clock::time_point;
 
-// Where a region lies.
 // Pages [begin, end) of a region.
 struct PageSpan {
   std::uint64_t begin, end;
 };
 
+// Where a region lies.
 struct Layout {
   char* base = nullptr;
   std::uint64_t length = 0;  // whole pages

@@ -91,7 +91,7 @@ TEST_F(BreaksTest, AnOperationThatFailsAfterwardsLeavesTheRangeOnTheFile) {
 }
 
 TEST_F(BreaksTest, AClientThatHangsIsFencedAndTheOperationGoesOn) {
-  start({"--recall-deadline-ms", "300", "--fence-deadline-ms", "100"});
+  start({"--recall-deadline-ms", "300", "--fence-deadline-ms", "250"});
   const std::uint64_t id = lease();
   auto other = truncate_by_other(4096);
   const Message trim = client->recall();
@@ -108,7 +108,7 @@ TEST_F(BreaksTest, AClientThatHangsIsFencedAndTheOperationGoesOn) {
 }
 
 TEST_F(BreaksTest, WithThePolicyKillAClientThatHangsIsKilledAndTheOperationGoesOn) {
-  start({"--on-timeout", "kill", "--recall-deadline-ms", "300", "--fence-deadline-ms", "100"});
+  start({"--on-timeout", "kill", "--recall-deadline-ms", "300", "--fence-deadline-ms", "250"});
   int ready[2];
   ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
   Child holder([&] {

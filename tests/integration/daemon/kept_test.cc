@@ -90,7 +90,7 @@ TEST_F(KeptTest, ATruncateThatALeaseHoldsIsTakenOverToo) {
 }
 
 TEST_F(KeptTest, AClientThatHangsIsFencedByTheSuccessor) {
-  options = {"--recall-deadline-ms", "300", "--fence-deadline-ms", "100"};
+  options = {"--recall-deadline-ms", "300", "--fence-deadline-ms", "250"};
   start_service();
   connect();
   client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
@@ -102,7 +102,7 @@ TEST_F(KeptTest, AClientThatHangsIsFencedByTheSuccessor) {
 
 // It has come back to the daemon with memory regions, and was not heard of since: neither daemon has handles to destroy them by.
 TEST_F(KeptTest, WhoHasNotToldOfItsMemoryRegionsIsKilledByTheSuccessorToo) {
-  options = {"--recall-deadline-ms", "300", "--fence-deadline-ms", "100"};
+  options = {"--recall-deadline-ms", "300", "--fence-deadline-ms", "250"};
   make_file();
   Child hung([socket = manager->socket(), p = path] {
     const wire::Fd own(::open(p.c_str(), O_RDWR | O_CLOEXEC));

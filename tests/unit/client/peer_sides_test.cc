@@ -11,11 +11,11 @@
 #include "client-lib/src/peers/remote_side.h"
 #include "mrlease/peers.h"
 #include "tests/unit/client/fake_link.h"
+#include "tests/unit/client/peer_places.h"
 
 namespace mrlease::client::peers {
 namespace {
 using std::chrono::milliseconds;
-constexpr std::uint64_t kFile = 7;
 constexpr milliseconds kLong{20000};
 
 Place place(std::uint32_t generation) { return {4096, 65536, 65536, 100 + generation, generation}; }

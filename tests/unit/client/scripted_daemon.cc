@@ -14,7 +14,7 @@
 
 namespace mrlease::client {
 namespace {
-constexpr auto kPatience = std::chrono::seconds(30);
+constexpr auto kAnswered = std::chrono::seconds(30);
 }
 
 ScriptedDaemon::ScriptedDaemon(wire::Fd socket, std::uint32_t version)
@@ -76,7 +76,7 @@ std::uint64_t ScriptedDaemon::send_recall(wire::v1::Recall recall) {
 
 int ScriptedDaemon::wait_done(std::uint64_t recall) {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, kPatience, [&] { return done_.count(recall) != 0; });
+  changed_.wait_for(lock, kAnswered, [&] { return done_.count(recall) != 0; });
   return done_.count(recall) != 0 ? done_[recall] : -1;
 }
 
@@ -92,7 +92,7 @@ void ScriptedDaemon::notice(wire::v1::Notice::Kind kind, std::uint64_t lease, st
 
 bool ScriptedDaemon::wait_for(wire::Frame::BodyCase kind, int count) {
   std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, kPatience, [&] { return counts_[kind] >= count; });
+  return changed_.wait_for(lock, kAnswered, [&] { return counts_[kind] >= count; });
 }
 
 wire::v1::Register ScriptedDaemon::registered() {

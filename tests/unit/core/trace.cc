@@ -8,9 +8,9 @@
 namespace mrlease::core {
 namespace {
 
-constexpr const char* kActions[] = {"none",   "quiesce", "reregister", "trim",   "settle",
+constexpr const char* kActionNames[] = {"none",   "quiesce", "reregister", "trim",   "settle",
                                     "freeze", "thaw",    "dirty",      "release"};
-constexpr const char* kWorks[] = {"none", "flush", "hold-flush", "resume-flush", "freeze-flush", "merge", "fsync", "writeback"};
+constexpr const char* kWorkNames[] = {"none", "flush", "hold-flush", "resume-flush", "freeze-flush", "merge", "fsync", "writeback"};
 constexpr const char* kBacking[] = {"direct", "odp-transparent", "odp-cooperative", "bounce"};
 
 std::string text(const Extent& e) {
@@ -50,11 +50,11 @@ struct Writer {
   void operator()(const effect::Released& e) { out << "  released " << e.lease << ": " << e.code; }
   void operator()(const effect::Extended& e) { out << "  extended " << e.lease; }
   void operator()(const effect::Recall& e) {
-    out << "  recall " << e.recall << " of " << e.lease << ": " << kActions[static_cast<int>(e.action)] << " "
+    out << "  recall " << e.recall << " of " << e.lease << ": " << kActionNames[static_cast<int>(e.action)] << " "
         << text(e.extent) << " for " << name(e.reason);
   }
   void operator()(const effect::StartWork& e) {
-    out << "  work " << e.work << " on " << e.lease << ": " << kWorks[static_cast<int>(e.kind)];
+    out << "  work " << e.work << " on " << e.lease << ": " << kWorkNames[static_cast<int>(e.kind)];
   }
   void operator()(const effect::StartFence& e) { out << "  fence " << e.lease << (e.kill ? " kill" : ""); }
   void operator()(const effect::BreakAnswered& e) { out << "  answered " << e.id << ": " << e.deny_errno; }

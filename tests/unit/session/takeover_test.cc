@@ -20,7 +20,7 @@ TEST(SecondHalves, NothingWasBegunOnALeaseThatIsWhole) {
 
 TEST(SecondHalves, WhatWasQuiescedOrTrimmedComesBackByTheFilesSize) {
   const auto out = second_halves(kTakenOver, 4096, {{1, {0, 8192}, 8192, false, true, true, {}},
-                                               {2, {0, 8192}, 8192, false, true, false, {{{4096, 8192}, true}}}});
+                                                    {2, {0, 8192}, 8192, false, true, false, {{{4096, 8192}, true}}}});
   ASSERT_EQ(out.size(), 1u);
   EXPECT_EQ(out[0].kind, BreakKind::Truncate);
   EXPECT_EQ(out[0].file_size, 4096u);

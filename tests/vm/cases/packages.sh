@@ -10,7 +10,7 @@ export DEBIAN_FRONTEND=noninteractive
 packages=()
 for p in "$MRLEASE_PACKAGES"/*.deb; do [[ $p == *-dbgsym_* ]] || packages+=("$p"); done
 rm -f /usr/sbin/policy-rc.d  # of the image that this machine was made from: it forbids to start services
-rm -f /var/lib/man-db/auto-update    # man-db would index all manual pages of that machine, for minutes here, at each dpkg
+rm -f /var/lib/man-db/auto-update  # man-db would index all manual pages of that machine, for minutes here, at each dpkg
 mkdir -p /etc/default; echo 'MRLEASED_OPTIONS=--root /mnt/e --log-level info --freeze-conflict wait' > /etc/default/mrleased
 dpkg -i "${packages[@]}" > /run/install.log 2>&1 || fail "dpkg -i: $(tail -n 5 /run/install.log)"
 systemctl is-active mrleased.service mrleased.socket > /dev/null || fail "it was not started"
