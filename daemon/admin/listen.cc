@@ -6,7 +6,6 @@
 #include <grpcpp/security/tls_certificate_provider.h>
 #include <grpcpp/security/tls_credentials_options.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,7 +14,9 @@
 #include <filesystem>
 #include <system_error>
 
+#include "daemon/sys/fail.h"
 #include "daemon/sys/fd.h"
+#include "daemon/sys/unix_socket.h"
 
 namespace mrlease::admin {
 
@@ -24,36 +25,31 @@ namespace {
 // A certificate that was renewed is taken over so soon.
 constexpr unsigned kRefreshSeconds = 1;
 
-[[noreturn]] void fail(int code, const std::string& what) { throw std::system_error(code, std::generic_category(), what); }
-
 void must_be_readable(const std::string& option, const std::string& path) {
   const sys::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) fail(errno, "--" + option + " " + path + " cannot be read");
+  if (!fd) sys::fail(errno, "--" + option + " " + path + " cannot be read");
 }
 
 }  // namespace
 
 bool prepare_socket(const std::string& path) {
   if (path.empty() || path == "none") return false;
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path[0] != '/') fail(EINVAL, "--admin-socket must be an absolute path: " + path);
-  if (path.size() >= sizeof address.sun_path) fail(ENAMETOOLONG, "the admin socket's path is longer than 107 bytes: " + path);
-  std::strcpy(address.sun_path, path.c_str());
+  if (path[0] != '/') sys::fail(EINVAL, "--admin-socket must be an absolute path: " + path);
+  const auto address = sys::unix_address(path);
+  if (!address) sys::fail(ENAMETOOLONG, "the admin socket's path is longer than 107 bytes: " + path);
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
   if (!std::filesystem::exists(path)) return true;
-  if (!std::filesystem::is_socket(path)) fail(EEXIST, path + " exists and is not a socket; choose another with --admin-socket");
-  const sys::Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
-    fail(EADDRINUSE, "another mrleased serves " + path + "; stop it, or choose another with --admin-socket");
+  if (!std::filesystem::is_socket(path)) sys::fail(EEXIST, path + " exists and is not a socket; choose another with --admin-socket");
+  if (sys::connect_to(*address, SOCK_STREAM))
+    sys::fail(EADDRINUSE, "another mrleased serves " + path + "; stop it, or choose another with --admin-socket");
   ::unlink(path.c_str());
   return true;
 }
 
 std::shared_ptr<grpc::ServerCredentials> tls_credentials(const Options& o) {
   if (o.tls_cert.empty() || o.tls_key.empty() || o.tls_client_ca.empty())
-    fail(EINVAL, "--admin-listen needs --admin-tls-cert, --admin-tls-key and --admin-tls-client-ca: administrators are told "
+    sys::fail(EINVAL, "--admin-listen needs --admin-tls-cert, --admin-tls-key and --admin-tls-client-ca: administrators are told "
                  "from others by their certificates, so TCP is not served without");
   must_be_readable("admin-tls-cert", o.tls_cert);
   must_be_readable("admin-tls-key", o.tls_key);
@@ -73,7 +69,7 @@ void check_address(const std::string& option, const std::string& address) {
   const bool bare_v6 = address.find(':') != colon && address.front() != '[';
   if (colon == std::string::npos || colon == 0 || bare_v6 || std::from_chars(address.data() + colon + 1, end, port).ptr != end || port > 65535 ||
       colon + 1 == address.size())
-    fail(EINVAL, "--" + option + " must be HOST:PORT (an IPv6 address in brackets): " + address);
+    sys::fail(EINVAL, "--" + option + " must be HOST:PORT (an IPv6 address in brackets): " + address);
 }
 
 }  // namespace mrlease::admin

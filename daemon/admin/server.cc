@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "daemon/admin/listen.h"
+#include "daemon/sys/fail.h"
 
 namespace mrlease::admin {
 
@@ -18,8 +19,6 @@ namespace {
 
 // Lists of leases and files are paged; nothing larger is sent to us.
 constexpr int kRequestBytesMax = 1 << 20;
-
-[[noreturn]] void refuse(int code, const std::string& what) { throw std::system_error(code, std::generic_category(), what); }
 
 }  // namespace
 
@@ -63,14 +62,14 @@ void Server::listen(const Options& options) {
     check_address("admin-listen", options.listen);
     builder.AddListeningPort(options.listen, tls_credentials(options), &port);
   } else if (!options.tls_cert.empty() || !options.tls_key.empty() || !options.tls_client_ca.empty()) {
-    refuse(EINVAL, "--admin-tls-cert, --admin-tls-key and --admin-tls-client-ca are of no use without --admin-listen");
+    sys::fail(EINVAL, "--admin-tls-cert, --admin-tls-key and --admin-tls-client-ca are of no use without --admin-listen");
   }
   if (!local && options.listen.empty()) return;
   // The socket is root's alone from its first moment.
   const mode_t before = ::umask(0177);
   server_ = builder.BuildAndStart();
   ::umask(before);
-  if (!server_) refuse(EADDRNOTAVAIL, "the admin service cannot listen on " + (options.listen.empty() ? options.socket : options.listen));
+  if (!server_) sys::fail(EADDRNOTAVAIL, "the admin service cannot listen on " + (options.listen.empty() ? options.socket : options.listen));
   if (local) socket_ = options.socket;
   auto* health = server_->GetHealthCheckService();
   health->SetServingStatus(options.healthy);
@@ -85,7 +84,7 @@ void Server::expose(const Options& options) {
   try {
     exposer_ = std::make_unique<prometheus::Exposer>(options.metrics_listen, 2);
   } catch (const std::exception& e) {
-    refuse(EADDRNOTAVAIL, "--metrics-listen " + options.metrics_listen + ": " + e.what());
+    sys::fail(EADDRNOTAVAIL, "--metrics-listen " + options.metrics_listen + ": " + e.what());
   }
   exposer_->RegisterCollectable(metrics_.registry());
   log_(1, "metrics: serving http://" + options.metrics_listen.substr(0, options.metrics_listen.rfind(':')) + ":" +

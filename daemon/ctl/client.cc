@@ -2,13 +2,13 @@
 #include "daemon/ctl/client.h"
 
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <sstream>
+
+#include "daemon/sys/unix_socket.h"
 
 namespace mrlease::ctl {
 namespace {
@@ -21,14 +21,10 @@ Failed unreachable(const std::string& address, const std::string& why) {
 
 // gRPC tells little of why it cannot connect.
 void try_path(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) throw Failed{kUsage, "the socket's path is longer than 107 bytes: " + path};
-  std::memcpy(address.sun_path, path.c_str(), path.size());
-  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const int error = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ? 0 : errno;
-  ::close(fd);
-  if (error == 0) return;
+  const auto address = sys::unix_address(path);
+  if (!address) throw Failed{kUsage, "the socket's path is longer than 107 bytes: " + path};
+  if (sys::connect_to(*address, SOCK_STREAM)) return;
+  const int error = errno;
   if (error == EACCES || error == EPERM) throw unreachable(path, "permission denied: run this as root (sudo mrleasectl ...)");
   if (error == ENOENT || error == ECONNREFUSED)
     throw unreachable(path, "is mrleased running? systemctl status mrleased");

@@ -3,15 +3,13 @@
 // daemon's loop: a thread of its own answers on a socket of its own (daemon/loop/emergency.h).
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <iostream>
 
 #include "daemon/ctl/program.h"
-#include "daemon/sys/fd.h"
+#include "daemon/sys/unix_socket.h"
 
 namespace mrlease::ctl {
 namespace {
@@ -19,12 +17,9 @@ namespace {
 constexpr int kPatienceMs = 10000;
 
 sys::Fd connect_to(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) throw Failed{kUsage, "the socket's path is longer than 107 bytes: " + path};
-  std::memcpy(address.sun_path, path.c_str(), path.size());
-  sys::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return fd;
+  const auto address = sys::unix_address(path);
+  if (!address) throw Failed{kUsage, "the socket's path is longer than 107 bytes: " + path};
+  if (sys::Fd fd = sys::connect_to(*address, SOCK_STREAM)) return fd;
   const std::string why = errno == EACCES ? "permission denied: run this as root" : "is mrleased running? systemctl status mrleased";
   throw Failed{kNoDaemon, "cannot connect to " + path + ": " + why};
 }

@@ -9,26 +9,23 @@
 
 #include <cerrno>
 #include <filesystem>
-#include <system_error>
 
-#include "daemon/loop/unix_address.h"
+#include "daemon/sys/fail.h"
+#include "daemon/sys/unix_socket.h"
 
 namespace mrlease::loop {
 namespace {
 
-[[noreturn]] void fail(const std::string& what) { throw std::system_error(errno, std::generic_category(), what); }
-
 sys::Fd listen_on(const std::string& path) {
-  const sockaddr_un address = unix_address(path);
-  if (somebody_listens(address, SOCK_STREAM)) {
-    errno = EADDRINUSE;
-    fail("another mrleased serves " + path + "; give this one's --socket another directory");
-  }
+  const auto address = sys::unix_address(path);
+  if (!address) sys::fail(ENAMETOOLONG, "the socket's path is longer than 107 bytes: " + path);
+  if (sys::connect_to(*address, SOCK_STREAM))
+    sys::fail(EADDRINUSE, "another mrleased serves " + path + "; give this one's --socket another directory");
   ::unlink(path.c_str());
   sys::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd || ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) fail("cannot create the socket " + path);
+  if (!fd || ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) sys::fail(errno, "cannot create the socket " + path);
   ::chmod(path.c_str(), 0600);  // before listen(): nobody can connect yet
-  if (::listen(fd.get(), 4) != 0) fail("listen on " + path);
+  if (::listen(fd.get(), 4) != 0) sys::fail(errno, "listen on " + path);
   return fd;
 }
 

@@ -11,7 +11,8 @@
 #include <filesystem>
 #include <system_error>
 
-#include "daemon/loop/unix_address.h"
+#include "daemon/sys/fail.h"
+#include "daemon/sys/unix_socket.h"
 
 namespace mrlease::loop {
 
@@ -19,30 +20,29 @@ namespace {
 
 constexpr std::chrono::milliseconds kShortOf(100);
 
-[[noreturn]] void fail(int code, const std::string& what) { throw std::system_error(code, std::generic_category(), what); }
-
 int open_socket(const std::string& path) {
-  const sockaddr_un address = unix_address(path);
+  const auto address = sys::unix_address(path);
+  if (!address) sys::fail(ENAMETOOLONG, "the socket's path is longer than 107 bytes: " + path);
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
   if (std::filesystem::exists(path)) {
-    if (!std::filesystem::is_socket(path)) fail(EEXIST, path + " exists and is not a socket; choose another with --socket");
-    if (somebody_listens(address, SOCK_SEQPACKET)) fail(EADDRINUSE, "another mrleased serves " + path + "; stop it, or choose another with --socket");
+    if (!std::filesystem::is_socket(path)) sys::fail(EEXIST, path + " exists and is not a socket; choose another with --socket");
+    if (sys::connect_to(*address, SOCK_SEQPACKET)) sys::fail(EADDRINUSE, "another mrleased serves " + path + "; stop it, or choose another with --socket");
     ::unlink(path.c_str());
   }
   const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) fail(errno, "socket");
-  if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+  if (fd < 0) sys::fail(errno, "socket");
+  if (::bind(fd, reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
     const int code = errno;
     ::close(fd);
-    fail(code, "cannot create the socket " + path);
+    sys::fail(code, "cannot create the socket " + path);
   }
   // Anybody may connect: what a client may do is decided by the descriptors that it brings.
   ::chmod(path.c_str(), 0666);
   if (::listen(fd, 128) != 0) {
     const int code = errno;
     ::close(fd);
-    fail(code, "listen on " + path);
+    sys::fail(code, "listen on " + path);
   }
   return fd;
 }
@@ -50,11 +50,11 @@ int open_socket(const std::string& path) {
 int check_socket(sys::Fd fd) {
   int listens = 0, type = 0;
   socklen_t length = sizeof listens;
-  if (::getsockopt(fd.get(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) != 0) fail(errno, "the inherited socket");
+  if (::getsockopt(fd.get(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) != 0) sys::fail(errno, "the inherited socket");
   length = sizeof type;
   ::getsockopt(fd.get(), SOL_SOCKET, SO_TYPE, &type, &length);
   if (listens == 0 || type != SOCK_SEQPACKET)
-    fail(EINVAL, "the inherited socket is of another kind; the socket unit needs ListenSequentialPacket=");
+    sys::fail(EINVAL, "the inherited socket is of another kind; the socket unit needs ListenSequentialPacket=");
   ::fcntl(fd.get(), F_SETFL, O_NONBLOCK);
   return fd.release();
 }

@@ -9,7 +9,7 @@ namespace mrlease::core {
 namespace {
 
 constexpr const char* kActionNames[] = {"none",   "quiesce", "reregister", "trim",   "settle",
-                                    "freeze", "thaw",    "dirty",      "release"};
+                                        "freeze", "thaw",    "dirty",      "release"};
 constexpr const char* kWorkNames[] = {"none", "flush", "hold-flush", "resume-flush", "freeze-flush", "merge", "fsync", "writeback"};
 constexpr const char* kBacking[] = {"direct", "odp-transparent", "odp-cooperative", "bounce"};
 
