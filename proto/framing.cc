@@ -17,6 +17,7 @@ FdCount fds_expected(const Frame& frame) {
       const std::size_t memory = frame.register_().reclaim() && frame.register_().backing() == v1::BACKING_BOUNCE;
       return {1 + memory, 1 + memory};
     }
+    case Frame::kMerge: return frame.merge().orphans() ? FdCount{1, 1} : FdCount{0, 0};
     case Frame::kGranted: return frame.granted().backing() == v1::BACKING_BOUNCE ? FdCount{1, 1} : FdCount{0, 0};
     case Frame::kRecall: {
       const auto action = frame.recall().action();

@@ -12,7 +12,7 @@
 namespace mrlease::wire {
 
 inline constexpr std::uint32_t kVersionMin = 1;
-inline constexpr std::uint32_t kVersionMax = 4;
+inline constexpr std::uint32_t kVersionMax = 5;
 inline constexpr std::size_t kFrameMax = 64 * 1024;  // bytes of one packet
 inline constexpr std::size_t kFdsMax = 4;            // descriptors beside one packet
 inline constexpr std::size_t kRangesMax = 2048;      // ranges in one Merge

@@ -47,7 +47,10 @@ std::string bounds(const RuleRow& row) {
 }
 
 std::string rule_example(const RuleRow& row) {
-  if (row.type == Type::Number) return default_of(*find_row(row.name));
+  if (row.type == Type::Number) {
+    const Row* const option = find_row(row.name);
+    return option != nullptr ? default_of(*option) : std::to_string(row.example);
+  }
   if (row.type == Type::List) return "[\"postgres\"]";
   return row.type == Type::Word ? "\"" + row.words.front() + "\"" : "\"/srv/db/*\"";
 }

@@ -31,6 +31,7 @@ struct Key {
   std::string help;                  // one sentence
   bool optional = false;             // a Text that may be empty: off
   bool reloadable = false;           // SIGHUP takes it over; else a restart does
+  std::uint64_t example = 0;         // Number, of a rule, that no option has
   bool hidden = false;               // for tests: on the command line only, not told of
 };
 

@@ -20,7 +20,7 @@ void Arbiter::State::begin_before(Break& b, std::size_t part) {
   if (!entry) return client_out(b, part);
   if (b.ask.kind == BreakKind::Revoke && entry->ending != Ending::None) return await_end(*entry, b, part);
   // A flush that runs must not run into the operation, nor into what is to stand still.
-  if (entry->ending != Ending::None && entry->owed != 0) return await_end(*entry, b, part);
+  if (entry->ending != Ending::None && entry->last_flush) return await_end(*entry, b, part);
   if (duty.action != Action::None) {
     if (entry->ending != Ending::None) return client_out(b, part);  // nobody is there to be asked and the MRs are gone
     if (entry->fence != Fence::None) return wait_for(*entry, b, part, Step::Fenced);

@@ -14,7 +14,8 @@ void Arbiter::State::release(const event::ReleaseLease& e) {
   if (entry->lease.session != e.session) {
     return refuse(e.request, EPERM, lease + " belongs to another session; release your own.");
   }
-  if (entry->release) return refuse(e.request, EALREADY, lease + " is being released; wait for the answer.");
+  if (entry->releasing) return refuse(e.request, EALREADY, lease + " is being released; wait for the answer.");
+  entry->releasing = true;
   entry->release = e.request;
   if (entry->ending == Ending::None) end_lease(*entry, Ending::Released);
 }
@@ -23,7 +24,7 @@ void Arbiter::State::session_gone(SessionId session) {
   drop_waiting(session);
   for (const LeaseId id : leases.of_session(session)) {
     LeaseEntry& entry = *leases.find(id);
-    entry.release.reset();
+    entry.releasing = false;
     if (entry.ending == Ending::None) {
       end_lease(entry, Ending::Gone);
     } else {
@@ -96,7 +97,7 @@ void Arbiter::State::end_lease(LeaseEntry& entry, Ending why) {
   const bool awaited = !entry.waiting.empty();
   for (const PartRef& ref : frozen) this->complied(*find_break(ref.break_id), ref.part);
   resume(complied);
-  if (entry.owed != 0) return;  // the flush after a fence is running: its end is the lease's
+  if (entry.last_flush) return;  // the flush after a fence is running: its end is the lease's
   if (entry.retired() ? !entry.store_owed : !entry.owes()) return remove(entry, 0);
   start_owed_flush(entry, awaited);
 }
@@ -104,8 +105,9 @@ void Arbiter::State::end_lease(LeaseEntry& entry, Ending why) {
 // Not while a break keeps the file still or in somebody's hands: part_closed() comes back to it. A revoke that waits
 // for it (at_once) runs at such a time only where policy lets it through a freeze.
 void Arbiter::State::start_owed_flush(LeaseEntry& entry, bool at_once) {
-  if (entry.owed != 0 || (!at_once && entry.open_after > 0)) return;
-  entry.owed = start_work({entry.lease.file, entry.lease.id, 0, 0, Work::Flush}, entry.lease.extent);
+  if (entry.last_flush || (!at_once && entry.open_after > 0)) return;
+  entry.last_flush = true;
+  start_work({entry.lease.file, entry.lease.id, 0, 0, Work::Flush}, entry.lease.extent);
 }
 
 void Arbiter::State::await_end(LeaseEntry& entry, Break& b, std::size_t part) {
@@ -114,7 +116,7 @@ void Arbiter::State::await_end(LeaseEntry& entry, Break& b, std::size_t part) {
 }
 
 void Arbiter::State::owed_flush_done(LeaseEntry& entry, int code) {
-  entry.owed = 0;
+  entry.last_flush = false;
   entry.store_owed = false;
   for (const PartRef& ref : entry.waiting) {
     if (Break* b = find_break(ref.break_id)) not_written(*b, code);
@@ -126,8 +128,8 @@ void Arbiter::State::owed_flush_done(LeaseEntry& entry, int code) {
 void Arbiter::State::remove(LeaseEntry& entry, int code) {
   const LeaseId id = entry.lease.id;
   const FileKey file = entry.lease.file;
-  if (entry.release) {
-    out.push_back(effect::Released{*entry.release, id, entry.retired() ? EKEYREVOKED : code});
+  if (entry.releasing) {
+    out.push_back(effect::Released{entry.release, id, entry.retired() ? EKEYREVOKED : code});
   } else {
     out.push_back(effect::Forget{id});
   }

@@ -86,10 +86,10 @@ bool Arbiter::State::try_extend(const event::ExtendLease& ask) {
   if (entry->retired()) return refused(EKEYREVOKED, "The lease was fenced; release it and ask for a new one.");
   if (entry->trims > 0) return false;  // it goes by the end as it was when it began, and would cut the regained off again
   if (const FileQueue* queue = find_queue(lease.file)) {
-    const Extent regained{lease.on_file_end, lease.extent.end};
     const bool wait = std::any_of(queue->breaks.begin(), queue->breaks.end(), [&](const Break* b) {
-      // A freeze as well: pages taken back into a frozen range could change the file.
-      return moves_end(b->ask.kind) || (b->ask.kind == BreakKind::Freeze && b->extent().overlaps(regained));
+      // A freeze as well: pages taken back into a frozen range could change the file. Which these are the client knows: what was
+      // extended already, it may not have taken back yet.
+      return moves_end(b->ask.kind) || (b->ask.kind == BreakKind::Freeze && b->extent().overlaps(lease.extent));
     });
     if (wait) return false;
   }

@@ -50,7 +50,7 @@ class IntervalIndex {
     };
   };
   static constexpr std::size_t kMost = 16;  // entries of a node
-  static constexpr std::size_t kLeaseBytes = 192;  // of a LeaseEntry, about: for who visits it next
+  static constexpr std::size_t kLeaseBytes = 152;  // of a LeaseEntry, about: for who visits it next
 
   template <typename Visit>
   bool walk(const Node& node, unsigned height, const Extent& extent, Visit& visit) const {

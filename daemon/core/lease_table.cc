@@ -8,12 +8,25 @@ namespace mrlease::core {
 namespace {
 
 // by is 1 or its negative; unsigned arithmetic makes both an addition.
-void count(Census* census, const Lease& lease, std::size_t by) {
-  census->all += by;
-  if (lease.backing == Backing::Direct) census->direct += by;
+void count(LeasedFile* file, const Lease& lease, std::uint32_t by) {
+  if (lease.backing == Backing::Direct) file->direct += by;
   if (lease.backing != Backing::Bounce) return;
-  census->bounce += by;
-  if (lease.write) census->bounce_write += by;
+  file->bounce += by;
+  if (lease.write) file->bounce_write += by;
+}
+
+void add(LeasedFile* file, LeaseEntry* entry) {
+  if (file->leases() == 0) {
+    file->lone = entry;
+    return;
+  }
+  if (!file->index) {
+    auto index = std::make_unique<IntervalIndex>();
+    index->insert(file->lone->lease.extent, file->lone->lease.id, file->lone);
+    file->index = std::move(index);
+    file->lone = nullptr;
+  }
+  file->index->insert(entry->lease.extent, entry->lease.id, entry);
 }
 
 }  // namespace
@@ -28,8 +41,8 @@ void LeaseTable::insert(const Lease& lease) {
   LeaseEntry& entry = leases_.insert(std::make_unique<LeaseEntry>(lease));
   entry.file = files_.find(lease.file);
   if (entry.file == nullptr) entry.file = &files_.insert(std::make_unique<LeasedFile>(lease.file));
-  entry.file->index.insert(lease.extent, lease.id, &entry);
-  count(&entry.file->census, lease, 1);
+  add(entry.file, &entry);
+  count(entry.file, lease, 1);
   LeasingSession* session = sessions_.find(lease.session);
   if (session == nullptr) session = &sessions_.insert(std::make_unique<LeasingSession>(lease.session));
   entry.before = std::exchange(session->latest, &entry);
@@ -39,9 +52,10 @@ void LeaseTable::insert(const Lease& lease) {
 void LeaseTable::retire(LeaseEntry& entry) {
   LeasedFile* const file = std::exchange(entry.file, nullptr);
   if (file == nullptr) return;
-  file->index.erase(entry.lease.extent, entry.lease.id);
-  count(&file->census, entry.lease, static_cast<std::size_t>(-1));
-  if (file->index.empty()) files_.erase(*file);
+  if (file->index) file->index->erase(entry.lease.extent, entry.lease.id);
+  else file->lone = nullptr;
+  count(file, entry.lease, static_cast<std::uint32_t>(-1));
+  if (file->leases() == 0) files_.erase(*file);
 }
 
 void LeaseTable::erase(LeaseId id) {
@@ -63,7 +77,8 @@ void LeaseTable::erase(LeaseId id) {
 
 Census LeaseTable::census(const FileKey& file) const {
   const LeasedFile* const leased = files_.find(file);
-  return leased != nullptr ? leased->census : Census{};
+  if (leased == nullptr) return {};
+  return {leased->leases(), leased->direct, leased->bounce, leased->bounce_write};
 }
 
 std::vector<LeaseId> LeaseTable::of_session(SessionId session) const {

@@ -3,7 +3,8 @@
 #pragma once
 
 #include <cstddef>
-#include <optional>
+#include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "daemon/core/chained_table.h"
@@ -36,19 +37,20 @@ struct Census {
   std::size_t all = 0, direct = 0, bounce = 0, bounce_write = 0;
 };
 
+// A file of one lease, as each client of a checkpoint has its own, needs no index.
 struct LeasedFile {
   explicit LeasedFile(const FileKey& of) : file(of) {}
 
   const FileKey file;
-  IntervalIndex index;
-  Census census;
+  LeaseEntry* lone = nullptr;
+  std::unique_ptr<IntervalIndex> index;  // from the second on
+  std::uint32_t direct = 0, bounce = 0, bounce_write = 0;  // see Census
+  std::size_t leases() const { return index ? index->size() : lone != nullptr; }
 
   LeasedFile* chain = nullptr;
   const FileKey& key() const { return file; }
   static std::size_t hash(const FileKey& file);
 };
-
-struct LeaseEntry;
 
 struct LeasingSession {
   explicit LeasingSession(SessionId of) : session(of) {}
@@ -61,22 +63,23 @@ struct LeasingSession {
   static std::size_t hash(SessionId session) { return session; }  // they are counted
 };
 
-// There may be a million (./run bench): what only few have at a time takes a pointer.
+// There may be a million (./run bench), and malloc gives out 16 bytes at a time: what only few have at a time takes a pointer.
 struct LeaseEntry {
   explicit LeaseEntry(const Lease& granted) : lease(granted) {}
 
   Lease lease;
   Fence fence = Fence::None;
   Ending ending = Ending::None;
-  bool store_owed = false;           // it ended (odp, direct) or was fenced while frozen: what its store holds is not in the file
+  bool store_owed : 1 = false;       // it ended (odp, direct) or was fenced while frozen: what its store holds is not in the file
+  bool last_flush : 1 = false;       // is running
+  bool releasing : 1 = false;        // `release` waits for effect::Released
   std::uint32_t open_after = 0;      // breaks that still owe it what follows them (Merge, ResumeFlush, Settle, ...)
   std::uint32_t trims = 0;           // works under way that cut off what lies beyond the file's end
   std::uint32_t overdue = 0;         // parts in overdue operations (FileQueue::overdue)
   BreakId frozen_by = 0;
   RareList<RecallId> recalls;        // outstanding
   PartRefs waiting;                  // parts of breaks that wait for its fence or its end
-  WorkId owed = 0;                   // the last flush, running
-  std::optional<RequestId> release;  // who waits for effect::Released
+  RequestId release = 0;
   Time fence_deadline = 0;           // of each stage of the fence that runs
 
   // Out of every break's way, for good.
@@ -106,7 +109,11 @@ class LeaseTable {
   void visit(const FileKey& file, const Extent& extent, Visit&& visit) {
     const LeasedFile* const leased = files_.find(file);
     if (leased == nullptr) return;
-    leased->index.visit(extent, [&](LeaseId, LeaseEntry* entry) { return visit(*entry); });
+    if (!leased->index) {
+      if (!extent.empty() && leased->lone->lease.extent.overlaps(extent)) visit(*leased->lone);
+      return;
+    }
+    leased->index->visit(extent, [&](LeaseId, LeaseEntry* entry) { return visit(*entry); });
   }
 
   Census census(const FileKey& file) const;

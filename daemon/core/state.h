@@ -158,7 +158,7 @@ struct Arbiter::State {
   // tasks.cc
   RecallId send_recall(LeaseEntry& entry, const RecallRecord& record);
   void recall_part(Break& b, std::size_t part, Action action, std::uint64_t size);
-  WorkId start_work(const WorkRecord& record, const Extent& extent);
+  void start_work(const WorkRecord& record, const Extent& extent);
   void work_part(Break& b, std::size_t part, Work kind);
   void forget_recall(RecallId id);
   void recall_answered(const event::RecallAnswered& e);

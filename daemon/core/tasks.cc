@@ -33,13 +33,12 @@ void Arbiter::State::recall_part(Break& b, std::size_t part, Action action, std:
                                  .size = size});
 }
 
-WorkId Arbiter::State::start_work(const WorkRecord& record, const Extent& extent) {
+void Arbiter::State::start_work(const WorkRecord& record, const Extent& extent) {
   const WorkId id = ++last_work;
   works.emplace(id, record);
   if (LeaseEntry* entry = leases.find(record.lease); entry && trims(record.kind)) ++entry->trims;
   timers.set({Timer::Kind::Work, id}, after(now, policy.work_deadline));
   out.push_back(effect::StartWork{id, record.lease, record.file, record.kind, extent});
-  return id;
 }
 
 void Arbiter::State::work_part(Break& b, std::size_t part, Work kind) {

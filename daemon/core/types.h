@@ -59,7 +59,7 @@ inline constexpr int kBreakKinds = 7;
 // What is asked of the client, in a RECALL (proto/lease.proto, Action).
 enum class Action : std::uint8_t { None, Quiesce, Reregister, Trim, Settle, Freeze, Thaw, Dirty, Release };
 
-// What the daemon itself does for a lease, in a worker.
+// What the daemon itself does for a lease.
 enum class Work : std::uint8_t {
   None,
   Flush,       // write to the file what is owed: bounce: what changed; odp, direct (it ended while frozen): its store

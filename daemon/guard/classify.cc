@@ -27,6 +27,11 @@ constexpr std::uint32_t kUntold = kExiting | kIoWorker | kDumpCore | kUserWorker
 // RWF_ATOMIC (6.11) is direct I/O, RWF_DONTCACHE (6.14) drops pages.
 constexpr std::uint32_t kTameRwf = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND | 0x20;
 
+bool in_native_call(const sys::SyscallState& call) {
+  // A 32-bit task's stack lies below 4 GiB. (Its code too, but so does that of a static 64-bit program.)
+  return !call.running && call.number >= 0 && call.sp >> 32 != 0;
+}
+
 Extent range_of(const EventFacts& event) {
   if (!event.has_range || event.count == 0 || event.offset + event.count < event.offset) return {};
   return {event.offset, event.offset + event.count};
@@ -129,10 +134,13 @@ Verdict classify_open(const EventFacts& event, const sys::SyscallState& call, co
 }  // namespace
 
 bool trusted(const TaskFacts& task) {
-  if (!task.stat || !task.call || (task.stat->flags & kUntold)) return false;
-  if (task.call->running || task.call->number < 0) return false;
-  // A 32-bit task's stack lies below 4 GiB. (Its code too, but so does that of a static 64-bit program.)
-  return task.call->sp >> 32 != 0;
+  return task.stat && task.call && !(task.stat->flags & kUntold) && in_native_call(*task.call);
+}
+
+bool reads_or_writes(const sys::SyscallState& call) {
+  if (!in_native_call(call)) return false;
+  const Family family = call_shape(call).family;
+  return family == Family::Read || family == Family::Write;
 }
 
 bool opens_to_truncate(const sys::SyscallState& call) {

@@ -6,7 +6,8 @@
 // in when it was made; a core dump or process accounting runs behind whatever call came before; a 32-bit task shows
 // i386 numbers. So an operation counts as reading or writing only if everything agrees: a plain user task, the native
 // ABI, a call of a known family, and a descriptor argument that is this file. Everything else is taken for the worst that
-// its range allows. Memory of the task (pointer arguments) is never looked at: the task could change it afterwards.
+// its range allows (where only truncates matter, less has to agree: EventDesk::cannot_matter()). Memory of the task (pointer
+// arguments) is never looked at: the task could change it afterwards.
 //
 // What remains: a thread that shares the descriptor table, or holder of the same description, can exchange a descriptor
 // or set O_DIRECT while the write is held, and so pass a direct write for a buffered one.
@@ -58,6 +59,8 @@ struct Verdict {
 // A plain user task with the native ABI, in a known state. Otherwise its system call tells nothing.
 bool trusted(const TaskFacts& task);
 CallFds call_fds(const sys::SyscallState& call);
+// The task (no worker of the kernel, which is for the caller to know) is in a native call that reads or writes.
+bool reads_or_writes(const sys::SyscallState& call);
 bool opens_to_truncate(const sys::SyscallState& call);  // or may do so: openat2(2)
 Verdict classify(const EventFacts& event, const TaskFacts& task, const std::optional<FdFacts>& from,
                  const std::optional<FdFacts>& to);

@@ -79,6 +79,11 @@ int respond(const sys::FanGroup& group, int event_fd, int deny_errno) {
   return error == EINVAL ? group.respond(event_fd, FAN_DENY) : error;
 }
 
+void note_passed(WatchedFile* file, int tid) {
+  if (file->passed.size() >= kPassedMax) file->passed.clear();
+  file->passed.insert(tid);
+}
+
 }  // namespace
 
 int EventDesk::read(const sys::FanGroup* from, Group group) {
@@ -101,10 +106,28 @@ void EventDesk::allow(const sys::FanGroup& group, const sys::FanEvent& event) {
   journal_->answered(event.fd.get());
 }
 
+// Where only a truncate has to wait: the kernel keeps device and file together in all else (odp). A plain task that reads or writes
+// does that and no truncate, on whatever file, and so does what may run behind its call (a core dump, accounting when it exits; work
+// of io_uring that is run by its submitter, of which truncates, fallocates and opens that cut are not: they are forced upon a worker,
+// io_uring/truncate.c, sync.c, openclose.c). So neither its descriptor nor its state is looked at, which is what most of the time would
+// go to. A truncate at a page's start has an empty range, which no read or write of a byte has (fsnotify_pre_content()).
+bool EventDesk::cannot_matter(const WatchedFile& file, const sys::FanEvent& event) {
+  if (file.needs != core::Needs{.truncate = true} || (event.mask & FAN_OPEN_PERM)) return false;
+  if (event.tid <= 0 || !event.has_range || event.count == 0) return false;
+  const auto call = plain_.call_of(event.tid);
+  return call && reads_or_writes(*call);
+}
+
 // The file, if somebody may want to know of the event.
 WatchedFile* EventDesk::concerned(const core::FileKey& key, const sys::FanEvent& event) {
   WatchedFile* file = open_ ? nullptr : files_->find(key);
-  return file && file->needs != core::Needs{} && !sys::is_own_thread(event.tid) ? file : nullptr;
+  if (!file || file->needs == core::Needs{}) return nullptr;
+  if (cannot_matter(*file, event)) {
+    ledger_->came_again(key, event.tid);  // its last operation is over, nevertheless
+    note_passed(file, event.tid);
+    return nullptr;
+  }
+  return sys::is_own_thread(event.tid) ? nullptr : file;
 }
 
 void EventDesk::take_over(const sys::FanGroup* group, const core::FileKey& key, sys::FanEvent event) {
@@ -172,8 +195,7 @@ void EventDesk::stand_open() {
 
 void EventDesk::decide(const sys::FanGroup* group, sys::FanEvent event, const EventFile& at, WatchedFile* file, TaskView view) {
   auto verdict = wanted(judge(event, view, at), file->needs);
-  if (file->passed.size() >= kPassedMax) file->passed.clear();
-  file->passed.insert(event.tid);
+  note_passed(file, event.tid);
   if (!verdict) {
     allow(*group, event);
     return;

@@ -7,6 +7,7 @@
 
 #include "daemon/guard/journal.h"
 #include "daemon/guard/ledger.h"
+#include "daemon/guard/plain_tasks.h"
 #include "daemon/guard/watched_files.h"
 #include "daemon/sys/fanotify.h"
 
@@ -46,6 +47,7 @@ class EventDesk {
   };
 
   void take(const sys::FanGroup* group, const EventFile& at, sys::FanEvent event);
+  bool cannot_matter(const WatchedFile& file, const sys::FanEvent& event);
   WatchedFile* concerned(const core::FileKey& file, const sys::FanEvent& event);
   void allow(const sys::FanGroup& group, const sys::FanEvent& event);
   void decide(const sys::FanGroup* group, sys::FanEvent event, const EventFile& at, WatchedFile* file, TaskView view);
@@ -54,6 +56,7 @@ class EventDesk {
   Ledger* ledger_;
   Journal* journal_;
   const std::function<void()>& coming_;
+  PlainTasks plain_;
   bool open_ = false;
   std::vector<Early> early_;
 };

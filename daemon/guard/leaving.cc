@@ -25,6 +25,8 @@ bool spun_in_user_mode(const sys::TaskStat& held, const sys::TaskStat& now) {
 
 }  // namespace
 
+bool is_worker(const sys::TaskStat& stat) { return stat.flags & kWorker; }
+
 TaskView look_at_call(int tid) {
   TaskView view;
   view.tid = tid;
@@ -34,7 +36,7 @@ TaskView look_at_call(int tid) {
 
 void complete(TaskView* view) {
   view->stat = sys::read_stat(view->tid);
-  if (view->stat && view->stat->flags & kWorker) view->wchan = sys::read_wchan(view->tid);
+  if (view->stat && is_worker(*view->stat)) view->wchan = sys::read_wchan(view->tid);
 }
 
 TaskView look(int tid) {
@@ -47,7 +49,7 @@ bool has_left(const TaskView& held, const TaskView& now) {
   if (!now.stat || now.stat->state == 'Z' || now.stat->state == 'X') return true;
   if (!held.stat) return false;  // was hidden from the start: only its end can be seen
   if (held.stat->start != now.stat->start) return true;
-  if (now.stat->flags & kWorker)  // its system call is made up
+  if (is_worker(*now.stat))  // its system call is made up
     return std::any_of(kIdle.begin(), kIdle.end(), [&](const char* idle) { return now.wchan == idle; });
   bool told = held.call && now.call && !held.call->running && !now.call->running;
   if (told) return *held.call != *now.call;

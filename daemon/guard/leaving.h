@@ -19,6 +19,8 @@ struct TaskView {
   std::string wchan;  // of kernel workers only
 };
 
+// Of the kernel's, io_uring's, vhost's: its system call is made up, and it stays one while it lives.
+bool is_worker(const sys::TaskStat& stat);
 // Only its system call; complete() looks at the rest.
 TaskView look_at_call(int tid);
 void complete(TaskView* view);

@@ -2,7 +2,8 @@
 // The system calls of the native ABI that the guards can tell apart.
 //
 // That a compat call through int 0x80 of a 64-bit task shows i386 numbers does no harm: no number of the families below
-// stands for an i386 call that touches a file's content (tests/unit/guard/classify_i386_test.cc).
+// stands for an i386 call that touches a file's content, so none that reads or writes for one that cuts a file
+// (tests/unit/guard/classify_i386_test.cc).
 #pragma once
 
 #include "daemon/sys/proc_task.h"

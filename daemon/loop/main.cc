@@ -196,6 +196,9 @@ int main(int argc, char** argv) {
   // By default each thread has an arena of its own, which keeps what its busiest moment needed: what the daemon takes of the machine went on
   // growing for hours, in steps that nobody can tell from a leak. None of them allocates so much that it would wait for another's.
   ::mallopt(M_ARENA_MAX, 2);  // malloc.h
+  // And the batches of pages (256 KiB) go back when they are free. By default the first of them that is freed moves the threshold above their
+  // size, and later ones stay in an arena wherever something small has come to lie behind them.
+  ::mallopt(M_MMAP_THRESHOLD, 128 * 1024);  // malloc.h: the default, not moved any more
   int status = 0;
   keep::Keeper keeper(keep::take_inherited());  // before anything is opened
   const auto line = config::parse_command_line(argc, argv, &status);

@@ -62,7 +62,7 @@ std::vector<TermsChange> AdminView::would_change(const Options& options) const {
     const auto hold = broker_.find_lease(id);
     const core::Lease* known = broker_.arbiter_.find(id);
     if (!hold || known == nullptr) continue;
-    const Ruling ruled = Broker::ruling(options.rules, hold->fd.get(), hold->user, hold->write);
+    const Ruling ruled = Broker::ruling(options.rules, hold->fd.get(), hold->user, hold->write, hold->backing);
     const core::Terms then = ruled.rule == 0 ? core::Terms(options.policy) : terms_of(options.rules[ruled.rule - 1], options.policy);
     TermsChange change{note, {known->terms, broker_.arbiter_.terms(id)}, {ruled.rule, then}, ruled.refused};
     if (change.now.terms != change.then.terms || !change.refused.empty()) changes.push_back(std::move(change));

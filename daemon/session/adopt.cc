@@ -153,7 +153,7 @@ void Broker::adopt_into_arbiter() {
       notice(*lease, wire::v1::Notice::FENCED, 0, "its device access was ended before mrleased was replaced");
     if (!lease->destroyed || owes) {
       step(core::event::AdoptLease{{id, lease->session, lease->file, lease->extent, lease->size_told, lease->backing, lease->write, lease->share,
-                                    ruling(options_.rules, lease->fd.get(), lease->user, lease->write).rule}});
+                                    ruling(options_.rules, lease->fd.get(), lease->user, lease->write, lease->backing).rule}});
       if (!lease->destroyed && record(*lease)->fenced == keep::LeaseRecord::kFenceOrdered) step(core::event::AdoptFence{id});
     } else if (find_session(lease->session) == nullptr) {
       over.insert(id);

@@ -99,14 +99,14 @@ void Broker::reconfigure(const Options& options) {
   options_ = options;
   step(core::event::Tick{});  // other terms count from now
   arbiter_.set_policy(options_.policy, terms_of(options_.rules, options_.policy));
-  for (const auto& [id, lease] : leases_) arbiter_.set_terms(id, ruling(options_.rules, lease->fd.get(), lease->user, lease->write).rule);
+  for (const auto& [id, lease] : leases_) arbiter_.set_terms(id, ruling(options_.rules, lease->fd.get(), lease->user, lease->write, lease->backing).rule);
   arm_timer();
 }
 
 // By the file's name of now.
-Ruling Broker::ruling(const std::vector<Rule>& rules, int file, uid_t user, bool write) {
+Ruling Broker::ruling(const std::vector<Rule>& rules, int file, uid_t user, bool write, core::Backing backing) {
   if (rules.empty()) return {};
-  return judge(rules, sys::name_of(file), user, write);
+  return judge(rules, sys::name_of(file), user, write, backing);
 }
 
 std::uint64_t Broker::microseconds() {

@@ -93,7 +93,7 @@ class Broker {
   void on_name_mapped(Session& s, const wire::Frame& f);
   void on_release(Session& s, const wire::Frame& f);
   void on_extend(Session& s, const wire::Frame& f);
-  void on_merge(Session& s, const wire::Frame& f);
+  void on_merge(Session& s, const wire::Frame& f, wire::Fd& orphans);
   void on_recall_done(Session& s, const wire::Frame& f);
   void on_file_break(Session& s, const wire::Frame& f, wire::Fd& fd, core::BreakKind kind);
   void on_thaw(Session& s, const wire::Frame& f);
@@ -134,10 +134,11 @@ class Broker {
   // --- what the administrator decides ---
   std::chrono::microseconds patience(uid_t user) const;
   static std::uint64_t microseconds();  // of the steady clock
-  static Ruling ruling(const std::vector<Rule>& rules, int file, uid_t user, bool write);
+  static Ruling ruling(const std::vector<Rule>& rules, int file, uid_t user, bool write, core::Backing backing);
 
   // --- works.cc: workers and fences ---
   void grant_bounce(LeaseHold& lease);
+  bool nothing_to_flush(const LeaseHold& lease, const core::Extent& touched);
   void send_granted(const LeaseHold& lease);
   void send_frozen(Session& s, core::BreakId id, const ApiBreak& freeze);
   void send_recall(const core::effect::Recall& e, LeaseHold& lease, const Store* store);
@@ -274,6 +275,7 @@ class Broker {
   std::unordered_map<core::RecallId, OutRecall> recalls_;
   std::deque<core::Event> events_;    // events that effects have caused, while stepping_
   bool stepping_ = false;
+  int glances_ = 0;  // at bounce pages, in this turn of the loop
   std::set<core::BreakId> passing_;   // in the effects of the step being applied
   std::set<core::FileKey> touched_;
   core::SessionId next_session_ = 1;

@@ -18,6 +18,7 @@ void Broker::step(core::Event event) {
   events_.push_back(std::move(event));
   if (stepping_) return;
   stepping_ = true;
+  glances_ = 0;
   while (!events_.empty()) {
     const core::Event next = std::move(events_.front());
     events_.pop_front();
@@ -101,6 +102,7 @@ void Broker::send_granted(const LeaseHold& lease) {
   const auto file = files_.find(lease.file);
   Frame answer;
   v1::Granted& g = *answer.mutable_granted();
+  g = lease.limits;
   g.set_lease(lease.id);
   g.set_backing(to_wire(lease.backing));
   if (file != files_.end()) {

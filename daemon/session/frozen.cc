@@ -65,7 +65,7 @@ void Broker::watch_frozen_memory() {
     std::map<core::BreakId, std::uint64_t> too_much;  // all are found first: a thaw may be the end of other breaks
     for (auto& [user, total] : of_user) {
       while (total > options_.frozen_bytes_max) {
-        const auto size = [&](const auto& each) { return api_breaks_.at(each.first).user == user ? each.second : 0; };
+        const auto size = [&, of = user](const auto& each) { return api_breaks_.at(each.first).user == of ? each.second : 0; };
         const auto largest = std::max_element(bytes.begin(), bytes.end(), [&](const auto& a, const auto& b) { return size(a) < size(b); });
         total -= largest->second;
         too_much.insert(bytes.extract(largest));

@@ -44,6 +44,46 @@ std::string no_userfaultfd(const Peer& peer, const Options& options) {
 
 fence::SharedFd share(wire::Fd& fd) { return fence::SharedFd(fd.release()); }
 
+// Not empty, and all of it.
+bool inside(const v1::Range& range, const core::Extent& of) {
+  const auto extent = to_core(range);
+  return extent && range.length() != 0 && extent->begin >= of.begin && extent->end <= of.end;
+}
+
+// How long it takes holds up a fence's rescue.
+constexpr std::uint64_t kOrphansAtOnce = std::uint64_t{16} << 20;
+
+// What comes with a Merge of orphans. Of the daemon's own making, once: nothing that blocks, and nothing that shrinks under it.
+Verdict check_orphans(const LeaseHold& lease, const v1::Merge& m, int memfd) {
+  if (check_pages(memfd).code != 0) return Verdict{EINVAL, "merge: orphans: the pages are not a daemon's"};
+  struct stat memory {};
+  if (::fstat(memfd, &memory) != 0) return Verdict{errno, "merge: orphans: fstat of the pages"};
+  const core::Extent pages{m.begin(), m.begin() + static_cast<std::uint64_t>(memory.st_size)};
+  const std::uint64_t on_file = (lease.size_told + store::kPage - 1) / store::kPage * store::kPage;
+  std::uint64_t last = 0, bytes = 0;
+  for (const auto& range : m.ranges()) {
+    if (!inside(range, pages)) return Verdict{ERANGE, "merge: ranges: outside of the pages"};
+    const core::Extent extent = *to_core(range);
+    if (extent.begin < last) return Verdict{EINVAL, "merge: ranges: not in order"};
+    last = extent.end;
+    if (bytes += range.length(); bytes > kOrphansAtOnce) return Verdict{E2BIG, "merge: orphans: 16 MiB at once are the limit"};
+    if (extent.begin < lease.extent.begin || extent.end > on_file)
+      return Verdict{ERANGE, "merge: ranges: not of the lease, or cut off; extend it first"};
+    // That the client says it uses: what lies under it may be frozen.
+    for (const Store& store : lease.stores)
+      if (store.complied && store.extent.overlaps(extent)) return Verdict{EBUSY, "merge: ranges: recalled"};
+  }
+  return {};
+}
+
+Verdict check_store(const Store* store, const v1::Merge& m) {
+  if (store == nullptr) return Verdict{ENOENT, "merge: store: not one of the lease"};
+  for (const auto& range : m.ranges()) {
+    if (!inside(range, store->extent)) return Verdict{ERANGE, "merge: ranges: outside of the store"};
+  }
+  return {};
+}
+
 }  // namespace
 
 void Broker::on_frame(core::SessionId id, Frame f, std::vector<wire::Fd>& fds) {
@@ -65,7 +105,7 @@ void Broker::on_frame(core::SessionId id, Frame f, std::vector<wire::Fd>& fds) {
     case Frame::kRemoveMr: return on_remove_mr(s, f);
     case Frame::kRelease: return on_release(s, f);
     case Frame::kExtend: return on_extend(s, f);
-    case Frame::kMerge: return on_merge(s, f);
+    case Frame::kMerge: return on_merge(s, f, fd);
     case Frame::kRecallDone: return on_recall_done(s, f);
     case Frame::kSyncFile: return on_file_break(s, f, fd, core::BreakKind::Sync);
     case Frame::kFreezeFile: return on_file_break(s, f, fd, core::BreakKind::Freeze);
@@ -196,8 +236,8 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd& fd, wire::Fd& mem
     return reply_status(s.id, f.id(), ERANGE,
                         "the range ends at " + std::to_string(extent->end) + ", the file at " + std::to_string(facts.size));
   if (const Verdict v = memory ? check_pages(memory.get()) : Verdict{}; v.code != 0) return reply_status(s.id, f.id(), v.code, v.message);
-  const Ruling ruled = ruling(options_.rules, fd.get(), s.peer.uid, r.write());
-  if (!ruled.refused.empty()) return reply_status(s.id, f.id(), EACCES, ruled.refused);
+  const Ruling ruled = ruling(options_.rules, fd.get(), s.peer.uid, r.write(), *backing);
+  if (ruled.code != 0) return reply_status(s.id, f.id(), ruled.code, ruled.refused);
   if (const Verdict v = check_room_of(s.peer.uid, usage_of(*backing, r.range().length())); v.code != 0)
     return reply_status(s.id, f.id(), v.code, v.message);
 
@@ -211,6 +251,7 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd& fd, wire::Fd& mem
   lease->backing = *backing;
   lease->write = r.write();
   lease->share = r.share();
+  if (ruled.rule != 0) limit(options_.rules[ruled.rule - 1], &lease->limits);
   lease->fd = share(fd);
   const std::uint64_t on_file = r.reclaim() ? std::min(facts.size, r.on_file_end()) : facts.size;
   // 1: the arbiter takes 0 for "not said".
@@ -295,7 +336,7 @@ void Broker::on_extend(Session& s, const Frame& f) {
   step(core::event::ExtendLease{new_request(s.id, f.id()), lease->id, s.id, file_size(lease->file)});
 }
 
-void Broker::on_merge(Session& s, const Frame& f) {
+void Broker::on_merge(Session& s, const Frame& f, wire::Fd& orphans) {
   const v1::Merge& m = f.merge();
   const auto lease = own_lease(s, m.lease(), f.id());
   if (!lease) return;
@@ -304,17 +345,15 @@ void Broker::on_merge(Session& s, const Frame& f) {
   const Store* store = nullptr;
   for (const Store& candidate : lease->stores)
     if (candidate.id == m.store()) store = &candidate;
-  if (store == nullptr) return reply_status(s.id, f.id(), ENOENT, "merge: store: not one of the lease");
-  for (const auto& range : m.ranges()) {
-    const auto extent = to_core(range);
-    if (!extent || range.length() == 0 || extent->begin < store->extent.begin || extent->end > store->extent.end)
-      return reply_status(s.id, f.id(), ERANGE, "merge: ranges: outside of the store");
-  }
+  if (const Verdict v = orphans ? check_orphans(*lease, m, orphans.get()) : check_store(store, m); v.code != 0)
+    return reply_status(s.id, f.id(), v.code, v.message);
   if (lease->merging) return reply_status(s.id, f.id(), EBUSY, "merge: one at a time on a lease");
   lease->merging = true;
+  const std::uint64_t begin = orphans ? m.begin() : store->extent.begin;
+  const fence::SharedFd memfd = orphans ? share(orphans) : store->memfd;
   auto code = std::make_shared<int>(0);
   in_worker(
-      [code, lease, memfd = store->memfd, begin = store->extent.begin, m] {
+      [code, lease, memfd, begin, m] {
         std::lock_guard lock(lease->file_mutex);
         std::vector<store::MergeRange> ranges;
         for (const auto& range : m.ranges()) {
@@ -349,7 +388,8 @@ void Broker::on_recall_done(Session& s, const Frame& f) {
     if (auto* kept = record(*lease); kept != nullptr && it->second.action == core::Action::Reregister && answer == 0) kept->quiesced = 0;
     answer = credited(it->second.action, answer, !lease->mrs.empty());
     if (answer != r.code()) log_(2, s.program + " says that it has complied, but its memory regions are there: it is fenced");
-    if (ends_mrs(it->second.action) && answer == 0) hand_back(*lease, false);
+    // Who says so although he refuses (a disk that fails, after direct's memory regions went) is believed as who complies.
+    if ((ends_mrs(it->second.action) && answer == 0) || r.deregistered()) hand_back(*lease, false);
     for (Store& store : lease->stores)
       if (store.id == it->second.store && answer == 0) {
         store.live = store.complied = true;

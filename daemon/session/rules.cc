@@ -4,15 +4,30 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <cerrno>
 
 namespace mrlease::session {
 namespace {
 
-bool allows(const Rule& rule, bool write) { return rule.leases == May::Any || (rule.leases == May::Read && !write); }
+bool allows(May may, bool write) { return may == May::Any || (may == May::Read && !write); }
 
-std::string refusal(const Rule& rule, const std::string& name) {
-  return "a rule of the administrator (line " + std::to_string(rule.line) + " of the daemon's configuration) allows no lease" +
-         (rule.leases == May::Read ? " for writing" : "") + " of " + name;
+bool allows(Only only, core::Backing backing) {
+  switch (only) {
+    case Only::Odp: return backing == core::Backing::OdpTransparent || backing == core::Backing::OdpCooperative;
+    case Only::Bounce: return backing == core::Backing::Bounce;
+    case Only::Direct: return backing == core::Backing::Direct;
+    default: return true;
+  }
+}
+
+const char* name(Only only) { return only == Only::Odp ? "odp" : only == Only::Bounce ? "bounce" : "direct"; }
+
+// What the rule says to that lease, of a file of that name.
+Ruling rule_on(const Rule& rule, std::uint16_t number, const std::string& file, bool write, core::Backing backing) {
+  const std::string by = "a rule of the administrator (line " + std::to_string(rule.line) + " of the daemon's configuration) allows no lease";
+  if (!allows(rule.leases, write)) return {number, by + (rule.leases == May::Read ? " for writing" : "") + " of " + file, EACCES};
+  if (!allows(rule.backing, backing)) return {number, by + " of another backing than " + name(rule.backing) + " of " + file, EOPNOTSUPP};
+  return {number, "", 0};
 }
 
 }  // namespace
@@ -20,22 +35,24 @@ std::string refusal(const Rule& rule, const std::string& name) {
 bool Rule::fits_user(uid_t uid) const { return users.empty() || std::find(uids.begin(), uids.end(), uid) != uids.end(); }
 
 bool Rule::operator==(const Rule& o) const {
-  return path == o.path && users == o.users && uids == o.uids && leases == o.leases && recall_deadline == o.recall_deadline &&
+  return path == o.path && users == o.users && uids == o.uids && leases == o.leases && backing == o.backing && recall_deadline == o.recall_deadline &&
          fence_deadline == o.fence_deadline && on_timeout == o.on_timeout && writeback_interval == o.writeback_interval &&
-         userfaultfd == o.userfaultfd;
+         preserve_orphans == o.preserve_orphans && orphan_bytes_max == o.orphan_bytes_max && orphan_keep_max == o.orphan_keep_max &&
+         peer_budget_max == o.peer_budget_max && userfaultfd == o.userfaultfd;
 }
 
-Ruling judge(const std::vector<Rule>& rules, const std::string& name, uid_t uid, bool write) {
+Ruling judge(const std::vector<Rule>& rules, const std::string& name, uid_t uid, bool write, core::Backing backing) {
   for (std::size_t i = 0; i < rules.size(); ++i) {
     const Rule& rule = rules[i];
     if (!rule.fits_user(uid)) continue;
     const auto number = static_cast<std::uint16_t>(i + 1);
     if (!rule.path.empty() && name.empty()) {
-      if (!allows(rule, write)) return {0, refusal(rule, rule.path + ", and this file's name cannot be told: it is unlinked, or in a mount namespace of its own")};
+      const std::string could = rule.path + ", and this file's name cannot be told: it is unlinked, or in a mount namespace of its own";
+      if (Ruling ruled = rule_on(rule, 0, could, write, backing); ruled.code != 0) return ruled;
       continue;
     }
     if (!rule.path.empty() && ::fnmatch(rule.path.c_str(), name.c_str(), 0) != 0) continue;
-    return {number, allows(rule, write) ? "" : refusal(rule, name.empty() ? "any file" : name)};
+    return rule_on(rule, number, name.empty() ? "any file" : name, write, backing);
   }
   return {};
 }

@@ -14,16 +14,21 @@
 namespace mrlease::session {
 
 enum class May : std::uint8_t { Any, Read, Nothing };
+enum class Only : std::uint8_t { Any, Odp, Bounce, Direct };
 
 struct Rule {
   std::string path;                 // fnmatch(3) without FNM_PATHNAME: '*' takes '/' too; empty: every file
   std::vector<std::string> users;   // names or numbers, as the administrator wrote them; empty: everybody
   std::vector<uid_t> uids;          // the same
   May leases = May::Any;
+  Only backing = Only::Any;
   // Not set: as the policy has it.
   std::optional<core::Time> recall_deadline, fence_deadline;  // ms
   std::optional<core::OnTimeout> on_timeout;
   std::optional<core::Time> writeback_interval;  // ms
+  // What the client's library keeps to; not set: as the client asks.
+  std::optional<bool> preserve_orphans;  // false: what a truncate cuts off is never kept
+  std::optional<std::uint64_t> orphan_bytes_max, orphan_keep_max, peer_budget_max;  // bytes; ms
   std::optional<bool> userfaultfd;  // without a path only: it is given before any file is known
   unsigned line = 0;                // of the configuration file
 
@@ -34,10 +39,11 @@ struct Rule {
 struct Ruling {
   std::uint16_t rule = 0;  // from 1; 0: none fits
   std::string refused;     // why a lease is not granted; empty: it may be
+  int code = 0;            // EACCES; EOPNOTSUPP: with another backing it may be
 };
 // name: of sys::name_of(). A file without one is no client's way around a rule: it is refused where any path that a rule
 // gives this user less for could be its.
-Ruling judge(const std::vector<Rule>& rules, const std::string& name, uid_t uid, bool write);
+Ruling judge(const std::vector<Rule>& rules, const std::string& name, uid_t uid, bool write, core::Backing backing);
 
 // Whether the user's clients get a userfaultfd: the first rule for every file that fits the user and says so. Nothing: none does.
 std::optional<bool> gives_userfaultfd(const std::vector<Rule>& rules, uid_t uid);

@@ -6,6 +6,7 @@
 
 #include "daemon/core/events.h"
 #include "daemon/guard/guard.h"
+#include "daemon/session/rules.h"
 #include "proto/framing.h"
 
 namespace mrlease::session {
@@ -23,5 +24,8 @@ std::optional<core::Extent> to_core(const wire::v1::Range& range);
 const char* name(core::Backing backing);
 const char* name(core::BreakKind kind);
 const char* name(guard::Kind kind);
+
+// What the rule says of the client's own part.
+void limit(const Rule& rule, wire::v1::Granted* granted);
 
 }  // namespace mrlease::session

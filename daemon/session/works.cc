@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What may block or take long: stores, file work, fences. Done in workers; the result comes back to the loop.
+// What may block or take long: stores, file work, fences. Done in workers, but for a glance at a few bounce pages; the result comes back to
+// the loop.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,10 +26,18 @@ using wire::Frame;
 
 namespace {
 
-// What a break does not touch need not be looked at: a read of one page waits for one page.
-store::Bounce::Result flush(store::Bounce& bounce, const core::Extent& lease, const core::Extent& touched) {
-  return bounce.flush(std::max(touched.begin, lease.begin) - lease.begin, touched.end - std::min(touched.end, lease.begin));
+// What a break does not touch need not be looked at: a read of one page waits for one page. In bytes of the lease.
+core::Extent within(const core::Extent& lease, const core::Extent& touched) {
+  return {std::max(touched.begin, lease.begin) - lease.begin, touched.end - std::min(touched.end, lease.begin)};
 }
+
+store::Bounce::Result flush(store::Bounce& bounce, const core::Extent& lease, const core::Extent& touched) {
+  const core::Extent part = within(lease, touched);
+  return bounce.flush(part.begin, part.end);
+}
+
+// A break may touch thousands of leases, and thousands of breaks may wait for each other: workers do the rest.
+constexpr int kGlances = 16;
 
 }  // namespace
 
@@ -82,6 +91,7 @@ void Broker::grant_bounce(LeaseHold& lease) {
           // What broke in while it was filled.
           const auto parked = std::move(found->parked);
           for (const auto& work : parked) apply(work);
+          if (find_lease(id) != found) return reply_status(found->session, found->request, EKEYREVOKED, "the lease was revoked while its pages were filled");
           return keep_lease(found, [this, found] { send_granted(*found); });
         }
         reply_status(found->session, found->request, made->refused.code, made->refused.message);
@@ -210,6 +220,13 @@ void Broker::do_work(const effect::StartWork& e, store::Bounce* bounce, const Le
   }
 }
 
+// Two changes of threads take longer than this look.
+bool Broker::nothing_to_flush(const LeaseHold& lease, const core::Extent& touched) {
+  if (++glances_ > kGlances) return false;
+  const core::Extent part = within(lease.extent, touched);
+  return lease.bounce->nothing_to_flush(part.begin, part.end);
+}
+
 void Broker::apply(const effect::StartWork& e) {
   const auto lease = find_lease(e.lease);
   if (lease && lease->backing == core::Backing::Bounce && !lease->bounce) {
@@ -219,6 +236,7 @@ void Broker::apply(const effect::StartWork& e) {
     if (later || lease->reclaimed) return lease->parked.push_back(e);
     return work_done(e, {});
   }
+  if (e.kind == core::Work::Flush && lease && lease->bounce && nothing_to_flush(*lease, e.extent)) return work_done(e, {});
   // A lease without bounce pages that ends while it is frozen: its stores are what it owes.
   if (lease && !lease->bounce && e.kind == core::Work::Flush)
     return rescue_stores(lease, [this, e](int code) {

@@ -29,6 +29,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::uint64_t kBatchPages = kBatch / kPage;
+constexpr std::uint64_t kGlancePages = 32;  // what read(2) and readahead(2) ask for at a time, usually
 
 // Of an extend, which only a page that somebody writes to at the same time has to wait for.
 constexpr std::chrono::milliseconds kExtendPause{20};
@@ -60,6 +61,7 @@ struct Bounce::Impl {
   void reclaim(const Reclaimed& from);              // throws std::system_error; takes ownership
   void map_notes();
   void map_aside();
+  void map_shadow();
   void doubt_all() { in_doubt.assign(pages_of(length), true); }  // a predecessor's, for all we know
   std::size_t batch_bytes() const { return std::min<std::uint64_t>(kBatch, pages_of(length) * kPage); }  // no more than there is
 
@@ -104,6 +106,7 @@ struct Bounce::Impl {
   Pages busy, at_rest;             // under mutex, of a settled flush: looked at again; of those, copied at rest
   std::vector<bool> in_doubt;      // under mutex: pages written since an fsync(2) succeeded
   char* ours = nullptr;           // under mutex: a batch of our pages, aside's mapping
+  void* shadow = nullptr;         // of all pages, for mincore(2) only
   std::vector<char> theirs_data;  // under mutex: a batch of the file's
   char* const theirs;
 };
@@ -119,6 +122,7 @@ Bounce::Impl::Impl(fence::SharedFd f, std::uint64_t o, std::uint64_t l, Truncate
 
 Bounce::Impl::~Impl() {
   if (ours != nullptr) ::munmap(ours, batch_bytes());
+  if (shadow != nullptr) ::munmap(shadow, length);
   if (notes != nullptr) ::munmap(notes, Notes::bytes(length));
   if (notes_fd >= 0) ::close(notes_fd);
   if (aside >= 0) ::close(aside);
@@ -130,6 +134,7 @@ void Bounce::Impl::open() {
   notes_fd = create_store("mrlease-notes", Notes::bytes(length));
   map_notes();  // zeros: kDirty
   map_aside();
+  map_shadow();
   std::uint64_t size = 0;
   int code = file_size(file.get(), &size);
   Pages taken;
@@ -150,6 +155,13 @@ void Bounce::Impl::map_aside() {
   ours = static_cast<char*>(p);
 }
 
+// Without access: nothing is ever there that the kernel would have to take away.
+void Bounce::Impl::map_shadow() {
+  void* p = ::mmap(nullptr, length, PROT_NONE, MAP_SHARED, memfd, 0);
+  if (p == MAP_FAILED) throw failure(errno, "cannot map the bounce pages");
+  shadow = p;
+}
+
 void Bounce::Impl::adopt(int kept_memfd, int kept_notes) {
   memfd = kept_memfd;
   notes_fd = kept_notes;
@@ -162,6 +174,7 @@ void Bounce::Impl::adopt(int kept_memfd, int kept_notes) {
   map_notes();
   if (end() > length) throw failure(EINVAL, "the kept notes on the bounce pages are damaged");
   map_aside();
+  map_shadow();
   last_written = Clock::now();  // by the predecessor, for all we know
   doubt_all();
 }
@@ -174,6 +187,7 @@ void Bounce::Impl::reclaim(const Reclaimed& from) {
   notes_fd = create_store("mrlease-notes", Notes::bytes(length));
   map_notes();  // zeros: kDirty
   map_aside();
+  map_shadow();
   int code = file_size(file.get(), &size);
   if (code != 0) throw failure(code, "cannot look at the file");
   end() = size <= offset ? 0 : std::min({length, size - offset, from.on_file});
@@ -466,6 +480,26 @@ Bounce::Result Bounce::flush(std::uint64_t begin, std::uint64_t end) {
     impl_->flush_pages(&pages, &result, Copies::Any);
   }
   return result;
+}
+
+bool Bounce::nothing_to_flush(std::uint64_t begin, std::uint64_t end) {
+  std::unique_lock lock(impl_->mutex, std::try_to_lock);
+  if (!lock) return false;
+  const Impl& i = *impl_;
+  const std::uint64_t first = begin / kPage, stop = pages_of(std::min(end, i.end()));
+  if (first >= stop) return true;
+  if (stop - first > kGlancePages) return false;
+  // What the device's memory region holds is there; of what is not, a client could have the loop wait for the swap device.
+  unsigned char there[kGlancePages];
+  if (::mincore(static_cast<char*>(i.shadow) + first * kPage, (stop - first) * kPage, there) != 0) return false;
+  if (!std::all_of(there, there + (stop - first), [](unsigned char page) { return page & 1; })) return false;
+  // Up to the end as it is noted: where the file has been cut since, the part that was cut is looked at too.
+  const std::uint64_t bytes = std::min(stop * kPage, i.end()) - first * kPage, count = stop - first;
+  if (read_zero_filled(i.memfd, i.ours, bytes, first * kPage) != 0) return false;
+  std::memset(i.ours + bytes, 0, count * kPage - bytes);
+  for (std::uint64_t page = 0; page < count; page++)
+    if (hash_page(i.ours + page * kPage) != i.base()[first + page]) return false;
+  return true;
 }
 
 Bounce::Result Bounce::sync(int (*fsync)(int)) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// File work of the daemon: bounce pages and frozen stores to and from the file. Blocking; runs in workers.
+// File work of the daemon: bounce pages and frozen stores to and from the file. Blocking, but for Bounce::nothing_to_flush(); runs in workers.
 #pragma once
 
 #include <unistd.h>
@@ -27,7 +27,7 @@ inline constexpr std::uint64_t kWindow = 64 << 20;
 enum class Truncates { Possible, Held };
 
 // The pages of a bounce lease: a sealed memfd of the lease's length (rounded up to pages) that both sides map. Thread-safe:
-// one operation at a time (an internal mutex), hold() excepted, which only sets a flag.
+// one operation at a time (an internal mutex), nothing_to_flush() excepted, which does not wait for it.
 class Bounce {
  public:
   // Creates the memfd and fills it from file [offset, offset + length). Throws std::system_error.
@@ -51,6 +51,9 @@ class Bounce {
   // beyond the lease. A page is copied aside, the copy is hashed and written, the hash kept only after success.
   // [begin, end): bytes of the lease; whole pages of it are written.
   Result flush(std::uint64_t begin = 0, std::uint64_t end = ~std::uint64_t{0});
+  // The same flush would write nothing. Told of a few pages only, that are in memory, and without waiting for anybody (so that it is no
+  // work for a worker); false also where it cannot be told so.
+  bool nothing_to_flush(std::uint64_t begin, std::uint64_t end);
   // flush, then fsync(2) of the file. Where that fails, what was written since the last one that did not is written again: the
   // kernel has called those pages clean and may drop them. fsync: in tests another one.
   Result sync(int (*fsync)(int) = ::fsync);

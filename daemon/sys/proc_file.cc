@@ -21,6 +21,13 @@ Fd open_file(int tid, const char* name) {
 
 }  // namespace
 
+Fd open_of_task(int tid, const char* name, int number) {
+  char path[80];
+  const int length = std::snprintf(path, sizeof path, "/proc/%d/task/%d/%s", tid, tid, name);
+  if (number != kNoNumber) std::snprintf(path + length, sizeof path - static_cast<std::size_t>(length), "/%d", number);
+  return open_file(path);
+}
+
 ProcText::ProcText(const Fd& file) {
   if (file) length_ = ::pread(file.get(), buffer_, sizeof buffer_, 0);
 }
@@ -32,10 +39,7 @@ ProcText RecentTasks::read(int tid, int number) {
   if (at != files_.end())
     if (const ProcText text(at->fd); text) return text;
   if (at == files_.end()) at = files_.begin() + next_++ % files_.size();
-  char path[80];
-  const int length = std::snprintf(path, sizeof path, "/proc/%d/task/%d/%s", tid, tid, name_);
-  if (number != kNone) std::snprintf(path + length, sizeof path - static_cast<std::size_t>(length), "/%d", number);
-  *at = {tid, number, open_file(path)};
+  *at = {tid, number, open_of_task(tid, name_, number)};
   return ProcText(at->fd);
 }
 

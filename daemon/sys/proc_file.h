@@ -12,6 +12,12 @@
 
 namespace mrlease::sys {
 
+// /proc/<tid>/task/<tid>/<name>: of this thread alone; some files tell of the whole process otherwise (fs/proc/array.c,
+// do_task_stat()). An open file stays with its task, and says ESRCH when another one has the number (fs/proc/base.c,
+// get_proc_task()). number: where the name is a folder's with a file for each, as fdinfo. False: the task is gone or hidden.
+constexpr int kNoNumber = -1;
+Fd open_of_task(int tid, const char* name, int number = kNoNumber);
+
 // The text of one, or false: the task is gone or hidden.
 class ProcText {
  public:
@@ -28,20 +34,16 @@ class ProcText {
 };
 
 // One file of the tasks that were looked at last, kept open: they are looked at again, when they leave and at their next
-// operation, and opening and closing takes as long as reading. An open file stays with its task, and says ESRCH when
-// another one has the number (fs/proc/base.c, get_proc_task()). Not thread-safe: one for each thread.
+// operation, and opening and closing takes as long as reading. Not thread-safe: one for each thread.
 class RecentTasks {
  public:
-  static constexpr int kNone = -1;
-  // Of /proc/<tid>/task/<tid>: without the second half some files tell of the whole process (fs/proc/array.c,
-  // do_task_stat()).
   explicit RecentTasks(const char* name) : name_(name) {}
-  // number: where the name is a folder's with a file for each, as fdinfo; what is read is what has that number now.
-  ProcText read(int tid, int number = kNone);
+  // What open_of_task() opens; what is read is what has that number now.
+  ProcText read(int tid, int number = kNoNumber);
 
  private:
   struct File {
-    int tid = 0, number = kNone;
+    int tid = 0, number = kNoNumber;
     Fd fd;
   };
   const char* name_;

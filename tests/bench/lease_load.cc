@@ -16,14 +16,12 @@ constexpr std::uint64_t kPage = 4096, kStride = 4 * kPage, kLength = 6 * kPage;
 constexpr std::uint64_t kEnd = (LeaseLoad::kPerFile - 1) * kStride + kLength;
 constexpr core::Backing kKinds[] = {core::Backing::OdpTransparent, core::Backing::Bounce, core::Backing::Direct};
 
-core::FileKey file_of(std::size_t place) { return {8, 1000 + place / LeaseLoad::kPerFile}; }
-
 }  // namespace
 
-LeaseLoad::LeaseLoad(std::size_t leases) : ids_(leases), file_size_(kEnd) { answers_.reserve(16); }
+LeaseLoad::LeaseLoad(std::size_t leases, std::size_t per_file) : per_file_(per_file), ids_(leases), file_size_(kEnd) { answers_.reserve(16); }
 
 core::Lease LeaseLoad::lease_at(std::size_t place) const {
-  const std::size_t within = place % kPerFile;
+  const std::size_t within = place % per_file_;
   core::Lease lease;
   lease.id = ids_[place];
   lease.session = 1 + place / kPerJob * 10 + place % 10;

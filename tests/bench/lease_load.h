@@ -14,7 +14,9 @@ namespace mrlease::bench {
 // common, with ten leases each on each: a job. A third is bounce, direct, on demand; all write and share. Not thread-safe.
 class LeaseLoad {
  public:
-  explicit LeaseLoad(std::size_t leases);  // a multiple of kPerJob
+  static constexpr std::size_t kPerFile = 100, kPerJob = 1000;
+
+  explicit LeaseLoad(std::size_t leases, std::size_t per_file = kPerFile);  // a multiple of kPerJob. Of another number: grant_all() only
   // Grant them all. What the arbiter then has allocated is its own: what the load needs is there before.
   void grant_all();
 
@@ -27,15 +29,15 @@ class LeaseLoad {
   void foreign_truncate();  // of a page at the file's end; the three leases that reach there take it back afterwards
   std::uint64_t steps() const { return steps_; }
 
-  static constexpr std::size_t kPerFile = 100, kPerJob = 1000;
-
  private:
+  core::FileKey file_of(std::size_t place) const { return {8, 1000 + place / per_file_}; }
   core::Lease lease_at(std::size_t place) const;
   void grant(std::size_t place);
   void step(const core::Event& event);
   void run(const core::Event& event);  // and what comes of it
   std::size_t next();
 
+  const std::size_t per_file_;
   core::Arbiter arbiter_{core::Policy{}};
   std::vector<core::LeaseId> ids_;    // by place
   std::vector<core::Event> answers_;  // that are due

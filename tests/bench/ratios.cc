@@ -51,6 +51,17 @@ std::string row(const std::string& what, const Pairs& pairs, const char* verdict
   return line;
 }
 
+namespace {
+bool failed = false;
+}
+
+const char* judge(double value, double most) {
+  if (value > most) failed = true;
+  return value > most ? "FAIL" : "PASS";
+}
+
+int verdicts() { return failed ? 1 : 0; }
+
 double microseconds(const std::function<void()>& work) {
   const auto begin = std::chrono::steady_clock::now();
   work();

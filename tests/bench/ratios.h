@@ -29,6 +29,10 @@ Pairs measure_pairs(int count, const std::function<double()>& ours, const std::f
 inline constexpr const char* kRowHead = "                              ours    theirs   ratio  95 % interval\n";
 std::string row(const std::string& what, const Pairs& pairs, const char* verdict);
 
+// PASS or FAIL; and the exit status that all of them come to.
+const char* judge(double value, double most);
+int verdicts();
+
 double microseconds(const std::function<void()>& work);
 
 }  // namespace mrlease::bench

@@ -88,7 +88,7 @@ class Session {
     spec.access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE;
     spec.write = in_.ConsumeIntegralInRange(0, 7) != 0;
     spec.choice = choice;
-    spec.preserve_orphans = in_.ConsumeBool();
+    spec.orphans.preserve = in_.ConsumeBool();
     writes_ = spec.write;
     return Region::create(context, std::move(spec), reinterpret_cast<mrl_region*>(16), &region_);
   }
@@ -102,7 +102,7 @@ class Session {
   void step(Liar& liar) {
     unsigned index = 0;
     switch (in_.ConsumeIntegralInRange(0, 7)) {
-      case 0: (void)region_->extend(nullptr); break;
+      case 0: (void)region_->extend(in_.ConsumeBool() ? TakeBack::Reattach : TakeBack::Discard, nullptr); break;
       case 1: (void)region_->sync(kOffset, kPage); break;
       case 2: (void)region_->add_mr(&device_.pd, IBV_ACCESS_REMOTE_READ, &index); break;
       case 3: liar.notice(static_cast<v1::Notice::Kind>(in_.ConsumeIntegralInRange(0, 4)), any_offset(in_)); break;

@@ -3,6 +3,7 @@
 """Writes the seeds that are valid messages, corpus/*/seed_*. Run it again after a change of the protocols. What else lies in
 corpus/ was found by the targets, and is kept since it reaches what the seeds do not."""
 import os
+import random
 import struct
 import subprocess
 
@@ -66,6 +67,26 @@ def region(backing, steps, lie=0):
     return bytes(reversed(said))  # FuzzedDataProvider takes small numbers from the end
 
 
+SAY, WAIT = 8, [4, 2]
+
+
+def register(backing):
+    return [SAY, 17, 1, 0, 1, 8, 1, backing, 0, 1, 1, 0, 5]  # all of the first file, for writing
+
+
+def hold(kind, size):
+    return [5, 0, kind, size >> 16, size >> 8 & 255, size & 255] + [1] * (kind == 0)  # a truncate is one
+
+
+def scene(backing):
+    """A client's whole life, and what others do to its file."""
+    recalled, again = [SAY, 14, 1, 0, 1], [SAY, 14, 1, 1, 0, 1]
+    said = [1] + register(backing) + WAIT + hold(0, 4096) + recalled + WAIT + again + WAIT
+    said += [SAY, 11, 1, 0, 1, 8, 50, 1, 0, 5] + WAIT + [SAY, 14, 2, 1, 0, 1] + WAIT + hold(1, 0) + [SAY, 10, 1, 0, 1, 8, 1, 0, 5] + WAIT
+    said += hold(2, 0) + hold(3, 0) + [SAY, 13, 2, 1, 0, 1, 2, 1] + [SAY, 6, 1, 1] + [SAY, 5, 1, 1] + WAIT
+    return bytes(reversed(said))
+
+
 def encode(file, kind, text):
     return subprocess.run(["protoc", "--proto_path=" + PROTO, f"--encode={kind}", file], input=text.encode(), check=True,
                           capture_output=True).stdout
@@ -93,6 +114,10 @@ def main():
         write("peers", str(kind), message)
     for name, (backing, steps) in REGIONS.items():
         write("region_of_a_liar", name, region(backing, steps))
+    for backing in range(1, 5):
+        write("broker", str(backing), scene(backing))
+    for number in range(4):
+        write("broker", f"any_{number}", random.Random(number).randbytes(400))
     write("region_of_a_liar", "bounce_short", region(3, [SYNC], 14))
     write("messages", "register", bytes(40) + b"\0")
     write("translate", "empty", bytes(3))

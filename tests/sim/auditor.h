@@ -66,6 +66,8 @@ class Auditor {
   const std::vector<std::string>& complaints() const { return complaints_; }
   std::vector<core::RecallId> outstanding_of_others(core::SessionId session) const;
   u64 steps() const { return steps_; }
+  u64 judged() const { return judged_; }
+  u64 excused() const { return excused_; }
   Coverage& coverage() { return coverage_; }
 
  private:
@@ -94,10 +96,10 @@ class Auditor {
   };
   struct Written {
     u64 stamp = 0;
-    core::LeaseId lease = 0;
-    bool several = false;  // leases wrote here: unordered
+    bool moved = false;  // a collapse has brought it onto what the lease had written there: unordered
     bool copies = false;
   };
+  using Place = std::pair<u64, core::LeaseId>;  // page of a file, and through which lease
 
   // auditor.cc
   void requested(const core::event::RequestBreak& e, Time now);
@@ -136,7 +138,7 @@ class Auditor {
   // auditor_coverage.cc
   void check_keys(const Region& r);
   // auditor_data.cc
-  bool excused(u64 page, const Written& w) const;
+  bool excused(const Place& place, const Written& w);
   void check_durable(const BreakView& sync);
   void forgive_overrun();
   void mislead_unprotected(const File& file, u64 end);
@@ -147,6 +149,7 @@ class Auditor {
   bool may_deny_;
   bool awaits_reclaims_ = false;
   u64 steps_ = 0, answers_ = 0;
+  u64 judged_ = 0, excused_ = 0;  // writes, at a sync and at the end
   std::map<core::BreakId, u64> answered_;  // foreign writes
   std::vector<std::string> complaints_;
   std::map<core::RequestId, core::Lease> requests_;
@@ -160,7 +163,7 @@ class Auditor {
   std::set<std::pair<Time, core::BreakId>> held_order_;
   std::set<core::LeaseId> covered_;
   std::map<core::RecallId, core::effect::Recall> recalls_;
-  std::map<core::FileKey, std::map<u64, Written>> written_;
+  std::map<core::FileKey, std::map<Place, Written>> written_;
   std::set<core::LeaseId> lost_leases_;
   std::set<core::LeaseId> overrun_;  // neither fence nor kill ended in time
   std::map<core::LeaseId, core::Lease> unprotected_;  // their daemon was gone for good, and no other has them yet

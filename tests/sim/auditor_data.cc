@@ -10,15 +10,11 @@ using core::Backing;
 using core::BreakKind;
 
 void Auditor::acknowledged(core::LeaseId lease, const core::FileKey& file, u64 page, u64 stamp, bool copies) {
-  Written& w = written_[file][page];
-  w.several |= w.lease != 0 && w.lease != lease;
-  w.lease = lease;
-  w.stamp = stamp;
-  w.copies = copies;
+  written_[file][{page, lease}] = {stamp, false, copies};
 }
 
 void Auditor::cut_off(core::LeaseId lease, const core::FileKey& file, u64 size) {
-  std::erase_if(written_[file], [&](const auto& w) { return w.second.lease == lease && w.first * kPage >= size; });
+  std::erase_if(written_[file], [&](const auto& w) { return w.first.second == lease && w.first.first * kPage >= size; });
 }
 
 void Auditor::wrote(const File& file, u64 page, core::LeaseId lease, u64 let_go) {
@@ -42,7 +38,7 @@ void Auditor::removes(const File& file, u64 first, u64 last, bool truncates, boo
   if (truncates) mislead_unprotected(file, first * kPage);
   if (!outlived) check_reach(file, first, last, truncates);
   auto& written = written_[file.key];
-  written.erase(written.lower_bound(first), written.lower_bound(last));
+  written.erase(written.lower_bound({first, 0}), written.lower_bound({last, 0}));
 }
 
 // They are not told that the file ends earlier: what shortens it next may find them there (DESIGN.md, What shortens a file).
@@ -78,14 +74,15 @@ void Auditor::collapses(const File& file, u64 first, u64 last, bool told, bool o
   }
   if (!told || outlived) mislead(file, new_end * kPage);
   mislead_unprotected(file, new_end * kPage);
-  std::map<u64, Written> after;
-  for (const auto& [page, w] : written_[file.key]) {
+  std::map<Place, Written> after;
+  for (const auto& [place, w] : written_[file.key]) {
+    const auto& [page, lease] = place;
     const bool moves = page >= first && file.pages[page].stamp >= w.stamp;
-    if (moves && (page < last || unprotected_.count(w.lease) != 0)) continue;
+    if (moves && (page < last || unprotected_.count(lease) != 0)) continue;
     const u64 to = moves ? page - (last - first) : page;
     if (to >= new_end) continue;
-    const auto [at, fresh] = after.emplace(to, w);
-    if (!fresh) at->second.several = true;
+    const auto [at, fresh] = after.emplace(Place(to, lease), w);
+    if (!fresh) at->second.moved = true;
   }
   written_[file.key] = std::move(after);
 }
@@ -124,27 +121,31 @@ void Auditor::forgive(core::LeaseId lease, const Pages& pages) {
   for (const auto& [page, stamp] : pages.written) untaken_[{lease, page}] = std::max(untaken_[{lease, page}], stamp);
 }
 
-bool Auditor::excused(u64 page, const Written& w) const {
-  if (w.several || lost_leases_.count(w.lease) != 0 || overrun_.count(w.lease) != 0) return true;
-  const auto untaken = untaken_.find({w.lease, page});
-  return untaken != untaken_.end() && w.stamp <= untaken->second;
+bool Auditor::excused(const Place& place, const Written& w) {
+  const auto& [page, lease] = place;
+  const auto untaken = untaken_.find({lease, page});
+  const bool not_taken = untaken != untaken_.end() && w.stamp <= untaken->second;
+  const bool is = w.moved || lost_leases_.count(lease) != 0 || overrun_.count(lease) != 0 || not_taken;
+  ++(is ? excused_ : judged_);
+  return is;
 }
 
 void Auditor::check_durable(const BreakView& sync) {
   forgive_overrun();
   const File& file = w_.file(sync.ask.file);
-  for (const auto& [page, w] : written_[file.key]) {
-    if (w.stamp > sync.stamps || excused(page, w)) continue;
+  for (const auto& [place, w] : written_[file.key]) {
+    const auto& [page, lease] = place;
+    if (w.stamp > sync.stamps || excused(place, w)) continue;
     // Not of leases that are frozen, whose turn comes after the thaw, nor of those that have ended.
-    if (sync.ask.periodic && sync.written_back.count(w.lease) == 0) continue;
+    if (sync.ask.periodic && sync.written_back.count(lease) == 0) continue;
     // It was waited for, as long as that is done.
-    const auto back = came_back_.find(w.lease);
+    const auto back = came_back_.find(lease);
     const bool late = back != came_back_.end() && sync.asked_at <= back->second;
-    if ((unprotected_.count(w.lease) != 0 && !awaits_reclaims_) || late) continue;
-    if (late_.count(w.lease) != 0 && w.copies) continue;
+    if ((unprotected_.count(lease) != 0 && !awaits_reclaims_) || late) continue;
+    if (late_.count(lease) != 0 && w.copies) continue;
     if (!sync.ask.extent.overlaps({page * kPage, (page + 1) * kPage}) || !file.holds(page)) continue;
     if (file.pages[page].durable < w.stamp)
-      complain("P4: page " + std::to_string(page) + " was written before a sync through lease " + std::to_string(w.lease) + " and is not durable after it");
+      complain("P4: page " + std::to_string(page) + " was written before a sync through lease " + std::to_string(lease) + " and is not durable after it");
   }
 }
 
@@ -169,10 +170,10 @@ void Auditor::ended() {
   for (const auto& [id, v] : leases_) complain("lease " + std::to_string(id) + " never ends");
   for (const auto& [key, pages] : written_) {
     const File& file = w_.file(key);
-    for (const auto& [page, w] : pages) {
-      if (excused(page, w) || !file.holds(page)) continue;
-      if (file.pages[page].stamp < w.stamp)
-        complain("P3: page " + std::to_string(page) + " lost what was written through lease " + std::to_string(w.lease));
+    for (const auto& [place, w] : pages) {
+      if (!file.holds(place.first) || excused(place, w)) continue;
+      if (file.pages[place.first].stamp < w.stamp)
+        complain("P3: page " + std::to_string(place.first) + " lost what was written through lease " + std::to_string(place.second));
     }
   }
 }

@@ -57,8 +57,16 @@ void Auditor::died(core::LeaseId lease) {
 void Auditor::reclaimed(core::LeaseId before, core::LeaseId now, const core::FileKey& file) {
   for (auto* excused : {&lost_leases_, &misled_, &overrun_})
     if (excused->count(before) != 0) excused->insert(now);
-  for (auto& [page, w] : written_[file])
-    if (w.lease == before) w.lease = now;
+  auto& written = written_[file];
+  for (auto at = written.begin(); at != written.end();) {
+    const auto next = std::next(at);
+    if (at->first.second == before) {
+      auto moved = written.extract(at);
+      moved.key().second = now;
+      written.insert(std::move(moved));
+    }
+    at = next;
+  }
   if (unprotected_.erase(before) != 0) came_back_[now] = w_.clock.now();
 }
 

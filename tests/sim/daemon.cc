@@ -123,6 +123,15 @@ void Daemon::on_frame(core::SessionId id, const Frame& f, const Message& m) {
   }
 }
 
+int Daemon::charge(Hold* hold) {
+  const session::Usage lease{.leases = 1};
+  session::Options limits;
+  limits.leases_max = w_.plant.is("no limit") ? ~u64{0} : w_.shape.leases_of_user;
+  const int code = session::check_quota(accounts_.of(hold->user), lease, limits).code;
+  if (code == 0) hold->charge = accounts_.charge(hold->user, lease);
+  return code;
+}
+
 void Daemon::on_register(Session& s, const Frame& f, const Message& m) {
   const auto& r = f.register_();
   if (defer(s, f, m)) return;
@@ -132,14 +141,11 @@ void Daemon::on_register(Session& s, const Frame& f, const Message& m) {
   const auto extent = session::to_core(r.range());
   if (!backing || !extent || extent->begin % kPage != 0) return status(s.id, f.id(), EINVAL);
   if (extent->end > file.size && !r.reclaim()) return status(s.id, f.id(), ERANGE);
-  const auto charged = std::count_if(holds_.begin(), holds_.end(), [&](const auto& h) {
-    return h.second->user == s.user && (session(h.second->session) != nullptr || !w_.plant.is("do not charge for who has gone"));
-  });
-  if (static_cast<unsigned>(charged) >= w_.shape.leases_of_user && !w_.plant.is("no limit")) return status(s.id, f.id(), EDQUOT);
   auto hold = std::make_shared<Hold>();
+  hold->user = s.user;
+  if (const int code = charge(hold.get()); code != 0) return status(s.id, f.id(), code);
   hold->id = next_lease_++;
   hold->session = s.id;
-  hold->user = s.user;
   hold->request = f.id();
   hold->file = &file;
   hold->extent = *extent;
@@ -328,6 +334,8 @@ void Daemon::session_ended(core::SessionId id) {
   for (const core::LeaseId lease : lease_ids())
     if (find(lease)->session == id && arbiter_->find(lease) == nullptr) drop(lease);
   sessions_.erase(id);
+  for (const auto& [lease, hold] : holds_)
+    if (hold->session == id && w_.plant.is("do not charge for who has gone")) hold->charge.reset();
 }
 
 std::vector<core::LeaseId> Daemon::lease_ids() const {

@@ -11,6 +11,7 @@
 
 #include "daemon/core/arbiter.h"
 #include "daemon/guard/guard.h"
+#include "daemon/session/account.h"
 #include "daemon/session/takeover.h"
 #include "tests/sim/client.h"
 #include "tests/sim/message.h"
@@ -65,6 +66,7 @@ class Daemon {
     core::LeaseId id = 0;
     core::SessionId session = 0;
     std::uint32_t user = 0;
+    session::Charge charge;  // of the user
     u64 request = 0;
     File* file = nullptr;
     core::Extent extent;
@@ -112,6 +114,7 @@ class Daemon {
   struct OutRecall { core::LeaseId lease = 0; core::Action action = core::Action::None; u64 store = 0; };
 
   // daemon.cc: frames
+  int charge(Hold* hold);  // 0 or EDQUOT
   void on_frame(core::SessionId id, const wire::Frame& f, const Message& m);
   void on_register(Session& s, const wire::Frame& f, const Message& m);
   void on_mr(Session& s, const wire::Frame& f);
@@ -183,6 +186,7 @@ class Daemon {
   // What outlives it.
   std::map<core::SessionId, Session> sessions_;
   std::map<core::LeaseId, HoldPtr> holds_;
+  session::Accounts accounts_;
   std::map<core::BreakId, ApiBreak> api_;
   std::map<core::LeaseId, std::vector<Store>> rescued_;  // being written to the file: the successor has to do it again
   core::SessionId next_session_ = 1;

@@ -32,7 +32,9 @@ void Daemon::restart(u64 luck) {
   std::erase_if(api_, [](const auto& b) { return !b.second.kept; });
   for (auto& [id, stores] : std::exchange(rescued_, {}))
     if (const HoldPtr h = find(id)) h->stores.insert(h->stores.end(), stores.begin(), stores.end());
+  accounts_ = {};
   for (auto& [id, h] : holds_) {
+    h->charge = accounts_.charge(h->user, {.leases = 1});
     h->fencing = h->destroyed;
     h->merging = h->rescuing = false;
     h->after_fence.clear();

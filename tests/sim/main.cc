@@ -51,12 +51,15 @@ void report(u64 seed, const std::string& plant, const Moves& moves, const std::v
 
 int many(const Wanted& w) {
   Coverage coverage;
-  u64 steps = 0, failed = 0, clients = 0;
+  u64 steps = 0, failed = 0, clients = 0, crowds = 0, judged = 0, excused = 0;
   const auto began = std::chrono::steady_clock::now();
   for (u64 seed = w.first; seed < w.first + w.seeds; ++seed) {
     World world(seed, w.plant, false);
     const Moves moves = world.run_for(w.steps);
     steps += world.auditor.steps();
+    crowds += world.shape.crowd;
+    judged += world.auditor.judged();
+    excused += world.auditor.excused();
     clients = std::max<u64>(clients, world.clients.size());
     coverage.add(world.auditor.coverage());
     if (world.good()) continue;
@@ -68,6 +71,8 @@ int many(const Wanted& w) {
   std::printf("rows of the break table, and situations, and how often they were reached:\n");
   const std::size_t missed = coverage.print();
   std::printf("not the arbiter's, so not here: unlink, rename over, umount, remount read-only\n");
+  std::printf("%llu seeds had thousands of clients; writes looked for in the files: %llu, excused: %llu\n", static_cast<unsigned long long>(crowds),
+              static_cast<unsigned long long>(judged), static_cast<unsigned long long>(excused));
   std::printf("%llu seeds, %llu steps, %.0f steps a minute, at most %llu clients; %llu seeds failed, %zu rows were not reached\n",
               static_cast<unsigned long long>(w.seeds), static_cast<unsigned long long>(steps), static_cast<double>(steps) / minutes,
               static_cast<unsigned long long>(clients), static_cast<unsigned long long>(failed), missed);

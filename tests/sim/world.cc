@@ -183,7 +183,7 @@ void World::run(const std::vector<unsigned>& moves) {
 std::vector<unsigned> World::run_for(u64 steps) {
   if (shape.crowd)
     for (auto& c : clients) c->ask_for_lease(mix(seed, 9, c->number())), pass(1);
-  const u64 least = auditor.steps() + steps;
+  const u64 least = auditor.steps() + std::max<u64>(steps, clients.size());  // so that of thousands each may come to something
   std::vector<unsigned> moves;
   for (unsigned n = 0; good() && auditor.steps() < least && n < 100000; ++n) {
     moves.push_back(n);

@@ -2,12 +2,11 @@
 """What a daemon has of the machine, looked at between rounds, when nobody has a lease: is it the same after an hour as after a minute?"""
 import json
 import os
-import statistics
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "vm", "load"))
-from usage import usage  # noqa: E402
+from usage import thirds, usage  # noqa: E402
 
 # Of the last third of the samples against the first third, without the first fifth: pools and malloc's arenas fill for a while, and an arena
 # grows by 256 KiB at once. A leak of one descriptor in two rounds is far above that in half an hour; so is, on the host, one of 64 bytes a
@@ -33,14 +32,13 @@ class Steady:
 
     def judge(self):
         settled = self.samples[len(self.samples) // 5:]
-        third = len(settled) // 3
         if len(self.samples) < SAMPLES_MIN:
             return self.problems + [f"{len(self.samples)} samples tell nothing: {SAMPLES_MIN} at least"]
         bad = list(self.problems)
         for what in settled[0]:
             if what == "seconds":
                 continue
-            first, last = (statistics.median(s[what] for s in part) for part in (settled[:third], settled[-third:]))
+            first, last = thirds([s[what] for s in settled])
             if last > first + (MORE_KIB if what == "kib" else MORE_DESCRIPTORS):
                 bad.append(f"{what} grow: {first:.0f}, then {last:.0f}")
         return bad

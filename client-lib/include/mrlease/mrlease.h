@@ -62,7 +62,7 @@ enum mrl_event_type {
   MRL_EVENT_TRIMMED = 3,
   /* The lease is lost and its memory regions are destroyed; remote operations fail. Register again when you like, after
    * mrl_dereg(). Where the file could not be written at a thaw (a full disk; the message says so), what peers had written to
-   * the frozen range of a transparent odp lease is in the mapping until then: save it elsewhere. */
+   * the frozen range of an odp or direct lease is in the mapping until then: save it elsewhere. */
   MRL_EVENT_FENCED = 4,
   /* The daemon is gone: leases are not protected until RECONNECTED. Remote operations go on; frozen ranges are merged into
    * the file and go on there; calls that need the daemon fail with ENOTCONN. The library looks for another daemon at the
@@ -130,7 +130,9 @@ enum mrl_reg_flags {
   MRL_REG_SHARE = 1,           /* overlap with write leases of others is wanted. Each holder has pages of its own while it
                                   is frozen or trimmed, and always under bounce; they are merged whole. So holders must
                                   not write into the same page then: the last merge of a page wins */
-  /* Keep in memory what a truncate cuts off: odp only, and as much as can be copied in half of the recall's deadline. */
+  /* Keep in memory what a truncate cuts off: odp only, and as much as can be copied in half of the recall's deadline. It is in
+   * the mapping, beyond mrl_info's size: read it, save it elsewhere, or put it back with mrl_reattach(). The page in which the file
+   * ends is the file's: what it had beyond the end is zeros. */
   MRL_REG_PRESERVE_ORPHANS = 2
 };
 
@@ -141,6 +143,11 @@ struct mrl_reg_options {
   uint32_t flags;           /* enum mrl_reg_flags */
   uint32_t peer_budget_ms;  /* the longest stall the remote peer survives; 0: 200. A transparent thaw that would stall it
                                longer asks for quiet first (MRL_EVENT_RECALL), and RESTORED follows */
+  uint64_t orphan_bytes_max; /* with PRESERVE_ORPHANS: bytes of the file that are kept of one cut, from the new end on, in whole pages
+                                (4096 at least); 0: no limit. What peers write beyond the end is kept all the same */
+  uint32_t orphan_keep_ms;   /* with PRESERVE_ORPHANS: milliseconds after a cut when what it has left is discarded; 0: not before
+                                mrl_extend() or mrl_dereg() */
+  uint32_t reserved;         /* 0 */
 };
 
 /*
@@ -155,7 +162,8 @@ struct mrl_reg_options {
  *   EACCES   fd is not open in the mode that the access needs; or a rule of the administrator allows no such lease
  *   EBUSY    overlaps another's write lease, and MRL_REG_SHARE was not set by both
  *   ENODEV   the device of pd is closed or gone
- *   EOPNOTSUPP the backing asked for does not work on this kernel and device; the message says what was tried
+ *   EOPNOTSUPP the backing asked for does not work on this kernel and device, or a rule of the administrator wants another; the
+ *            message says what was tried
  *   ENOMEM, EMFILE, ENOSPC, EDQUOT  limits
  */
 MRL_API int mrl_reg_file(struct mrl_ctx *ctx, struct ibv_pd *pd, int fd, uint64_t offset, size_t length, int access,
@@ -223,6 +231,10 @@ struct mrl_info {
   char backing_reason[200]; /* why this backing: what the probe found */
   char guard[24];           /* precontent, lease, seal, observe, none */
   char coverage[200];       /* what is held, what is only observed */
+  /* Counted since registration, in bytes: cut off from the region by truncates; held in memory at the end of a cut (in whole pages:
+   * what was preserved, and what peers had written); discarded by mrl_extend(), or when its time was over; put back by mrl_reattach().
+   * What peers write there later counts with the last two. */
+  uint64_t bytes_cut_off, orphan_bytes_kept, orphan_bytes_discarded, orphan_bytes_reattached;
 };
 MRL_API int mrl_get_info(const struct mrl_region *region, struct mrl_info *info);
 
@@ -237,6 +249,18 @@ MRL_API int mrl_sync(struct mrl_region *region, uint64_t offset, uint64_t length
 /* The file has grown again: put the cut-off part of the region back on the file, up to its end. What was written there
  * meanwhile is discarded. *size (may be NULL): bytes of the region on the file now. */
 MRL_API int mrl_extend(struct mrl_region *region, uint64_t *size);
+/* The same, and what the cut-off part holds in memory (MRL_REG_PRESERVE_ORPHANS, and what peers have written there) goes into the
+ * file, over what others have put there meanwhile. A page is held as a whole, also one of which nothing was kept and that was only
+ * read since: it is zeros. Pages that are not held are the file's; of the page in which the file ends now, what lies beyond the end
+ * is dropped. Nobody may store to the part during this call: hold the peers before (mrl_peers_hold()). It waits for freezes of the
+ * range. Not from a callback. On direct and bounce leases, and on those for reading, it is mrl_extend().
+ *   EAGAIN       the region was recalled meanwhile, or the file is shorter again: mrl_info's size is on the file. Call again
+ *   EDEADLK      called from a callback
+ *   ENOSPC, EDQUOT, EIO  the file could not be written: the rest is kept as before
+ *   EOPNOTSUPP   the daemon is older than the library; nothing has changed
+ *   EKEYREVOKED, ENOTCONN  as mrl_extend(); the rest is kept as before
+ */
+MRL_API int mrl_reattach(struct mrl_region *region, uint64_t *size);
 /* Answer a RECALL for which the callback returned EINPROGRESS. EINVAL: no such recall (or its deadline has passed). */
 MRL_API int mrl_complied(struct mrl_region *region, uint64_t recall);
 

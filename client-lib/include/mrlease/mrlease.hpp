@@ -79,6 +79,11 @@ class Region {
     check(mrl_extend(region_, &size));
     return size;
   }
+  std::uint64_t reattach() {
+    std::uint64_t size = 0;
+    check(mrl_reattach(region_, &size));
+    return size;
+  }
   void complied(std::uint64_t recall) { check(mrl_complied(region_, recall)); }
   void dereg() {
     if (region_ == nullptr) return;

@@ -75,9 +75,9 @@ MRL_API int mrl_peers_offer(struct mrl_peers *peers, struct mrl_region *region, 
 /* Let the peers finish, and tell them that the region is gone: their mrl_peer_enter() is EKEYREVOKED then. Waits at most
  * timeout_ms; who has not answered by then is cut (0: at once). Afterwards nobody posts to it. ENOENT: it is not offered. */
 MRL_API int mrl_peers_withdraw(struct mrl_peers *peers, struct mrl_region *region, uint32_t timeout_ms);
-/* Hold the peers for a reason of the application's own: before mrl_extend() of a direct or cooperative odp region, say. Waits as
- * mrl_peers_withdraw() does, and peers are held until mrl_peers_release(), which tells them the keys and the size of then (also
- * where RESTORED came meanwhile). A break may come meanwhile. ENOENT: it is not offered; EALREADY: it is held. */
+/* Hold the peers for a reason of the application's own: before mrl_reattach(), say, or mrl_extend() of a direct or cooperative odp
+ * region. Waits as mrl_peers_withdraw() does, and peers are held until mrl_peers_release(), which tells them the keys and the
+ * size of then (also where RESTORED came meanwhile). A break may come meanwhile. ENOENT: it is not offered; EALREADY: it is held. */
 MRL_API int mrl_peers_hold(struct mrl_peers *peers, struct mrl_region *region, uint32_t timeout_ms);
 /* EINVAL: it is not held. */
 MRL_API int mrl_peers_release(struct mrl_peers *peers, struct mrl_region *region);

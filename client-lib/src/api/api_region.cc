@@ -54,7 +54,7 @@ Outcome check_fits(const Region& there, const ibv_pd* pd, std::uint64_t end, int
   const bool odp = wanted.backing == MRL_BACKING_ODP && spec.choice.backing == MRL_BACKING_ODP_COOPERATIVE;
   if (wanted.backing != MRL_BACKING_AUTO && wanted.backing != spec.choice.backing && !odp)
     return {EBUSY, "it is registered already, with backing " + std::string(mrl_backing_name(spec.choice.backing)) + "; mrl_dereg() that first"};
-  if ((wanted.flags & MRL_REG_PRESERVE_ORPHANS) != 0 && !spec.preserve_orphans)
+  if ((wanted.flags & MRL_REG_PRESERVE_ORPHANS) != 0 && !spec.orphans.preserve)
     return {EBUSY, "it is registered already, without MRL_REG_PRESERVE_ORPHANS; mrl_dereg() that first"};
   return {};
 }
@@ -64,9 +64,11 @@ Outcome register_region(mrl_ctx* ctx, const mrl_reg_options& options, RegionSpec
   Outcome o = choose(ctx, spec.pd, options, &spec.choice);
   if (!o.ok()) return o;
   spec.share = (options.flags & MRL_REG_SHARE) != 0;
-  spec.preserve_orphans = (options.flags & MRL_REG_PRESERVE_ORPHANS) != 0;
+  spec.orphans = {(options.flags & MRL_REG_PRESERVE_ORPHANS) != 0, options.orphan_bytes_max};
+  spec.orphan_keep = std::chrono::milliseconds(options.orphan_keep_ms);
   spec.peer_budget_ms = options.peer_budget_ms;
   spec.accept_quirks = options.accept_quirks;
+  spec.or_bounce = options.backing == MRL_BACKING_AUTO && spec.choice.backing != MRL_BACKING_BOUNCE;
   std::unique_ptr<mrl_region> made = new_handle(ctx);
   o = Region::create(*ctx->impl, std::move(spec), made.get(), &made->impl);
   std::lock_guard lock(ctx->mutex);
@@ -252,7 +254,15 @@ int mrl_sync(mrl_region* region, uint64_t offset, uint64_t length) {
 }
 
 int mrl_extend(mrl_region* region, uint64_t* size) {
-  return guarded([&]() -> Outcome { return region == nullptr ? missing("region") : region->impl->extend(size); });
+  return guarded([&]() -> Outcome { return region == nullptr ? missing("region") : region->impl->extend(TakeBack::Discard, size); });
+}
+
+int mrl_reattach(mrl_region* region, uint64_t* size) {
+  return guarded([&]() -> Outcome {
+    if (region == nullptr) return missing("region");
+    if (EventQueue::in_callback()) return {EDEADLK, "mrl_reattach() from a callback could wait for a recall that waits for the callback"};
+    return region->impl->extend(TakeBack::Reattach, size);
+  });
 }
 
 int mrl_complied(mrl_region* region, uint64_t recall) {

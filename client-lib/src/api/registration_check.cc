@@ -94,6 +94,13 @@ Outcome check_options(const mrl_reg_options* given, mrl_reg_options* out) {
   if ((out->flags & ~static_cast<std::uint32_t>(MRL_REG_SHARE | MRL_REG_PRESERVE_ORPHANS)) != 0) {
     return {EINVAL, "options.flags has bits that are none of enum mrl_reg_flags: " + std::to_string(out->flags)};
   }
+  if (out->orphan_bytes_max != 0 && out->orphan_bytes_max < kPage) {
+    return {EINVAL, "options.orphan_bytes_max is " + std::to_string(out->orphan_bytes_max) + "; it counts whole pages of 4096 bytes"};
+  }
+  if (out->reserved != 0) return {EINVAL, "options.reserved is not 0"};
+  if ((out->flags & MRL_REG_PRESERVE_ORPHANS) == 0 && (out->orphan_keep_ms != 0 || out->orphan_bytes_max != 0)) {
+    return {EINVAL, "options.orphan_keep_ms and orphan_bytes_max limit what MRL_REG_PRESERVE_ORPHANS keeps; options.flags lacks it"};
+  }
   return {};
 }
 

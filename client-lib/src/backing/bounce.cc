@@ -12,7 +12,7 @@ class Bounce final : public Backing {
  public:
   explicit Bounce(Services& services) : services_(services) {}
   Outcome comply(RecallOrder order) override { return not_for_this_backing(order.recall, "bounce"); }
-  Outcome extend(std::uint64_t file_size) override {
+  Outcome extend(std::uint64_t file_size, TakeBack) override {
     services_.set_file_size(file_size);
     return {};
   }

@@ -1,7 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <sys/mman.h>
-#include <sys/stat.h>
-
 #include <algorithm>
 
 #include "client-lib/src/backing/backing.h"
@@ -17,19 +14,21 @@ std::uint64_t bytes_to_register(const Services& services, std::uint64_t file_siz
   return std::min(services.length(), page_up(bytes_on_file(services, file_size)));
 }
 
-Outcome map_store(const Layout& layout, const Store& store, PageSpan span) {
-  const std::uint64_t first = layout.file_offset + span.begin * kPage, bytes = (span.end - span.begin) * kPage;
-  struct stat memfd {};
-  if (::fstat(store.memfd.get(), &memfd) != 0) return from_errno("fstat of the store");
-  if (first < store.begin || first + bytes > store.begin + page_up(static_cast<std::uint64_t>(memfd.st_size))) {
-    return {EINVAL, "the store does not cover the range that is recalled"};
-  }
-  void* at = layout.base + span.begin * kPage;
-  if (::mmap(at, bytes, layout.protection, MAP_SHARED | MAP_FIXED, store.memfd.get(),
-             static_cast<off_t>(first - store.begin)) == MAP_FAILED) {
-    return from_errno("mmap of the store over the region");
-  }
-  return ::madvise(at, bytes, MADV_DONTFORK) == 0 ? Outcome{} : from_errno("madvise(MADV_DONTFORK)");
+std::uint64_t kept_to(const Services& services, std::uint64_t file_size) {
+  const std::uint64_t cut = page_up(bytes_on_file(services, file_size)) / kPage, most = services.orphan_limits().bytes_max / kPage;
+  return most == 0 ? ~0ull : cut + most;
+}
+
+void set_file_size(Services& services, std::uint64_t file_size, const Orphans& orphans) {
+  services.set_file_size(std::min(file_size, orphans.first()));
+}
+
+Outcome extend_over(Services& services, Orphans& orphans, std::uint64_t file_size, TakeBack how) {
+  const std::uint64_t end = page_up(bytes_on_file(services, file_size)) / kPage;
+  const auto merge = [&](const Store& store, const auto& ranges) { return services.merge(store, ranges); };
+  Outcome extended = how == TakeBack::Reattach ? orphans.reattach(end, merge) : orphans.extend(end);
+  if (extended.ok() || extended.code == EINPROGRESS) set_file_size(services, file_size, orphans);
+  return extended;
 }
 
 Outcome not_for_this_backing(const wire::v1::Recall& recall, const char* backing) {

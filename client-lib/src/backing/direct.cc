@@ -34,14 +34,14 @@ class Direct final : public Backing {
     }
   }
 
-  Outcome extend(std::uint64_t file_size) override {
+  Outcome extend(std::uint64_t file_size, TakeBack) override {
     Outcome dropped = services_.drop_mr();
     return dropped.ok() ? register_again(file_size) : dropped;
   }
 
   Outcome merge_locally() override {
     while (!frozen_.empty()) {
-      const auto& [id, frozen] = *frozen_.begin();
+      auto& [id, frozen] = *frozen_.begin();
       Outcome merged = back_to_file(frozen);
       if (!merged.ok()) return merged;
       frozen_.erase(frozen_.begin());
@@ -57,8 +57,7 @@ class Direct final : public Backing {
 
   void restore() override {
     for (const auto& [id, frozen] : frozen_) {
-      const PageSpan span = frozen.span;
-      (void)map_file(services_.layout(), span.begin, span.end, services_.layout().protection, true, nullptr);
+      (void)map_file_again(services_.layout(), frozen.store, frozen.span);
     }
     frozen_.clear();
   }
@@ -164,15 +163,16 @@ class Direct final : public Backing {
   }
 
   // The whole range: nothing tells what a device wrote into pinned pages. The daemon writes what differs.
-  Outcome back_to_file(const Frozen& frozen) {
+  Outcome back_to_file(Frozen& frozen) {
     const Layout& l = services_.layout();
     const std::uint64_t begin = frozen.span.begin * kPage;
     const std::uint64_t end =
         std::min(l.file_offset + std::min(services_.length(), frozen.span.end * kPage), frozen.store.end);
     const std::uint64_t bytes = end - (l.file_offset + begin);
     if ((l.protection & PROT_WRITE) != 0) {
-      Outcome merged = services_.merge(frozen.store, {{l.file_offset + begin, bytes}});
-      if (!merged.ok()) return merged;
+      Outcome o = services_.merge(frozen.store, {{l.file_offset + begin, bytes}});
+      merged(frozen.store, o);
+      if (!o.ok()) return o;
     }
     return map_file(l, frozen.span.begin, frozen.span.end, l.protection, true, nullptr);
   }

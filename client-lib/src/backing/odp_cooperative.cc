@@ -16,8 +16,7 @@ namespace {
 
 class Cooperative final : public Backing {
  public:
-  Cooperative(Services& services, bool preserve)
-      : services_(services), preserve_(preserve), segments_(services.layout().pages()) {}
+  explicit Cooperative(Services& services) : services_(services), segments_(services.layout().pages()) {}
 
   Outcome comply(RecallOrder order) override {
     switch (order.recall.action()) {
@@ -34,15 +33,9 @@ class Cooperative final : public Backing {
     }
   }
 
-  Outcome extend(std::uint64_t file_size) override {
-    for (const Segment& s : segments_.in(0, page_up(bytes_on_file(services_, file_size)) / kPage)) {
-      if (s.kind != Segment::Kind::Orphan) continue;
-      Outcome mapped = to_file(s);
-      if (!mapped.ok()) return mapped;
-    }
-    services_.set_file_size(file_size);
-    return {};
-  }
+  Outcome extend(std::uint64_t file_size, TakeBack how) override { return extend_over(services_, orphans_, file_size, how); }
+  void discard_orphans(Deadline cut_before) override { orphans_.discard(cut_before); }
+  std::uint64_t first_orphan() const override { return orphans_.first(); }
 
   void surrender() override {
     for (auto& [id, held] : held_) (void)collect(held);
@@ -67,6 +60,8 @@ class Cooperative final : public Backing {
     }
     if (!o.ok()) return o;
     forget_unused();
+    for (auto& [id, held] : held_) orphans_.adopt(std::move(held.store));  // whose operation nobody will settle any more
+    held_.clear();
     services_.restored(MRL_BACKING_ODP_COOPERATIVE);
     return {};
   }
@@ -75,11 +70,16 @@ class Cooperative final : public Backing {
   void restore() override {
     surrender();
     for (const Segment& s : segments_.in(0, segments_.pages())) {
-      if (s.kind == Segment::Kind::Store) (void)to_file(s);
+      if (s.kind != Segment::Kind::Store) continue;
+      if (map_file_again(layout(), held_.at(s.store).store, {s.begin, s.end}).ok()) segments_.set(s.begin, s.end, Segment::Kind::File);
     }
   }
 
-  ExchangeStats stats() const override { return stats_; }
+  ExchangeStats stats() const override {
+    ExchangeStats all = stats_;
+    all.orphans = orphans_.stats();
+    return all;
+  }
 
  private:
   struct Held {
@@ -97,6 +97,7 @@ class Cooperative final : public Backing {
     Outcome came = store_of_recall(r, std::move(order.store), &store);
     if (!came.ok()) return came;
     Held& held = held_[r.store()];
+    store.refused = held.store.refused;  // asked for again by a successor
     held.store = std::move(store);
     held.copies = true;
     for (const Segment& s : segments_.in(span.begin, span.end)) {
@@ -137,11 +138,12 @@ class Cooperative final : public Backing {
     if (o.ok()) o = store_of_recall(r, std::move(order.store), &store);
     if (!o.ok() || span.begin == span.end) return o;
     Held& held = held_[r.store()];
+    store.refused = held.store.refused;  // asked for again by a successor
     held.store = std::move(store);
     for (const Segment& s : segments_.in(span.begin, span.end)) {
       if (s.kind == Segment::Kind::Orphan) continue;
       if (s.kind == Segment::Kind::Store) o = copy_private(s, &held);
-      if (o.ok() && preserve_) o = copy_all(s, held.store);
+      if (o.ok() && services_.orphan_limits().preserve) o = copy_all(s, held.store, kept_to(services_, r.size()));
       if (o.ok()) o = map_store(layout(), held.store, {s.begin, s.end});
       if (!o.ok()) return o;
       segments_.set(s.begin, s.end, Segment::Kind::Store, r.store());
@@ -158,8 +160,11 @@ class Cooperative final : public Backing {
       if (s.end > cut) segments_.set(std::max(s.begin, cut), s.end, Segment::Kind::Orphan, store);
     }
     if (!o.ok()) return o;
-    forget_unused();
-    services_.set_file_size(file_size);
+    if (found != held_.end()) {
+      orphans_.adopt(std::move(found->second.store));
+      held_.erase(found);
+    }
+    set_file_size(services_, file_size, orphans_);
     services_.restored(MRL_BACKING_ODP_COOPERATIVE);
     return {};
   }
@@ -181,7 +186,7 @@ class Cooperative final : public Backing {
   }
 
   Outcome copy_private(const Segment& s, Held* to) {
-    std::vector<bool> pages;
+    PageSet pages;
     Outcome o = services_.pagemap().private_pages(at(s.begin), s.pages() * kPage, &pages);
     if (!o.ok()) return o;
     for (const auto& range : ranges_of(pages, layout().file_offset + s.begin * kPage, to->store)) {
@@ -194,12 +199,12 @@ class Cooperative final : public Backing {
   }
 
   // What the file has of it: a copy of the tail that a truncate is about to cut off.
-  Outcome copy_all(const Segment& s, const Store& to) {
+  Outcome copy_all(const Segment& s, const Store& to, std::uint64_t last) {
     struct stat now {};
     if (::fstat(layout().file, &now) != 0) return from_errno("fstat");
     const std::uint64_t begin = s.begin * kPage;
     const std::uint64_t end =
-        std::min(s.end * kPage, page_up(bytes_on_file(services_, static_cast<std::uint64_t>(now.st_size))));
+        std::min(std::min(s.end, last) * kPage, page_up(bytes_on_file(services_, static_cast<std::uint64_t>(now.st_size))));
     return begin >= end ? Outcome{} : copy_range({layout().file_offset + begin, end - begin}, to);
   }
 
@@ -222,6 +227,7 @@ class Cooperative final : public Backing {
       std::sort(held.owed.begin(), held.owed.end(), [](auto& a, auto& b) { return a.offset < b.offset; });
       o = services_.merge(held.store, held.owed);
     }
+    merged(held.store, o);
     if (o.ok()) held.owed.clear();
     return o;
   }
@@ -231,16 +237,16 @@ class Cooperative final : public Backing {
   }
 
   Services& services_;
-  const bool preserve_;
   Segments segments_;
   std::map<std::uint64_t, Held> held_;
+  Orphans orphans_{services_.layout(), segments_};
   ExchangeStats stats_;
 };
 
 }  // namespace
 
-std::unique_ptr<Backing> make_cooperative(Services& services, bool preserve_orphans) {
-  return std::make_unique<Cooperative>(services, preserve_orphans);
+std::unique_ptr<Backing> make_cooperative(Services& services) {
+  return std::make_unique<Cooperative>(services);
 }
 
 }  // namespace mrlease::client

@@ -10,9 +10,8 @@ namespace {
 
 class Transparent final : public Backing {
  public:
-  Transparent(Services& services, Resolver& resolver, std::uint32_t peer_budget_ms, bool preserve)
+  Transparent(Services& services, Resolver& resolver, std::uint32_t peer_budget_ms)
       : services_(services),
-        preserve_(preserve),
         exchange_(
             resolver, services.pagemap(), services.layout(),
             [this](const Store& store, const auto& ranges) { return services_.merge(store, ranges); }, peer_budget_ms) {
@@ -36,11 +35,9 @@ class Transparent final : public Backing {
     return done;
   }
 
-  Outcome extend(std::uint64_t file_size) override {
-    Outcome extended = exchange_.extend(file_size);
-    if (extended.ok()) services_.set_file_size(file_size);
-    return extended;
-  }
+  Outcome extend(std::uint64_t file_size, TakeBack how) override { return extend_over(services_, exchange_.orphans(), file_size, how); }
+  void discard_orphans(Deadline cut_before) override { exchange_.orphans().discard(cut_before); }
+  std::uint64_t first_orphan() const override { return exchange_.orphans().first(); }
   Outcome merge_locally() override { return exchange_.thaw_all(Deadline::max()); }
   void restore() override { (void)exchange_.restore(); }
   ExchangeStats stats() const override { return exchange_.stats(); }
@@ -56,7 +53,7 @@ class Transparent final : public Backing {
         return exchange_.thaw(r.store(), order.deadline);
       case wire::v1::ACTION_SETTLE: {
         Outcome settled = exchange_.settle(r.store(), r.size(), order.deadline);
-        if (settled.ok()) services_.set_file_size(r.size());
+        if (settled.ok()) set_file_size(services_, r.size(), exchange_.orphans());
         return settled;
       }
       default:
@@ -69,16 +66,15 @@ class Transparent final : public Backing {
     Store store;
     Outcome frozen = store_of_recall(r, std::move(order.store), &store);
     if (frozen.ok()) frozen = exchange_.freeze(std::move(store), r.offset(), r.length());
-    if (!frozen.ok() || r.action() != wire::v1::ACTION_TRIM || !preserve_) return frozen;
+    if (!frozen.ok() || r.action() != wire::v1::ACTION_TRIM || !services_.orphan_limits().preserve) return frozen;
     // The pages go with the truncate: take them now, but leave time to answer.
     const auto now = std::chrono::steady_clock::now();
-    const Outcome kept = exchange_.prefill(r.store(), now + (order.deadline - now) / 2);
+    const Outcome kept = exchange_.prefill(r.store(), now + (order.deadline - now) / 2, kept_to(services_, r.size()));
     // What there was no time for goes with the truncate. To refuse would be a fence.
     return kept.code == ETIMEDOUT ? Outcome{} : kept;
   }
 
   Services& services_;
-  const bool preserve_;
   RecallOrder* order_ = nullptr;  // that is complied with
   bool asked_ = false;            // the application is quiet, for this one
   Exchange exchange_;
@@ -86,9 +82,8 @@ class Transparent final : public Backing {
 
 }  // namespace
 
-Outcome make_transparent(Services& services, Resolver& resolver, std::uint32_t peer_budget_ms, bool preserve_orphans,
-                         std::unique_ptr<Backing>* out) {
-  auto made = std::make_unique<Transparent>(services, resolver, peer_budget_ms, preserve_orphans);
+Outcome make_transparent(Services& services, Resolver& resolver, std::uint32_t peer_budget_ms, std::unique_ptr<Backing>* out) {
+  auto made = std::make_unique<Transparent>(services, resolver, peer_budget_ms);
   Outcome started = made->start();
   if (started.ok()) *out = std::move(made);
   return started;

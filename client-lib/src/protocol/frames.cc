@@ -91,11 +91,12 @@ Frame extend(std::uint64_t lease) {
   return f;
 }
 
-Frame recall_done(std::uint64_t recall, const Outcome& outcome) {
+Frame recall_done(std::uint64_t recall, const Outcome& outcome, bool deregistered) {
   Frame f;
   f.mutable_recall_done()->set_recall(recall);
   f.mutable_recall_done()->set_code(outcome.code);
   f.mutable_recall_done()->set_message(outcome.text);
+  f.mutable_recall_done()->set_deregistered(deregistered);
   return f;
 }
 
@@ -143,6 +144,14 @@ std::vector<Frame> merges(std::uint64_t lease, std::uint64_t store, const std::v
     set_range(last, r);
   }
   return out;
+}
+
+std::vector<Frame> of_orphans(std::vector<Frame> merges, std::uint64_t begin) {
+  for (Frame& f : merges) {
+    f.mutable_merge()->set_orphans(true);
+    f.mutable_merge()->set_begin(begin);
+  }
+  return merges;
 }
 
 Outcome expect(const Frame& reply, Frame::BodyCase wanted) {

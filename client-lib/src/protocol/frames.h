@@ -45,12 +45,15 @@ Frame add_mr(std::uint64_t lease, const MrIdentity& mr);
 Frame remove_mr(std::uint64_t lease, std::uint32_t device, std::uint32_t handle);
 Frame release(std::uint64_t lease);
 Frame extend(std::uint64_t lease);
-Frame recall_done(std::uint64_t recall, const Outcome& outcome);
+// deregistered: of a refusal, that no memory region that was handed back is left.
+Frame recall_done(std::uint64_t recall, const Outcome& outcome, bool deregistered = false);
 Frame sync_file(FileRange range);
 Frame freeze_file(FileRange range, std::uint32_t hold_ms);
 Frame thaw_file(std::uint64_t freeze);
 // As many frames as the limit on ranges asks for; neighbouring ranges are joined first (they must be sorted).
 std::vector<Frame> merges(std::uint64_t lease, std::uint64_t store, const std::vector<FileRange>& ranges);
+// Those, of a store that the daemon has forgotten, whose byte 0 is at `begin` of the file. It goes along with each.
+std::vector<Frame> of_orphans(std::vector<Frame> merges, std::uint64_t begin);
 
 // Is this the answer that was asked for? A Status with an error becomes that error; anything else is EPROTO.
 Outcome expect(const Frame& reply, Frame::BodyCase wanted);

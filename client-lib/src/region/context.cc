@@ -11,7 +11,8 @@
 namespace mrlease::client {
 
 namespace {
-constexpr std::uint32_t kNamesMapped = 4;  // the wire's version that knows NameMapped
+// The wire's versions that know NameMapped; a Merge of orphans.
+constexpr std::uint32_t kNamesMapped = 4, kMergesOrphans = 5;
 }  // namespace
 
 Context::Context(const Options& options) : events_(options.callback, options.user), socket_path_(options.socket_path) {}
@@ -46,6 +47,8 @@ Outcome Context::start(wire::Fd socket, const Options& options) {
   if (!options.own_loop) events_.start_thread();
   return {};
 }
+
+bool Context::merges_orphans() const { return version_ >= kMergesOrphans; }
 
 bool Context::somebody_listens() const {
   wire::Fd socket;

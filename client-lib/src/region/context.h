@@ -58,6 +58,7 @@ class Context {
   // The file under a shared mapping of this process, by way of the daemon, opened with this process's rights. EOPNOTSUPP: the
   // daemon is too old; else its errors (daemon/session/client_mapping.h) and those of open(2).
   Outcome open_mapped(std::uint64_t address, bool writable, wire::Fd* file) const;
+  bool merges_orphans() const;    // the daemon is new enough
   bool somebody_listens() const;  // at the daemon's socket
   std::atomic<std::uint64_t> leaked_mrs{0};  // destroyed by the daemon: their provider structs are kept, never freed
 

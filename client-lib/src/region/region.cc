@@ -43,7 +43,9 @@ Region::Region(Context& context, RegionSpec spec, mrl_region* handle)
   registrations_.front().access = spec_.access;
 }
 
-Region::~Region() {
+Region::~Region() { let_go(); }
+
+void Region::let_go() {
   backing_.reset();  // takes its watch away before the addresses go
   unmap();
 }
@@ -64,7 +66,12 @@ Outcome Region::create(Context& context, RegionSpec spec, mrl_region* handle, st
   if (!o.ok()) {
     made->give_up_lease();
     context.events().forget(handle);  // nobody knows that handle
-    return o;
+    if (o.code != EOPNOTSUPP || !made->spec_.or_bounce) return o;
+    made->let_go();
+    RegionSpec second = std::move(made->spec_);
+    second.choice = {MRL_BACKING_BOUNCE, false, o.text};
+    second.or_bounce = false;
+    return create(context, std::move(second), handle, out);
   }
   *out = std::move(made);
   return {};
@@ -88,12 +95,20 @@ Outcome Region::set_up() {
   return o;
 }
 
+// A rule of the administrator may allow less than what was asked for.
+void Region::keep_to(const wire::v1::Granted& granted) {
+  const auto least = [](auto asked, auto allowed) { return allowed != 0 && (asked == 0 || asked > allowed) ? allowed : asked; };
+  orphan_limits_ = {spec_.orphans.preserve && !granted.discard_orphans(), least(spec_.orphans.bytes_max, std::uint64_t{granted.orphan_bytes_max()})};
+  orphan_keep_ = std::chrono::milliseconds(least(std::uint64_t(spec_.orphan_keep.count()), std::uint64_t{granted.orphan_keep_ms_max()}));
+  peer_budget_ms_ = least(spec_.peer_budget_ms, granted.peer_budget_ms_max());
+}
+
 // From the grant on, and not before: a lease's number means something to the daemon that has given it, and a daemon that does
 // not know the lease yet would answer a sync of what is not in the file.
 Outcome Region::ask_daemon(const std::shared_ptr<Connection>& daemon, bool reclaim, Reply* granted) {
   const protocol::LeaseRequest request{{spec_.offset, spec_.length}, spec_.write,
                                        on_wire(spec_.choice),        spec_.share,
-                                       spec_.preserve_orphans,       spec_.peer_budget_ms,
+                                       spec_.orphans.preserve,       spec_.peer_budget_ms,
                                        reclaim,
                                        reclaim ? spec_.offset + size_ : 0};
   std::vector<int> fds{layout_.file};
@@ -116,6 +131,7 @@ Outcome Region::ask_daemon(const std::shared_ptr<Connection>& daemon, bool recla
                         std::to_string(on_wire(spec_.choice))};
   }
   std::lock_guard lock(mutex_);
+  keep_to(g);
   guard_name_ = protocol::guard_name(g.guard());
   coverage_ = g.coverage();
   return {};
@@ -149,10 +165,10 @@ Outcome Region::make_backing() {
       backing_ = make_direct(*this);
       return {};
     case MRL_BACKING_ODP_COOPERATIVE:
-      backing_ = make_cooperative(*this, spec_.preserve_orphans);
+      backing_ = make_cooperative(*this);
       return {};
     case MRL_BACKING_ODP:
-      return make_transparent(*this, *context_.resolver(), spec_.peer_budget_ms, spec_.preserve_orphans, &backing_);
+      return make_transparent(*this, *context_.resolver(), peer_budget_ms_, &backing_);
     default:
       backing_ = make_bounce(*this);
       return {};
@@ -166,8 +182,8 @@ Outcome Region::tell_daemon(const Registration& one) {
 }
 
 Outcome Region::register_one(Registration& one, std::uint64_t bytes) {
-  const bool odp = spec_.choice.backing == MRL_BACKING_ODP || spec_.choice.backing == MRL_BACKING_ODP_COOPERATIVE;
-  Outcome o = verbs::register_mr(one.pd, layout_.base, bytes, one.access, odp, &one.mr);
+  dropped_ = false;
+  Outcome o = verbs::register_mr(one.pd, layout_.base, bytes, one.access, odp(), &one.mr);
   if (o.code == EFAULT && spec_.choice.backing == MRL_BACKING_DIRECT) {
     return {EOPNOTSUPP, o.text +
                             ": this kernel refuses to pin a file mapping for writing (6.5 and later); use ODP or "
@@ -213,6 +229,7 @@ Outcome Region::drop_mr() {
     Outcome o = drop_one(one);
     if (first.ok()) first = o;
   }
+  dropped_ = first.ok() && !left_behind_;
   return first;
 }
 
@@ -236,6 +253,7 @@ Outcome Region::drop_one(Registration& one) {
     // is kept for ever; that is the price. ENOENT: the daemon does not know the lease any more.
     context_.leaked_mrs++;
     if (o.code == EKEYREVOKED || o.code == ENOENT) on_fenced(o.text);
+    else left_behind_ = true;
     return o.code == ENOENT ? Outcome{EKEYREVOKED, o.text} : o;
   }
   const int code = verbs::deregister_mr(dropped.mr);
@@ -370,18 +388,26 @@ Outcome Region::finish_without_daemon() {
   return ::fsync(layout_.file) == 0 ? Outcome{} : from_errno("fsync of the leased file");
 }
 
+struct Region::TakingBack {
+  std::uint64_t file_size;
+  TakeBack how;
+  std::uint64_t recalls, daemon;  // when it began
+  std::shared_ptr<std::promise<Outcome>> done;
+};
+
 // The answer takes effect on the recalls' own thread, in the order in which the daemon sent it and them.
-Outcome Region::extend(std::uint64_t* size) {
+Outcome Region::extend(TakeBack how, std::uint64_t* size) {
+  if (!spec_.write || !odp()) how = TakeBack::Discard;  // it has written nothing, and may not; there are none
+  if (how == TakeBack::Reattach && !context_.merges_orphans())
+    return {EOPNOTSUPP, "the daemon that runs now is too old to put back what was cut off; update it, or save it elsewhere and mrl_extend()"};
   auto done = std::make_shared<std::promise<Outcome>>();
   auto applied = done->get_future();
   auto self = shared_from_this();
   Outcome o = connection()->call(
-      protocol::extend(lease_), {}, wire::Frame::kExtended, nullptr, [self, done](const wire::Frame& reply) {
+      protocol::extend(lease_), {}, wire::Frame::kExtended, nullptr, [self, done, how](const wire::Frame& reply) {
         if (!reply.has_extended()) return;
-        self->lane(wire::v1::ACTION_SETTLE).post([self, done, file_size = reply.extended().file_size()] {
-          std::lock_guard operation(self->operation_);
-          done->set_value(self->gone_ || self->fenced_ ? Outcome{EKEYREVOKED, "the lease was lost meanwhile"}
-                                                       : self->backing_->extend(file_size));
+        self->lane(wire::v1::ACTION_SETTLE).post([self, done, how, file_size = reply.extended().file_size(), daemon = self->daemon_.load()] {
+          self->take_back({file_size, how, self->recalls_, daemon, done});
         });
       });
   done.reset();
@@ -395,11 +421,36 @@ Outcome Region::extend(std::uint64_t* size) {
   return o;
 }
 
+// On the recalls' own thread, a piece at a time: recalls that have come meanwhile are served in between.
+void Region::take_back(TakingBack what) {
+  Outcome o;
+  {
+    std::lock_guard operation(operation_);
+    if (gone_ || fenced_) {
+      o = {EKEYREVOKED, "the lease was lost meanwhile"};
+    } else if (recalls_ != what.recalls || daemon_ != what.daemon) {  // the file may be another by now
+      o = {EAGAIN, "the region was recalled meanwhile, and only a part of it is on the file again: call again"};
+    } else {
+      o = backing_->extend(what.file_size, what.how);
+      look_at_stats();
+    }
+    if (o.code == EINPROGRESS) reattaching_ = true;
+    if (o.ok()) reattaching_ = false;
+  }
+  if (o.code != EINPROGRESS) return what.done->set_value(o);
+  lane(wire::v1::ACTION_SETTLE).post([self = shared_from_this(), what = std::move(what)] { self->take_back(what); });
+}
+
+// Under operation_.
+void Region::look_at_stats() {
+  std::lock_guard lock(mutex_);
+  stats_ = backing_->stats();
+}
+
 void Region::info(mrl_info* out) {
   mrl_info i{};
   i.struct_size = sizeof i;
-  const bool odp = spec_.choice.backing == MRL_BACKING_ODP || spec_.choice.backing == MRL_BACKING_ODP_COOPERATIVE;
-  i.backing = odp ? MRL_BACKING_ODP : spec_.choice.backing;
+  i.backing = odp() ? MRL_BACKING_ODP : spec_.choice.backing;
   i.transparent = spec_.choice.transparent ? 1 : 0;
   i.fenced = fenced_ ? 1 : 0;
   i.size = size_;
@@ -409,6 +460,10 @@ void Region::info(mrl_info* out) {
   i.freezes = stats_.freezes;
   i.pages_merged = stats_.pages_merged;
   i.stall_us_max = stats_.stall_us_max;
+  i.bytes_cut_off = bytes_cut_off_;
+  i.orphan_bytes_kept = stats_.orphans.kept;
+  i.orphan_bytes_discarded = stats_.orphans.discarded;
+  i.orphan_bytes_reattached = stats_.orphans.reattached;
   copy_text(i.backing_reason, sizeof i.backing_reason, spec_.choice.reason);
   copy_text(i.guard, sizeof i.guard, guard_name_);
   copy_text(i.coverage, sizeof i.coverage, coverage_);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <list>
 #include <memory>
@@ -35,11 +36,15 @@ struct RegionSpec {
   bool write = false;
   std::uint32_t accept_quirks = 0;
   Choice choice;
-  bool share = false, preserve_orphans = false;
+  bool share = false;
+  OrphanLimits orphans;
+  std::chrono::milliseconds orphan_keep{0};  // 0: for ever
   std::uint32_t peer_budget_ms = 200;
   // The application's own mapping of the file: what is mapped there changes while the region lives, and is the file again after
   // it. Page-aligned; nullptr: the library makes one.
   char* adopted = nullptr;
+  // Where this choice cannot be had at last: a rule of the administrator wants bounce, or the device says no.
+  bool or_bounce = false;
 };
 
 // Thread-safe. Two locks: `operation_` for what exchanges mappings or registrations (recalls, extend, dereg: they wait
@@ -51,7 +56,7 @@ class Region final : public Services, public std::enable_shared_from_this<Region
 
   Outcome dereg();  // EBUSY, and only that: it cannot be deregistered, and goes on as it was
   Outcome sync(std::uint64_t offset, std::uint64_t length);
-  Outcome extend(std::uint64_t* size);
+  Outcome extend(TakeBack how, std::uint64_t* size);  // EAGAIN: of a reattach, that a recall came in between
   // The lease's daemon is gone: take it again from the one behind `fresh`. ENOTCONN, EAGAIN: try again later. Anything else that
   // is in the way ends in FENCED, and is success here. knows_reclaim: the daemon does.
   Outcome reclaim(const std::shared_ptr<Connection>& fresh, bool knows_reclaim);
@@ -89,11 +94,13 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   std::uint64_t daemons() const override { return daemon_ + connection()->successors(); }
   Deadline took_over() const override { return connection()->took_over(); }
   void restored(mrl_backing now) override;
+  OrphanLimits orphan_limits() const override { return orphan_limits_; }
   void set_file_size(std::uint64_t file_size) override;
 
  private:
   Region(Context& context, RegionSpec spec, mrl_region* handle);
   Outcome set_up();
+  void keep_to(const wire::v1::Granted& granted);
   Outcome ask_daemon(const std::shared_ptr<Connection>& daemon, bool reclaim, Reply* granted);
   Outcome reclaim_lease(const std::shared_ptr<Connection>& fresh, bool knows_reclaim);
   Outcome reclaim_mr(std::uint64_t file_size);
@@ -102,6 +109,7 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   void none_now();  // the application may use none of them
   void now_all();   // what is registered
   void go_on();
+  bool odp() const { return spec_.choice.backing == MRL_BACKING_ODP || spec_.choice.backing == MRL_BACKING_ODP_COOPERATIVE; }
   bool registered() const { return registrations_.front().mr.mr != nullptr; }
   Outcome tell_daemon(const Registration& one);
   Outcome deregister();
@@ -111,6 +119,7 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   Outcome map(Reply& granted);
   Outcome make_backing();
   void give_up_lease();
+  void let_go();
   void unmap();
   void serve(RecallOrder order);
   Outcome comply(RecallOrder& order);
@@ -118,6 +127,10 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   void application_answered(std::uint64_t recall, int code);
   void restore_mapping();
   Outcome finish_without_daemon();
+  struct TakingBack;
+  void take_back(TakingBack what);
+  void look_at_stats();
+  void discard_later();
   Event event(mrl_event_type type) const;
   void push(Event event);
   bool stop_waiting() const { return fenced_.load() || closing_.load(); }
@@ -135,6 +148,12 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   std::mutex operation_;
   bool gone_ = false;  // under operation_: deregistered, nothing is reachable
   std::uint64_t registered_bytes_ = 0;  // under operation_: by the last make_mr()
+  bool dropped_ = false;                // under operation_: every memory region is deregistered, and none was registered since
+  bool reattaching_ = false;            // under operation_: a part is in the file, and there is more, of this try or the next
+  OrphanLimits orphan_limits_;          // as asked for, and allowed; with the next two
+  std::chrono::milliseconds orphan_keep_{0};
+  std::uint32_t peer_budget_ms_ = 200;
+  bool left_behind_ = false;            // under operation_: one of which the daemon's word did not come is there for ever
   std::list<Registration> registrations_;  // under operation_, and to grow under mutex_ too; the first is the region's own
   std::atomic<std::uint32_t> lkey_{0}, rkey_{0};
   std::atomic<bool> fenced_{false}, closing_{false};
@@ -142,7 +161,7 @@ class Region final : public Services, public std::enable_shared_from_this<Region
   bool taken_ = false;     // under operation_: refused to a reclaim, since somebody else has the range
   Outcome lost_;           // under operation_: why no daemon will have the lease again, until its data is in the file
   bool quiesced_ = false;  // under operation_: the application waits for RESTORED
-  std::atomic<std::uint64_t> lease_{0}, generation_{0}, recalls_{0}, size_{0};
+  std::atomic<std::uint64_t> lease_{0}, generation_{0}, recalls_{0}, size_{0}, bytes_cut_off_{0};
   std::atomic<std::uint64_t> daemon_{0};  // counts the daemons that have granted it: an older one's recalls are void
 
   mutable std::mutex mutex_;

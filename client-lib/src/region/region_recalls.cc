@@ -32,6 +32,7 @@ void Region::serve(RecallOrder order) {
   const std::uint64_t id = order.recall.recall();
   const auto action = order.recall.action();
   Outcome o;
+  bool deregistered = false;
   std::shared_ptr<Connection> asked_by;
   {
     std::lock_guard operation(operation_);
@@ -43,22 +44,41 @@ void Region::serve(RecallOrder order) {
     // and it takes a yes for that.
     const bool ends_store = action == wire::v1::ACTION_THAW || action == wire::v1::ACTION_SETTLE;
     if (gone_ && ends_store) o = {ECANCELED, "the region was deregistered: its store is the daemon's to merge"};
+    const std::uint64_t orphans_before = backing_ ? backing_->first_orphan() : 0;
     const bool quiet_before = quiesced_;  // by another order, which holds
     const bool again = given_up_ && action == wire::v1::ACTION_RELEASE;  // by a successor: there is nothing left to do
     if (!gone_ && !again) o = fenced_ ? Outcome{EKEYREVOKED, "the lease is fenced"} : comply(order);
     if (!gone_ && !o.ok() && !quiet_before && !ends_store && action != wire::v1::ACTION_REREGISTER) go_on();
+    deregistered = !o.ok() && dropped_;
     if (backing_) {
+      look_at_stats();
+      if (backing_->first_orphan() < orphans_before) discard_later();
       std::lock_guard lock(mutex_);
-      stats_ = backing_->stats();
       const bool of_file = ends_store && (o.code == ENOSPC || o.code == EDQUOT || o.code == EROFS || o.code == EIO);
       unmerged_ = of_file ? o.text : "";
     }
   }
-  (void)asked_by->send(protocol::recall_done(id, o));
+  (void)asked_by->send(protocol::recall_done(id, o, deregistered));
   if (o.code == EKEYREVOKED) on_fenced(o.text);
   if (!o.ok() || action != wire::v1::ACTION_RELEASE) return;
   on_fenced("revoked");
   if (daemons() != order.daemons) release_given_up();  // Resume had come before the answer was on its way
+}
+
+// When the time of what was cut off by now is over.
+void Region::discard_later() {
+  if (orphan_keep_.count() == 0) return;
+  const auto now = Clock::now();
+  lane(wire::v1::ACTION_SETTLE).post_at(now + orphan_keep_, [weak = weak_from_this(), cut_before = now] {
+    const auto self = weak.lock();
+    if (!self) return;
+    std::lock_guard operation(self->operation_);
+    // A part is in the file, and the rest would be nowhere: what is not reattached yet is given its time once more.
+    if (std::exchange(self->reattaching_, false)) return self->discard_later();
+    if (!self->backing_) return;
+    self->backing_->discard_orphans(cut_before);
+    self->look_at_stats();
+  });
 }
 
 // A successor knows nothing of the recall that was obeyed, and would keep the lease. Nobody waits for its answer: it may be frozen.
@@ -88,7 +108,9 @@ void Region::go_on() {
   for (Registration& one : registrations_) {
     if (one.mr.mr != nullptr) continue;
     again = true;
-    if (!register_one(one, registered_bytes_).ok()) return;
+    if (register_one(one, registered_bytes_).ok()) continue;
+    (void)drop_mr();  // all or none
+    return;
   }
   if (again) generation_++;
   now_all();
@@ -163,10 +185,19 @@ Outcome Region::complied(std::uint64_t recall) {
 }
 
 Outcome Region::merge(const Store& store, const std::vector<protocol::FileRange>& ranges) {
-  for (const wire::Frame& frame : protocol::merges(lease_, store.id, ranges)) {
+  std::vector<wire::Frame> frames = protocol::merges(lease_, store.id, ranges);
+  std::vector<int> fds;
+  if (store.forgotten) {
+    frames = protocol::of_orphans(std::move(frames), store.begin);
+    fds.push_back(store.memfd.get());
+  }
+  for (const wire::Frame& frame : frames) {
     if (fenced_) return {EKEYREVOKED, "the lease is fenced"};
-    Outcome o = connection()->call(frame, {}, wire::Frame::kStatus, nullptr);
-    if (o.code == ENOTCONN) return write_back_store(layout_.file, store, ranges);
+    Outcome o = connection()->call(frame, fds, wire::Frame::kStatus, nullptr);
+    // Something is going on by now of which the recall is on its way.
+    if (store.forgotten && (o.code == EBUSY || o.code == ERANGE)) return {EAGAIN, o.text + "; call again"};
+    // Of orphans nothing is owed: another daemon will be there, or somebody else has the range.
+    if (o.code == ENOTCONN) return store.forgotten ? o : write_back_store(layout_.file, store, ranges);
     if (!o.ok()) return o;
   }
   return {};
@@ -182,7 +213,10 @@ void Region::restored(mrl_backing now) {
 
 void Region::set_file_size(std::uint64_t file_size) {
   const std::uint64_t size = bytes_on_file(*this, file_size);
-  if (size_.exchange(size) > size) push(event(MRL_EVENT_TRIMMED));
+  const std::uint64_t before = size_.exchange(size);
+  if (before <= size) return;
+  bytes_cut_off_ += before - size;
+  push(event(MRL_EVENT_TRIMMED));
 }
 
 Event Region::event(mrl_event_type type) const {

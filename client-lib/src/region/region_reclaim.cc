@@ -73,11 +73,11 @@ Outcome Region::reclaim_mr(std::uint64_t file_size) {
     o = quiesce(own_order(wire::v1::REASON_TRUNCATE));
     if (o.ok()) o = deregister();
   }
-  if (o.ok() && !registered() && direct) return backing_->extend(file_size);
+  if (o.ok() && !registered() && direct) return backing_->extend(file_size, TakeBack::Discard);
   for (const Registration& one : registrations_)
     if (o.ok() && one.mr.mr != nullptr) o = tell_daemon(one);
   if (!o.ok()) return o;
-  set_file_size(file_size);
+  set_file_size(std::min(file_size, backing_->first_orphan()));
   if (quiesced_) restored(spec_.choice.backing);  // the daemon that would have ended that is gone
   return {};
 }

@@ -27,6 +27,17 @@ std::vector<Segment> Segments::of_store(std::uint64_t store) const {
   return out;
 }
 
+std::vector<Segment> Segments::orphans(std::uint64_t end) const {
+  std::vector<Segment> out = in(0, end);
+  std::erase_if(out, [](const Segment& s) { return s.kind != Segment::Kind::Orphan; });
+  return out;
+}
+
+std::uint64_t Segments::first_orphan() const {
+  const auto first = std::find_if(list_.begin(), list_.end(), [](const Segment& s) { return s.kind == Segment::Kind::Orphan; });
+  return first == list_.end() ? pages() : first->begin;
+}
+
 bool Segments::uses(std::uint64_t store) const {
   return std::any_of(list_.begin(), list_.end(),
                      [&](const Segment& s) { return s.kind != Segment::Kind::File && s.store == store; });

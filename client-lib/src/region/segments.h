@@ -28,6 +28,10 @@ class Segments {
   std::vector<Segment> in(std::uint64_t begin, std::uint64_t end) const;
   // The Store segments of that store (not its orphans).
   std::vector<Segment> of_store(std::uint64_t store) const;
+  // Those that were cut off, in [0, end).
+  std::vector<Segment> orphans(std::uint64_t end) const;
+  // Where they begin: how many pages are on the file, or on what will go back to it. pages(): there are none.
+  std::uint64_t first_orphan() const;
   bool uses(std::uint64_t store) const;  // Store or Orphan
   // Neighbours of kind File are joined. Segments of a store are not: each is a mapping of its own, and mremap(2) moves
   // one mapping at a time.

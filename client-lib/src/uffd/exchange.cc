@@ -58,7 +58,9 @@ Outcome Exchange::freeze(Store store, std::uint64_t offset, std::uint64_t length
                         " does not cover the range that is recalled"};
   }
   const std::uint64_t id = store.id;
-  stores_[id] = std::make_unique<Store>(std::move(store));
+  std::unique_ptr<Store>& there = stores_[id];
+  if (there) store.refused = there->refused;  // asked for again by a successor
+  there = std::make_unique<Store>(std::move(store));
   for (const Segment& s : segments_.in(span.begin, span.end)) {
     Outcome done;
     if (s.kind == Segment::Kind::File) done = swap_in(*stores_[id], s);
@@ -126,7 +128,7 @@ Outcome Exchange::move_over(Store& to, const Segment& s) {
   if (aside == MAP_FAILED) outcome = from_errno("mmap");
   set_gate(&s);
   Delta copied;
-  copied.pages.assign(s.pages(), false);
+  copied.pages = PageSet(s.pages());
   // MREMAP_DONTUNMAP leaves an empty watched mapping: device and CPU wait there.
   if (outcome.ok() &&
       ::mremap(at(s.begin), length, length, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, aside) != aside) {
@@ -142,7 +144,7 @@ Outcome Exchange::move_over(Store& to, const Segment& s) {
             static_cast<ssize_t>(kPage)) {
       outcome = from_errno("copy from one store to the other");
     }
-    copied.pages[i] = true;
+    copied.pages.add(i);
   }
   if (outcome.ok() && ::mremap(made, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, at(s.begin)) != at(s.begin)) {
     outcome = from_errno("mremap of the store over the region");
@@ -160,18 +162,19 @@ Outcome Exchange::move_over(Store& to, const Segment& s) {
   return outcome;
 }
 
-Outcome Exchange::prefill(std::uint64_t store, Deadline until) {
+Outcome Exchange::prefill(std::uint64_t store, Deadline until, std::uint64_t end) {
   constexpr std::uint64_t kChunk = 256;  // pages that are filled under the resolver's lock at a time
   for (const Segment& s : segments_.of_store(store)) {
-    for (std::uint64_t p = s.begin; p < s.end;) {
+    const std::uint64_t last = std::min(s.end, end);
+    for (std::uint64_t p = s.begin; p < last;) {
       if (std::chrono::steady_clock::now() > until) {
         return {ETIMEDOUT, "the tail is too large to be copied within the recall's deadline; it is not preserved"};
       }
-      const std::uint64_t want = std::min(kChunk, s.end - p);
+      const std::uint64_t want = std::min(kChunk, last - p);
       auto lock = resolver_.lock();
       std::size_t filled = 0;
       const int code = resolver_.userfaultfd().fill(address(at(p)), watch_->source + p * kPage, want * kPage, &filled);
-      for (std::uint64_t i = 0; i < filled / kPage; i++) watch_->installed[p + i] = true;
+      for (std::uint64_t i = 0; i < filled / kPage; i++) watch_->installed.add(p + i);
       p += filled / kPage;
       if (code == EEXIST && filled == 0) p++;
       if (code == EFAULT && filled == 0) break;  // the file ends here
@@ -200,19 +203,10 @@ Outcome Exchange::settle(std::uint64_t store, std::uint64_t file_size, Deadline 
     Outcome thawed = thaw_segment(s, until);
     if (!thawed.ok()) return thawed;
   }
-  drop_unused_stores();
-  return {};
-}
-
-Outcome Exchange::extend(std::uint64_t file_size) {
-  const std::uint64_t cut = pages_on_file(layout_, file_size);
-  for (const Segment& s : segments_.in(0, cut)) {
-    if (s.kind != Segment::Kind::Orphan) continue;
-    Outcome mapped = map_file(layout_, s.begin, s.end, layout_.protection, true, nullptr);
-    if (!mapped.ok()) return mapped;
-    segments_.set(s.begin, s.end, Segment::Kind::File);
+  if (const auto cut_off = stores_.find(store); cut_off != stores_.end()) {
+    orphans_.adopt(std::move(*cut_off->second));
+    stores_.erase(cut_off);
   }
-  drop_unused_stores();
   return {};
 }
 
@@ -222,42 +216,18 @@ Outcome Exchange::restore() {
   for (const Segment& s : segments_.in(0, segments_.pages())) {
     Outcome done;
     if (s.kind == Segment::Kind::Store) {
-      done = map_file(layout_, s.begin, s.end, layout_.protection, true, nullptr);
-      if (done.ok() && refused_.count(s.store) != 0) done = keep_pages(s);
+      done = map_file_again(layout_, store_of(s), {s.begin, s.end});
       if (done.ok()) segments_.set(s.begin, s.end, Segment::Kind::File);
-    } else if (s.kind == Segment::Kind::Orphan) {
-      const Store& store = store_of(s);
-      const auto inside = static_cast<off_t>(layout_.file_offset + s.begin * kPage - store.begin);
-      if (::mmap(at(s.begin), s.pages() * kPage, layout_.protection, MAP_SHARED | MAP_FIXED, store.memfd.get(),
-                 inside) == MAP_FAILED ||
-          ::madvise(at(s.begin), s.pages() * kPage, MADV_DONTFORK) != 0) {
-        done = from_errno("mmap of the orphaned pages");
-      }
+    } else if (s.kind == Segment::Kind::Orphan && stores_.count(s.store) != 0) {
+      done = map_store(layout_, store_of(s), {s.begin, s.end});
     }
     if (first.ok()) first = done;
   }
+  if (Outcome orphans = orphans_.map_again(); first.ok()) first = orphans;
   set_gate(nullptr);
   resolver_.userfaultfd().wake(address(layout_.base), layout_.length);
   drop_unused_stores();
   return first;
-}
-
-// Over the file's: a page that the store lacks was neither written nor read.
-Outcome Exchange::keep_pages(const Segment& s) {
-  const Store& store = store_of(s);
-  const auto first = static_cast<off_t>(layout_.file_offset + s.begin * kPage - store.begin);
-  const off_t end = first + static_cast<off_t>(s.pages() * kPage);
-  for (off_t data = first; (data = ::lseek(store.memfd.get(), data, SEEK_DATA)) >= 0 && data < end;) {
-    const off_t stop = std::min(end, ::lseek(store.memfd.get(), data, SEEK_HOLE));
-    char* const to = at(s.begin) + (data - first);
-    const auto length = static_cast<std::size_t>(stop - data);
-    if (::mmap(to, length, layout_.protection, MAP_SHARED | MAP_FIXED, store.memfd.get(), data) == MAP_FAILED ||
-        ::madvise(to, length, MADV_DONTFORK) != 0) {
-      return from_errno("mmap of the pages that could not be merged");
-    }
-    data = stop;
-  }
-  return {};
 }
 
 void Exchange::set_gate(const Segment* s) {
@@ -268,8 +238,14 @@ void Exchange::set_gate(const Segment* s) {
 
 void Exchange::forget_pages(const Segment& s) {
   auto lock = resolver_.lock();
-  std::fill(watch_->installed.begin() + s.begin, watch_->installed.begin() + s.end, false);
-  std::fill(watch_->touched.begin() + s.begin, watch_->touched.begin() + s.end, false);
+  watch_->installed.remove(s.begin, s.end);
+  watch_->touched.remove(s.begin, s.end);
+}
+
+// What is cut off by an operation that nobody will settle any more: its daemon is gone, and another gives the same numbers.
+void Exchange::adopt_orphans() {
+  for (auto& [id, store] : stores_) orphans_.adopt(std::move(*store));
+  stores_.clear();
 }
 
 void Exchange::drop_unused_stores() {

@@ -5,9 +5,9 @@
 
 #include <functional>
 #include <map>
-#include <set>
 #include <memory>
 
+#include "client-lib/src/region/orphans.h"
 #include "client-lib/src/region/segments.h"
 #include "client-lib/src/region/store.h"
 #include "client-lib/src/uffd/pagemap.h"
@@ -17,6 +17,7 @@ namespace mrlease::client {
 
 struct ExchangeStats {
   std::uint64_t freezes = 0, pages_merged = 0, stall_us_max = 0, rounds = 0;
+  OrphanStats orphans;
 };
 
 // Not thread-safe: the region's operation lock protects it. Never called on the resolver thread.
@@ -43,25 +44,30 @@ class Exchange {
   // [offset, offset + length) of the file: the store's pages, filled from the file when they are first touched. Pages
   // that are on another store go over to this one with their content.
   Outcome freeze(Store store, std::uint64_t offset, std::uint64_t length);
-  // Fill every page of the store from the file now, before a truncate takes it away.
-  Outcome prefill(std::uint64_t store, Deadline until);
+  // Fill the pages of the store that lie before that page from the file now, before a truncate takes them away.
+  Outcome prefill(std::uint64_t store, Deadline until, std::uint64_t end = ~0ull);
   // What was written goes into the file, the file under the region again. On failure the store stays: nothing is lost.
   Outcome thaw(std::uint64_t store, Deadline until);
   // After a trim: pages of the store that are on the file (it has file_size bytes) are thawed, others orphaned.
   Outcome settle(std::uint64_t store, std::uint64_t file_size, Deadline until);
-  // The file has grown: orphans below file_size are the file's pages again; their content is dropped.
-  Outcome extend(std::uint64_t file_size);
   // Fenced: the file under all that is not orphaned; whoever waits goes on. Nothing is merged (the daemon did). Of a store that
   // could not be merged (a full disk), the pages that it has stay where they are: what was written is nowhere else.
   Outcome restore();
   Outcome thaw_all(Deadline until);
 
   const Segments& segments() const { return segments_; }
-  const ExchangeStats& stats() const { return stats_; }
+  // What settle() has left off the file; for when that has grown.
+  Orphans& orphans() { return orphans_; }
+  const Orphans& orphans() const { return orphans_; }
+  ExchangeStats stats() const {
+    ExchangeStats all = stats_;
+    all.orphans = orphans_.stats();
+    return all;
+  }
 
  private:
   struct Delta {
-    std::vector<bool> pages;
+    PageSet pages;
     std::uint64_t count = 0;
   };
   struct Pace {
@@ -69,7 +75,6 @@ class Exchange {
   };
 
   char* at(std::uint64_t page) const { return layout_.base + page * kPage; }
-  Outcome keep_pages(const Segment& s);
   Store& store_of(const Segment& s) { return *stores_.at(s.store); }
   Outcome swap_in(Store& store, const Segment& s);
   Outcome make_store_mapping(Store& store, const Segment& s, char** out);
@@ -84,6 +89,7 @@ class Exchange {
   void take_touched(const Segment& s, Delta* delta);
   void give_touched(const Segment& s, const Delta& delta);
   void drop_unused_stores();
+  void adopt_orphans();
 
   Resolver& resolver_;
   const Pagemap& pagemap_;
@@ -96,7 +102,7 @@ class Exchange {
   std::shared_ptr<Watch> watch_;
   Segments segments_;
   std::map<std::uint64_t, std::unique_ptr<Store>> stores_;
-  std::set<std::uint64_t> refused_;  // stores of which a merge has failed, by the file's fault
+  Orphans orphans_{layout_, segments_};
   ExchangeStats stats_;
 };
 

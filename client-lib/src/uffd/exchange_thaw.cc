@@ -37,6 +37,7 @@ Outcome Exchange::thaw_all(Deadline until) {
     if (!thawed.ok()) return thawed;
   }
   drop_unused_stores();
+  adopt_orphans();
   return {};
 }
 
@@ -136,43 +137,35 @@ Outcome Exchange::last_delta(const Segment& s, const char* moved, Delta* delta) 
   Pagemap::Pages scanned;
   Outcome outcome = pagemap_.scan(moved, s.pages() * kPage, false, &scanned);
   delta->pages = std::move(scanned.written);
-  delta->pages.resize(s.pages());
   {
     auto lock = resolver_.lock();
-    for (std::uint64_t i = 0; i < s.pages(); i++) {
-      if (watch_->installed[s.begin + i] && (!outcome.ok() || !scanned.present[i])) delta->pages[i] = true;
-    }
+    watch_->installed.for_each(s.begin, s.end, [&](std::uint64_t page) {
+      if (!outcome.ok() || !scanned.present.has(page - s.begin)) delta->pages.add(page - s.begin);
+    });
   }
-  delta->count = static_cast<std::uint64_t>(std::count(delta->pages.begin(), delta->pages.end(), true));
+  delta->count = delta->pages.count();
   take_touched(s, delta);
   return outcome;
 }
 
 Outcome Exchange::merge(const Segment& s, const Delta& delta) {
   if ((layout_.protection & PROT_WRITE) == 0) return {};  // nobody could write; reclaim alone made it look so
-  const Store& store = store_of(s);
+  Store& store = store_of(s);
   Outcome outcome = merge_(store, ranges_of(delta.pages, layout_.file_offset + s.begin * kPage, store));
   if (outcome.ok()) stats_.pages_merged += delta.count;
-  if (outcome.ok()) refused_.erase(store.id);
-  else if (outcome.code != EKEYREVOKED) refused_.insert(store.id);
+  merged(store, outcome);
   return outcome;
 }
 
 void Exchange::take_touched(const Segment& s, Delta* delta) {
   auto lock = resolver_.lock();
-  for (std::uint64_t i = 0; i < s.pages(); i++) {
-    if (!watch_->touched[s.begin + i]) continue;
-    watch_->touched[s.begin + i] = false;
-    if (!delta->pages[i]) delta->count++;
-    delta->pages[i] = true;
-  }
+  watch_->touched.for_each(s.begin, s.end, [&](std::uint64_t page) { delta->count += delta->pages.add(page - s.begin); });
+  watch_->touched.remove(s.begin, s.end);
 }
 
 void Exchange::give_touched(const Segment& s, const Delta& delta) {
   auto lock = resolver_.lock();
-  for (std::uint64_t i = 0; i < delta.pages.size(); i++) {
-    if (delta.pages[i]) watch_->touched[s.begin + i] = true;
-  }
+  delta.pages.for_each(0, delta.pages.size(), [&](std::uint64_t page) { watch_->touched.add(s.begin + page); });
 }
 
 }  // namespace mrlease::client

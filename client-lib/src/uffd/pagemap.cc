@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "proto/kernel_uapi.h"
 
@@ -15,8 +16,8 @@ Pagemap::Pagemap() : fd_(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)) {}
 
 Outcome Pagemap::scan(const void* begin, std::uint64_t length, bool protect, Pages* out) const {
   const std::uint64_t start = reinterpret_cast<std::uint64_t>(begin);
-  out->written.assign(length / kPage, false);
-  out->present.assign(length / kPage, false);
+  out->written = PageSet(length / kPage);
+  out->present = PageSet(length / kPage);
   std::vector<page_region> found(1024);
   pm_scan_arg scan{};
   scan.size = sizeof scan;
@@ -33,10 +34,10 @@ Outcome Pagemap::scan(const void* begin, std::uint64_t length, bool protect, Pag
     for (int i = 0; i < n; i++) {
       for (std::uint64_t a = found[i].start; a < found[i].end; a += kPage) {
         const std::uint64_t page = (a - start) / kPage;
-        out->present[page] = true;
+        out->present.add(page);
         out->count_present++;
         if ((found[i].categories & PAGE_IS_WRITTEN) == 0) continue;
-        out->written[page] = true;
+        out->written.add(page);
         out->count_written++;
       }
     }
@@ -45,11 +46,11 @@ Outcome Pagemap::scan(const void* begin, std::uint64_t length, bool protect, Pag
   return {};
 }
 
-Outcome Pagemap::private_pages(const void* begin, std::uint64_t length, std::vector<bool>* out) const {
+Outcome Pagemap::private_pages(const void* begin, std::uint64_t length, PageSet* out) const {
   // Documentation/admin-guide/mm/pagemap.rst: bit 63 present, 62 swapped, 61 file page or shared anonymous.
   constexpr std::uint64_t kPresent = 1ull << 63, kSwapped = 1ull << 62, kFileOrShared = 1ull << 61;
   const std::uint64_t pages = length / kPage, first = reinterpret_cast<std::uint64_t>(begin) / kPage;
-  out->assign(pages, false);
+  *out = PageSet(pages);
   std::vector<std::uint64_t> entries(std::min<std::uint64_t>(pages, 8192));
   for (std::uint64_t done = 0; done < pages;) {
     const std::uint64_t want = std::min<std::uint64_t>(entries.size(), pages - done);
@@ -57,7 +58,7 @@ Outcome Pagemap::private_pages(const void* begin, std::uint64_t length, std::vec
     if (n <= 0) return from_errno("read /proc/self/pagemap", n < 0 ? errno : EIO);
     for (std::uint64_t i = 0; i < static_cast<std::uint64_t>(n) / 8; i++) {
       const std::uint64_t e = entries[i];
-      (*out)[done + i] = (e & (kPresent | kSwapped)) != 0 && (e & kFileOrShared) == 0;
+      if ((e & (kPresent | kSwapped)) != 0 && (e & kFileOrShared) == 0) out->add(done + i);
     }
     done += static_cast<std::uint64_t>(n) / 8;
   }

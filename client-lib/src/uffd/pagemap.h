@@ -3,9 +3,9 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "client-lib/src/util/outcome.h"
+#include "client-lib/src/util/page_set.h"
 #include "proto/fd_passing.h"
 
 namespace mrlease::client {
@@ -17,14 +17,14 @@ class Pagemap {
   bool ok() const { return static_cast<bool>(fd_); }
 
   struct Pages {
-    std::vector<bool> present, written;
+    PageSet present, written;
     std::uint64_t count_present = 0, count_written = 0;
   };
   // Of a userfaultfd-watched range (PAGEMAP_SCAN, 6.7). written: present and written since it was write-protected.
   // protect: write-protect those again in the same step. Only with `protect` false is `present` told.
   Outcome scan(const void* begin, std::uint64_t length, bool protect, Pages* out) const;
   // Pages of a MAP_PRIVATE file mapping that are copies of their own, in memory or swapped.
-  Outcome private_pages(const void* begin, std::uint64_t length, std::vector<bool>* out) const;
+  Outcome private_pages(const void* begin, std::uint64_t length, PageSet* out) const;
 
  private:
   wire::Fd fd_;

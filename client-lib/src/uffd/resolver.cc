@@ -27,8 +27,8 @@ Resolver::~Resolver() {
 }
 
 void Resolver::add(std::shared_ptr<Watch> watch) {
-  watch->installed.assign(watch->length / kPage, false);
-  watch->touched.assign(watch->length / kPage, false);
+  watch->installed = PageSet(watch->length / kPage);
+  watch->touched = PageSet(watch->length / kPage);
   std::lock_guard lock(mutex_);
   watches_[watch->begin] = std::move(watch);
 }
@@ -77,8 +77,7 @@ void Resolver::resolve(Watch& watch, std::uint64_t page, bool minor) {
   const int code = minor ? userfaultfd_.proceed(page) : fill(watch, page);
   if (code == 0) {
     // It was here before, so its page table entry was taken away by reclaim, perhaps after a write.
-    if (minor && watch.installed[index]) watch.touched[index] = true;
-    watch.installed[index] = true;
+    if (!watch.installed.add(index) && minor) watch.touched.add(index);
     (minor ? watch.proceeded : watch.filled)++;
     return;
   }

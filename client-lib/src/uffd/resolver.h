@@ -11,9 +11,9 @@
 #include <memory>
 #include <mutex>
 #include <thread>
-#include <vector>
 
 #include "client-lib/src/uffd/userfaultfd.h"
+#include "client-lib/src/util/page_set.h"
 
 struct uffd_msg;
 
@@ -28,7 +28,7 @@ struct Watch {
   std::uint64_t gate_begin = 0, gate_end = 0;  // faults in here are left waiting (addresses)
   // Per page. installed: it was put into this mapping once. touched: it may have been written without the page table
   // knowing any more (it was reclaimed after a write, or a merge failed): merge it whatever the scan says.
-  std::vector<bool> installed, touched;
+  PageSet installed, touched;
   std::uint64_t filled = 0, proceeded = 0, stalled = 0, poisoned = 0;
 };
 

@@ -160,6 +160,35 @@ TEST_F(ConfigTest, ARuleSaysWhoMayLeaseWhat) {
   EXPECT_EQ(by_nobody(db, true), 0);
 }
 
+TEST_F(ConfigTest, ARuleSaysWhichBacking) {
+  write("[[rule]]\npath = '*.db'\nbacking = 'bounce'\n");
+  start({"--config", file});
+  const wire::Fd db(::open(directory->file("table.db", kSize).c_str(), O_RDWR | O_CLOEXEC));
+  const v1::Status refused = status(client->call(to_register(v1::BACKING_ODP_TRANSPARENT, 0, 4096), {db.get()}));
+  EXPECT_EQ(refused.code(), EOPNOTSUPP);
+  EXPECT_NE(refused.message().find("(line 1 of the daemon's configuration) allows no lease of another backing than bounce of "), std::string::npos) << refused.message();
+  EXPECT_NO_THROW(client->lease(db.get(), v1::BACKING_BOUNCE, 0, 4096));
+  EXPECT_NO_THROW(client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, 4096)) << "another file";
+}
+
+TEST_F(ConfigTest, ARuleSaysWhatClientsKeepTo) {
+  write("[[rule]]\npath = '*.db'\norphans = 'discard'\npeer-budget-ms = 50\n[[rule]]\norphan-bytes-max = 8192\norphan-keep-ms = 1000\n");
+  start({"--config", file});
+  const wire::Fd db(::open(directory->file("table.db", kSize).c_str(), O_RDWR | O_CLOEXEC));
+  const auto granted = [&](const wire::Fd& of) { return client->lease(of.get(), v1::BACKING_ODP_TRANSPARENT, 0, 4096).frame.granted(); };
+  const v1::Granted first = granted(db), second = granted(fd);
+  EXPECT_TRUE(first.discard_orphans());
+  EXPECT_EQ(first.peer_budget_ms_max(), 50u);
+  EXPECT_EQ(first.orphan_bytes_max(), 0u);
+  EXPECT_FALSE(second.discard_orphans());
+  EXPECT_EQ(second.orphan_bytes_max(), 8192u);
+  EXPECT_EQ(second.orphan_keep_ms_max(), 1000u);
+  write("");
+  reload();
+  const wire::Fd third(::open(directory->file("third.db", kSize).c_str(), O_RDWR | O_CLOEXEC));
+  EXPECT_FALSE(granted(third).discard_orphans());
+}
+
 TEST_F(ConfigTest, ARuleSaysWhoGetsAUserfaultfd) {
   write("userfaultfd = 'never'\n[[rule]]\nuser = ['nobody']\nuserfaultfd = 'always'\n");
   start({"--config", file});

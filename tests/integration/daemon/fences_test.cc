@@ -55,6 +55,32 @@ TEST_F(FencesTest, WhoStopsBetweenTheYesAndItsDeregistrationIsKilled) {
   EXPECT_EQ(holder->wait(milliseconds(5000)), 128 + SIGKILL);
 }
 
+// He complies with what he could, and says that it is gone: there is nothing to kill him for, and what his mapping holds is nowhere else.
+TEST_F(FencesTest, WhoRefusesAndHasDeregisteredLives) {
+  Child other([&] {
+    const wire::Fd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    WireClient mine(daemon->socket());
+    const std::uint64_t lease = mine.lease(file.get(), v1::BACKING_DIRECT, 0, kSize).frame.granted().lease();
+    const std::uint32_t device = add_stand_in_device(mine);
+    if (add_mr(mine, lease, device, kHandle).code() != 0) return 1;
+    if (::write(told[1], "x", 1) != 1) return 2;
+    const v1::Recall recall = mine.recall().frame.recall();
+    if (remove_mr(mine, lease, device, kHandle).code() != 0) return 3;
+    wire::Frame refusal;
+    refusal.mutable_recall_done()->set_recall(recall.recall());
+    refusal.mutable_recall_done()->set_code(EIO);
+    refusal.mutable_recall_done()->set_deregistered(true);
+    mine.send(std::move(refusal));
+    for (auto message = mine.next(); message; message = mine.next())
+      if (message->frame.notice().kind() == v1::Notice::FENCED) return 0;
+    return 4;
+  });
+  char x = 0;
+  ASSERT_EQ(::read(told[0], &x, 1), 1);
+  EXPECT_EQ(truncate_by_other(4096)->wait(milliseconds(10000)), 0);
+  EXPECT_EQ(other.wait(milliseconds(10000)), 0);
+}
+
 // The end of a connection is not the end of its process, nor of who has inherited its device: the memory region is destroyed through
 // the duplicate, which is closed after that.
 TEST_F(FencesTest, ASessionThatEndsIsFencedThroughItsDuplicate) {

@@ -76,6 +76,26 @@ TEST_F(QuotasTest, BytesOfBouncePages) {
   EXPECT_EQ(ask(32768, 4096, v1::BACKING_BOUNCE).code(), 0);
 }
 
+// A second session has no second share, and another user has his own.
+TEST_F(QuotasTest, AreOfAUserAndNotOfASession) {
+  start({"--leases-max", "2", "--bounce-bytes-max", "8192"});
+  WireClient second(daemon->socket());
+  const auto lease_of = [&](WireClient& of, std::uint64_t offset, std::uint64_t length) {
+    const Message answer = of.call(to_register(v1::BACKING_BOUNCE, offset, length), {fd.get()});
+    return answer.frame.has_granted() ? v1::Status() : status(answer);
+  };
+  EXPECT_EQ(lease_of(*client, 0, 4096).code(), 0);
+  EXPECT_THAT(lease_of(second, 4096, 8192).message(), HasSubstr("--bounce-bytes-max"));
+  EXPECT_EQ(lease_of(second, 4096, 4096).code(), 0);
+  EXPECT_THAT(lease_of(*client, 8192, 4096).message(), HasSubstr("--leases-max"));
+  EXPECT_THAT(lease_of(second, 8192, 4096).message(), HasSubstr("--leases-max"));
+  Child of_another_user([&] {
+    WireClient other(daemon->socket());
+    return static_cast<int>(lease_of(other, 8192, 8192).code());
+  });
+  EXPECT_EQ(of_another_user.wait(), 0);
+}
+
 // Two are a session's own: its socket and its process.
 TEST_F(QuotasTest, Descriptors) {
   start({"--descriptors-max", "4"});

@@ -199,6 +199,50 @@ TEST_F(PrecontentTest, WhatIsNotNeededPassesAtOnce) {
   EXPECT_EQ(recorder.held_now(), 0u);
 }
 
+TEST_F(PrecontentTest, WhoReadAndWroteIsHeldWhenItTruncates) {
+  guard->publish(file.key(), core::Needs{.truncate = true});
+  Foreign child({[this] {
+    int opened = ::open(file.path(), O_RDWR);
+    for (int i = 0; i < 3; i++) {  // a page looks as a truncate to an end within it does
+      if (::pread(opened, buffer, 4096, 4096) < 0 || ::pwrite(opened, buffer, 4096, 4096) < 0) return errno;
+    }
+    return outcome(::ftruncate(opened, kHalf + 5));
+  }});
+  child.next();
+  auto op = recorder.wait_held();
+  ASSERT_TRUE(op);
+  EXPECT_EQ(op->kind, BreakKind::Truncate) << op->what;
+  EXPECT_EQ(op->new_size, kHalf + 5);
+  EXPECT_EQ(op->tid, child.pid());
+  guard->answer(op->id, 0, true);
+  EXPECT_EQ(child.result(), 0);
+  EXPECT_EQ(recorder.held_now(), 0u);
+}
+
+TEST_F(PrecontentTest, WhoWasLetThroughIsNotTakenForALateOne) {
+  for (int i = 0; i < 10; i++) {
+    guard->publish(file.key(), core::Needs{.truncate = true});
+    Foreign child({[this] {
+      const int opened = ::open(file.path(), O_RDWR);
+      for (char n = 1;; n = n % 100 + 1)
+        if (::pwrite(opened, &n, 1, 0) < 0) return errno;
+    }});
+    char before = 0, now = 0;
+    ASSERT_EQ(::pread(fd.get(), &before, 1, 0), 1);
+    child.next();
+    do ASSERT_EQ(::pread(fd.get(), &now, 1, 0), 1);
+    while (now == before);
+    guard->publish(file.key(), core::Needs{.truncate = true, .write = true});
+    auto op = recorder.wait_held();
+    ASSERT_TRUE(op);
+    EXPECT_EQ(op->kind, BreakKind::Write) << op->what;
+    child.kill();
+    guard->answer(op->id, 0, true);
+    EXPECT_EQ(recorder.wait_left(op->id), true);
+  }
+  EXPECT_EQ(recorder.observed_now(), 0u);
+}
+
 TEST_F(PrecontentTest, UnwatchedIsNotHeld) {
   guard->unwatch(file.key());
   Foreign child({[this] { return outcome(::truncate(file.path(), kHalf)); }});

@@ -44,4 +44,9 @@ std::size_t Recorder::held_now() {
   return held_.size();
 }
 
+std::size_t Recorder::observed_now() {
+  std::lock_guard lock(mutex_);
+  return observed_.size();
+}
+
 }  // namespace mrlease::guard::test

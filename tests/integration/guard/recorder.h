@@ -23,7 +23,8 @@ class Recorder {
   std::optional<bool> wait_left(core::BreakId id);
   std::optional<std::string> wait_observed();
   std::optional<std::string> wait_failed();
-  std::size_t held_now();  // not taken yet
+  std::size_t held_now();      // not taken yet
+  std::size_t observed_now();  // the same
 
  private:
   template <class T>

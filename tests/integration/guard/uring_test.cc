@@ -104,6 +104,52 @@ TEST_F(UringTest, APunchBehindReadIsHeldAsDestructive) {
   EXPECT_LT(file.blocks(), blocks);
 }
 
+// What a worker is told to be doing would let it pass.
+TEST_F(UringTest, WhereOnlyATruncateMattersAWorkersPageIsHeldAsOne) {
+  guard->publish(file.key(), core::Needs{.truncate = true});
+  Foreign child({[this] {
+    return trap([](Ring* ring, int opened) {
+      io_uring_sqe* read = ring->add(IORING_OP_READ, opened);
+      read->addr = reinterpret_cast<std::uint64_t>(read_into);
+      read->len = 4096;
+    });
+  }});
+  child.next();
+  auto op = recorder.wait_held();
+  ASSERT_TRUE(op);
+  EXPECT_EQ(op->kind, core::BreakKind::Truncate) << op->what;
+  EXPECT_NE(op->tid, child.pid());
+  guard->answer(op->id, 0, true);
+  EXPECT_EQ(recorder.wait_left(op->id), true);
+}
+
+// What follows a request that was armed is begun by its submitter, behind whatever he sits in; what cuts a file is handed on to a worker.
+TEST_F(UringTest, ATruncateBehindATimeoutIsHeldWhereOnlyTruncatesMatter) {
+  constexpr int kFtruncate = 55;  // IORING_OP_FTRUNCATE, include/uapi/linux/io_uring.h, 6.9
+  guard->publish(file.key(), core::Needs{.truncate = true});
+  Foreign child({[this] {
+    return trap([](Ring* ring, int opened) {
+      static __kernel_timespec soon{0, 50'000'000};
+      io_uring_sqe* timeout = ring->add(IORING_OP_TIMEOUT, -1);
+      timeout->addr = reinterpret_cast<std::uint64_t>(&soon);
+      timeout->len = 1;
+      timeout->timeout_flags = IORING_TIMEOUT_ETIME_SUCCESS;
+      timeout->flags = IOSQE_IO_LINK;
+      io_uring_sqe* truncate = ring->add(kFtruncate, opened);
+      truncate->off = kLength + 5;
+      truncate->flags = 0;
+    });
+  }});
+  child.next();
+  auto op = recorder.wait_held();
+  ASSERT_TRUE(op);
+  EXPECT_EQ(op->kind, core::BreakKind::Truncate) << op->what;
+  EXPECT_EQ(file.size(), kFileSize);
+  guard->answer(op->id, 0, true);
+  EXPECT_EQ(recorder.wait_left(op->id), true);
+  EXPECT_EQ(file.size(), kLength + 5);
+}
+
 TEST_F(UringTest, AWorkerThatHasFinishedIsSeenToBeIdle) {
   Foreign child({[this] {
     return trap([](Ring* ring, int opened) {  // a read: no FAN_MODIFY follows

@@ -27,6 +27,18 @@ TEST(Frames, MergesJoinNeighboursAndKeepTheLimit) {
 
 TEST(Frames, NoRangesNoFrames) { EXPECT_TRUE(merges(1, 1, {{4096, 0}}).empty()); }
 
+TEST(Frames, OrphansGoAlongWithEachMerge) {
+  std::vector<FileRange> ranges;
+  for (std::uint64_t i = 0; i < wire::kRangesMax + 1; i++) ranges.push_back({i * 8192, 4096});
+  const auto frames = of_orphans(merges(1, 7, ranges), 4096);
+  ASSERT_EQ(frames.size(), 2u);
+  for (const Frame& f : frames) {
+    EXPECT_TRUE(f.merge().orphans());
+    EXPECT_EQ(f.merge().begin(), 4096u);
+    EXPECT_EQ(wire::fds_expected(f).min, 1u);
+  }
+}
+
 TEST(Frames, EveryRequestSurvivesTheWire) {
   const Frame frames[] = {hello("p"),
                           add_device("rxe0", 14),

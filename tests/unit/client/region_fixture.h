@@ -48,8 +48,9 @@ class RegionTest : public ::testing::Test {
   bool connect(bool userfaultfd = false) {
     int pair[2];
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-    daemon_ = std::make_unique<ScriptedDaemon>(wire::Fd(pair[1]));
+    daemon_ = std::make_unique<ScriptedDaemon>(wire::Fd(pair[1]), daemon_version_);
     daemon_->grant_userfaultfd = userfaultfd;
+    daemon_->granted.MergeFrom(daemon_granted_);
     Context::Options options;
     options.callback = &RegionTest::on_event;
     options.user = this;
@@ -62,11 +63,14 @@ class RegionTest : public ::testing::Test {
     spec.pd = &device_.pd;
     spec.file = wire::Fd(::dup(file_.get()));
     spec.offset = kOffset;
-    spec.length = kLength;
+    spec.length = length_;
     spec.access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE;
     spec.write = true;
     spec.choice = {backing, transparent, "asked for"};
     spec.adopted = adopted_;
+    spec.or_bounce = or_bounce_;
+    spec.orphans = orphans_;
+    spec.orphan_keep = orphan_keep_;
     return Region::create(*context_, std::move(spec), handle(), &region_);
   }
   static mrl_region* handle() { return reinterpret_cast<mrl_region*>(16); }
@@ -137,6 +141,12 @@ class RegionTest : public ::testing::Test {
   FakeDevice device_;
   wire::Fd file_;
   char* adopted_ = nullptr;
+  bool or_bounce_ = false;
+  std::uint64_t length_ = kLength;
+  OrphanLimits orphans_;
+  std::chrono::milliseconds orphan_keep_{0};
+  std::uint32_t daemon_version_ = 1;
+  wire::v1::Granted daemon_granted_;  // and what it says beside
   std::unique_ptr<ScriptedDaemon> daemon_;
   std::unique_ptr<Context> context_;
   std::shared_ptr<Region> region_;

@@ -212,6 +212,32 @@ TEST_F(RegionTest, CooperativeFreezeCopiesAndThawMerges) {
   EXPECT_EQ(in_file(2), 'x');
 }
 
+// The disk is full, and the lease is fenced for it: the store is the only place that has what was written.
+class RefusedThaw : public RegionTest, public testing::WithParamInterface<mrl_backing> {};
+INSTANTIATE_TEST_SUITE_P(OfBackings, RefusedThaw, testing::Values(MRL_BACKING_DIRECT, MRL_BACKING_ODP_COOPERATIVE),
+                         [](const auto& of) { return of.param == MRL_BACKING_DIRECT ? "direct" : "cooperative"; });
+
+TEST_P(RefusedThaw, LeavesWhatWasWrittenInTheMapping) {
+  const bool direct = GetParam() == MRL_BACKING_DIRECT;
+  connect();
+  ASSERT_TRUE(reg(GetParam()).ok());
+  ASSERT_EQ(daemon_->recall(recall(wire::v1::ACTION_FREEZE, 5)), 0);
+  if (direct) wait_for(MRL_EVENT_RESTORED);
+  at(2) = 'w';
+  daemon_->script([](ScriptedDaemon& daemon, const Frame& frame) {
+    if (frame.has_merge()) daemon.reply_status(frame, ENOSPC, "scripted");
+    return frame.has_merge();
+  });
+  EXPECT_EQ(daemon_->recall(recall(wire::v1::ACTION_THAW, 5)), ENOSPC);
+  EXPECT_EQ(daemon_->recall_done().deregistered(), direct) << "its memory region is gone, and it has said so";
+  EXPECT_EQ(at(2), 'w');
+  daemon_->notice(wire::v1::Notice::FENCED, 1);  // for that
+  wait_for(MRL_EVENT_FENCED);
+  EXPECT_EQ(at(2), 'w');
+  EXPECT_EQ(in_file(2), 'a');
+  leaked_ = direct ? 0 : 1;
+}
+
 TEST_F(RegionTest, CooperativeTrimAndExtend) {
   connect();
   ASSERT_TRUE(reg(MRL_BACKING_ODP_COOPERATIVE).ok());
@@ -229,7 +255,7 @@ TEST_F(RegionTest, CooperativeTrimAndExtend) {
   at(10) = 'o';  // an orphan: no SIGBUS
   ASSERT_EQ(::ftruncate(file_.get(), kOffset + kLength), 0);
   std::uint64_t size = 0;
-  ASSERT_TRUE(region_->extend(&size).ok());
+  ASSERT_TRUE(region_->extend(TakeBack::Discard, &size).ok());
   EXPECT_EQ(size, kLength);
   EXPECT_EQ(at(10), 0);
   at(10) = 'n';
@@ -252,7 +278,7 @@ TEST_F(RegionTest, TransparentFreezeThawTrimSettleExtend) {
   EXPECT_EQ(wait_for(MRL_EVENT_TRIMMED).size, 0u);
   at(1) = 'o';
   ASSERT_EQ(::ftruncate(file_.get(), kOffset + kLength), 0);
-  ASSERT_TRUE(region_->extend(nullptr).ok());
+  ASSERT_TRUE(region_->extend(TakeBack::Discard, nullptr).ok());
   at(1) = 'n';
   EXPECT_EQ(in_file(1), 'n');
   EXPECT_EQ(count(MRL_EVENT_RECALL), 0u) << "nobody is asked";

@@ -69,6 +69,41 @@ TEST_F(RegionTest, ARefusedLeaseLeavesNothing) {
   EXPECT_EQ(FakeDevice::live, 0);
 }
 
+// AUTO, where a rule of the administrator wants bounce.
+TEST_F(RegionTest, WhatIsRefusedItsBackingIsBounceWhereThatWillDo) {
+  connect();
+  daemon_->script([](ScriptedDaemon& d, const Frame& f) {
+    const bool refuse = f.has_register_() && f.register_().backing() != wire::v1::BACKING_BOUNCE;
+    if (refuse) d.reply_status(f, EOPNOTSUPP, "a rule allows no other backing than bounce");
+    return refuse;
+  });
+  ASSERT_NE(adopt(), nullptr);
+  EXPECT_EQ(reg(MRL_BACKING_ODP_COOPERATIVE).code, EOPNOTSUPP) << "it was asked for";
+  or_bounce_ = true;
+  ASSERT_TRUE(reg(MRL_BACKING_ODP_COOPERATIVE).ok());
+  EXPECT_EQ(region_->address(), adopted_);
+  mrl_info info{};
+  info.struct_size = sizeof info;
+  region_->info(&info);
+  EXPECT_EQ(info.backing, MRL_BACKING_BOUNCE);
+  EXPECT_STREQ(info.backing_reason, "a rule allows no other backing than bounce");
+  EXPECT_TRUE(region_->dereg().ok());
+  region_.reset();
+  ::munmap(std::exchange(adopted_, nullptr), kLength);
+}
+
+TEST_F(RegionTest, AnotherRefusalIsOne) {
+  connect();
+  or_bounce_ = true;
+  daemon_->script([](ScriptedDaemon& d, const Frame& f) {
+    if (f.has_register_()) d.reply_status(f, EACCES, "no");
+    return f.has_register_();
+  });
+  const Outcome o = reg(MRL_BACKING_ODP_COOPERATIVE);
+  EXPECT_EQ(o.code, EACCES);
+  EXPECT_EQ(o.text, "no");
+}
+
 // A store to a page that its memory does not have would be SIGBUS.
 TEST_F(RegionTest, ABounceLeaseWithTooLittleMemoryIsGivenBack) {
   connect();

@@ -87,6 +87,21 @@ TEST(RegistrationOptions, DefaultsAndUnknownBits) {
   EXPECT_EQ(check_options(&in, &out).code, EINVAL);
 }
 
+TEST(RegistrationOptions, LimitsOfWhatIsKeptNeedThatSomethingIs) {
+  mrl_reg_options in{}, out;
+  in.struct_size = sizeof in;
+  in.orphan_keep_ms = 1;
+  EXPECT_EQ(check_options(&in, &out).code, EINVAL);
+  in.flags = MRL_REG_PRESERVE_ORPHANS;
+  EXPECT_TRUE(check_options(&in, &out).ok());
+  in.orphan_bytes_max = 4095;
+  EXPECT_EQ(check_options(&in, &out).code, EINVAL);
+  in.orphan_bytes_max = ~0ull;
+  EXPECT_TRUE(check_options(&in, &out).ok());
+  in.reserved = 1;
+  EXPECT_EQ(check_options(&in, &out).code, EINVAL);
+}
+
 TEST(RegistrationOptions, AnOlderCallersStructureIsRead) {
   mrl_reg_options in{}, out;
   in.struct_size = offsetof(mrl_reg_options, accept_quirks);

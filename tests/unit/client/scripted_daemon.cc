@@ -105,6 +105,11 @@ wire::v1::AddMr ScriptedDaemon::mr() {
   return mr_;
 }
 
+wire::v1::RecallDone ScriptedDaemon::recall_done() {
+  std::lock_guard lock(mutex_);
+  return last_done_;
+}
+
 int ScriptedDaemon::count(wire::Frame::BodyCase kind) {
   std::lock_guard lock(mutex_);
   return counts_[kind];
@@ -135,7 +140,11 @@ void ScriptedDaemon::run() {
         if (packet.fds.size() > 1) bounce_ = std::move(packet.fds[1]);
       }
       if (frame.has_add_mr()) mr_ = frame.add_mr();
-      if (frame.has_recall_done()) done_[frame.recall_done().recall()] = frame.recall_done().code();
+      if (frame.has_merge() && frame.merge().orphans()) stores_[0] = {std::move(packet.fds[0]), frame.merge().begin()};
+      if (frame.has_recall_done()) {
+        last_done_ = frame.recall_done();
+        done_[last_done_.recall()] = last_done_.code();
+      }
       counts_[frame.body_case()]++;  // before the answer: who has got that may count
       changed_.notify_all();
     }
@@ -196,7 +205,7 @@ void ScriptedDaemon::answer(const wire::Frame& frame) {
 
 Outcome ScriptedDaemon::merge(const wire::v1::Merge& merge) {
   std::lock_guard lock(mutex_);
-  const Store& store = stores_[merge.store()];
+  const Store& store = stores_[merge.orphans() ? 0 : merge.store()];
   struct stat now {};
   ::fstat(file_.get(), &now);
   const auto size = static_cast<std::uint64_t>(now.st_size);

@@ -42,6 +42,7 @@ class ScriptedDaemon {
   void hang_up();
   wire::v1::Register registered();  // the last one
   wire::v1::AddMr mr();             // the last one
+  wire::v1::RecallDone recall_done();  // the last one
   int file() const { return file_.get(); }
   int bounce() const { return bounce_.get(); }
 
@@ -61,6 +62,7 @@ class ScriptedDaemon {
   Script script_;
   wire::v1::Register registered_;
   wire::v1::AddMr mr_;
+  wire::v1::RecallDone last_done_;
   std::map<std::uint64_t, Store> stores_;
   std::map<std::uint64_t, int> done_;
   std::map<int, int> counts_;

@@ -67,6 +67,19 @@ TEST_F(SettingsTest, ARuleIsThePolicyButForWhatItSays) {
   EXPECT_EQ(session::terms_of(options.rules[0], options.policy), (core::Terms{900, core::Policy{}.fence_deadline, core::OnTimeout::Deny}));
 }
 
+TEST_F(SettingsTest, ARuleLimitsWhatClientsKeep) {
+  write("[[rule]]\norphans = 'discard'\norphan-bytes-max = 1048576\norphan-keep-ms = 60000\npeer-budget-ms = 50\n");
+  const Loaded loaded = load(line);
+  ASSERT_TRUE(loaded.settings) << loaded.problems.front();
+  const session::Rule& rule = loaded.settings->options.session.rules.at(0);
+  EXPECT_EQ(rule.preserve_orphans, false);
+  EXPECT_EQ(rule.orphan_bytes_max, 1048576u);
+  EXPECT_EQ(rule.orphan_keep_max, 60000u);
+  EXPECT_EQ(rule.peer_budget_max, 50u);
+  write("[[rule]]\norphan-bytes-max = 100\n");
+  EXPECT_THAT(load(line).problems.at(0), HasSubstr("orphan-bytes-max: '100' is not allowed: 4096 to"));
+}
+
 TEST_F(SettingsTest, DeadlinesOfARuleMustNestToo) {
   write("[[rule]]\nrecall-deadline-ms = 400\n[[rule]]\npath = '/x'\nfence-deadline-ms = 2000\n[[rule]]\nuser = 'no-such-user'\n");
   EXPECT_THAT(load(line).problems,

@@ -6,10 +6,10 @@
 #include <sys/wait.h>
 
 #include <csignal>
-#include <future>
 
 #include "daemon/fence/fence.h"
 #include "gated_memory.h"
+#include "wait_for.h"
 
 namespace mrlease::fence {
 namespace {
@@ -48,14 +48,6 @@ class Client {
  private:
   pid_t pid_;
 };
-
-Result wait_for(Order order) {
-  auto promise = std::make_shared<std::promise<Result>>();  // a second call of done would throw
-  auto future = promise->get_future();
-  run(std::move(order), [promise](Result r) { promise->set_value(std::move(r)); });
-  if (future.wait_for(std::chrono::seconds(20)) != std::future_status::ready) return {Outcome::Failed, "done never came"};
-  return future.get();
-}
 
 TEST(FenceRunTest, NothingToDestroyIsDestroyed) {
   Client client;

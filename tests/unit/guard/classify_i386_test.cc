@@ -25,6 +25,10 @@ TEST(ClassifyI386, NoContentCallPassesForAHarmlessOne) {
   }
 }
 
+TEST(ClassifyI386, NoContentCallReadsOrWrites) {
+  for (long number : i386_content_calls()) EXPECT_FALSE(reads_or_writes(*task_in(number).call)) << "i386 system call " << number;
+}
+
 TEST(ClassifyI386, EveryOpenIsHeld) {
   for (long number : i386_open_calls())
     EXPECT_TRUE(classify({true, false, 0, 0, 4096}, task_in(number), {}, {}).hold) << "i386 system call " << number;

@@ -3,13 +3,8 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <linux/sched.h>
 #include <sched.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -18,6 +13,7 @@
 #include <thread>
 
 #include "daemon/sys/fd.h"
+#include "tests/unit/guard/numbered_child.h"
 
 namespace mrlease::sys {
 namespace {
@@ -116,26 +112,7 @@ TEST(ReadFdinfo, ANumberThatIsUsedAgain) {
   EXPECT_TRUE(read_fdinfo(::gettid(), number));
 }
 
-// With a number of our choice; needs CAP_CHECKPOINT_RESTORE.
-pid_t fork_as(pid_t number) {
-  clone_args args{};
-  args.exit_signal = SIGCHLD;
-  if (number != 0) {
-    args.set_tid = reinterpret_cast<std::uintptr_t>(&number);
-    args.set_tid_size = 1;
-  }
-  const long child = ::syscall(SYS_clone3, &args, sizeof args);
-  if (child == 0) {
-    ::prctl(PR_SET_NAME, number != 0 ? "second" : "first");
-    for (;;) ::syscall(SYS_pause);
-  }
-  return static_cast<pid_t>(child);
-}
-
-void end(pid_t child) {
-  ::kill(child, SIGKILL);
-  ::waitpid(child, nullptr, 0);
-}
+using test::end, test::fork_as;
 
 // Waits for the child's own name: it has begun.
 std::optional<TaskStat> stat_of(pid_t child, std::string_view name) {

@@ -162,6 +162,8 @@ TEST(FramingTest, DescriptorsDependOnTheContent) {
     frame.mutable_recall()->set_action(static_cast<v1::Action>(action));
     EXPECT_EQ(fds_of(frame), action == v1::ACTION_FREEZE || action == v1::ACTION_TRIM ? 1u : 0u) << action;
   }
+  frame.mutable_merge()->set_orphans(true);
+  EXPECT_EQ(fds_of(frame), 1u);
 }
 
 TEST(FramingTest, SizeLimit) {

@@ -4,12 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
+
 namespace mrlease::session {
 namespace {
 
 using ::testing::HasSubstr;
 
 constexpr uid_t kAnn = 1001, kBob = 1002;
+constexpr auto kBounce = core::Backing::Bounce, kOdp = core::Backing::OdpTransparent, kDirect = core::Backing::Direct;
 
 Rule rule(const std::string& path, std::vector<uid_t> uids, May leases) {
   Rule r;
@@ -23,23 +26,40 @@ Rule rule(const std::string& path, std::vector<uid_t> uids, May leases) {
 
 TEST(Rules, TheFirstThatFitsDecides) {
   const std::vector<Rule> rules = {rule("/srv/db/*", {kAnn}, May::Any), rule("/srv/*", {}, May::Read), rule("", {kBob}, May::Nothing)};
-  EXPECT_EQ(judge(rules, "/srv/db/deep/table", kAnn, true).rule, 1);
-  EXPECT_EQ(judge(rules, "/srv/db/deep/table", kAnn, true).refused, "");
-  EXPECT_EQ(judge(rules, "/srv/db/table", kBob, false).rule, 2);
-  EXPECT_EQ(judge(rules, "/srv/db/table", kBob, false).refused, "");
-  EXPECT_THAT(judge(rules, "/srv/db/table", kBob, true).refused, HasSubstr("(line 7 of the daemon's configuration) allows no lease for writing of /srv/db/table"));
-  EXPECT_THAT(judge(rules, "/tmp/x", kBob, false).refused, HasSubstr("allows no lease of /tmp/x"));
-  EXPECT_EQ(judge(rules, "/tmp/x", kAnn, true).rule, 0);
-  EXPECT_EQ(judge({}, "/tmp/x", kAnn, true).refused, "");
+  EXPECT_EQ(judge(rules, "/srv/db/deep/table", kAnn, true, kBounce).rule, 1);
+  EXPECT_EQ(judge(rules, "/srv/db/deep/table", kAnn, true, kBounce).refused, "");
+  EXPECT_EQ(judge(rules, "/srv/db/table", kBob, false, kBounce).rule, 2);
+  EXPECT_EQ(judge(rules, "/srv/db/table", kBob, false, kBounce).refused, "");
+  EXPECT_THAT(judge(rules, "/srv/db/table", kBob, true, kBounce).refused, HasSubstr("(line 7 of the daemon's configuration) allows no lease for writing of /srv/db/table"));
+  EXPECT_THAT(judge(rules, "/tmp/x", kBob, false, kBounce).refused, HasSubstr("allows no lease of /tmp/x"));
+  EXPECT_EQ(judge(rules, "/tmp/x", kAnn, true, kBounce).rule, 0);
+  EXPECT_EQ(judge({}, "/tmp/x", kAnn, true, kBounce).refused, "");
 }
 
 // An unlinked file, or one that a client has mounted elsewhere, must not be the way around a rule; nor is every such file refused.
 TEST(Rules, WhatHasNoNameGetsNoMoreThanAnyPathWould) {
-  EXPECT_THAT(judge({rule("/srv/*", {kAnn}, May::Nothing)}, "", kAnn, false).refused, HasSubstr("name cannot be told"));
-  EXPECT_THAT(judge({rule("/a/*", {}, May::Any), rule("/srv/*", {}, May::Read)}, "", kAnn, true).refused, HasSubstr("/srv/*"));
-  EXPECT_EQ(judge({rule("/srv/*", {}, May::Read)}, "", kAnn, false).refused, "");
-  EXPECT_EQ(judge({rule("/srv/*", {kBob}, May::Nothing)}, "", kAnn, true).refused, "");
-  EXPECT_EQ(judge({rule("/a/*", {}, May::Any), rule("", {}, May::Any)}, "", kAnn, true).rule, 2);
+  EXPECT_THAT(judge({rule("/srv/*", {kAnn}, May::Nothing)}, "", kAnn, false, kBounce).refused, HasSubstr("name cannot be told"));
+  EXPECT_THAT(judge({rule("/a/*", {}, May::Any), rule("/srv/*", {}, May::Read)}, "", kAnn, true, kBounce).refused, HasSubstr("/srv/*"));
+  EXPECT_EQ(judge({rule("/srv/*", {}, May::Read)}, "", kAnn, false, kBounce).refused, "");
+  EXPECT_EQ(judge({rule("/srv/*", {kBob}, May::Nothing)}, "", kAnn, true, kBounce).refused, "");
+  EXPECT_EQ(judge({rule("/a/*", {}, May::Any), rule("", {}, May::Any)}, "", kAnn, true, kBounce).rule, 2);
+}
+
+TEST(Rules, OneBackingAndNoOther) {
+  Rule bounce = rule("/srv/*", {}, May::Any), odp = rule("/data/*", {}, May::Read);
+  bounce.backing = Only::Bounce;
+  odp.backing = Only::Odp;
+  const std::vector<Rule> rules = {bounce, odp};
+  EXPECT_EQ(judge(rules, "/srv/x", kAnn, true, kBounce).code, 0);
+  const Ruling other = judge(rules, "/srv/x", kAnn, true, kOdp);
+  EXPECT_EQ(other.code, EOPNOTSUPP);
+  EXPECT_THAT(other.refused, HasSubstr("(line 7 of the daemon's configuration) allows no lease of another backing than bounce of /srv/x"));
+  EXPECT_EQ(judge(rules, "/srv/x", kAnn, true, kDirect).code, EOPNOTSUPP);
+  EXPECT_EQ(judge(rules, "/data/x", kAnn, false, kOdp).code, 0);
+  EXPECT_EQ(judge(rules, "/data/x", kAnn, false, core::Backing::OdpCooperative).code, 0);
+  EXPECT_EQ(judge(rules, "/data/x", kAnn, false, kBounce).code, EOPNOTSUPP);
+  EXPECT_EQ(judge(rules, "/data/x", kAnn, true, kOdp).code, EACCES) << "with no backing";
+  EXPECT_EQ(judge(rules, "", kAnn, false, kOdp).code, EOPNOTSUPP) << "it could be /srv's";
 }
 
 TEST(Rules, UserfaultfdIsOfTheFirstRuleForEveryFileThatSaysSo) {

@@ -39,4 +39,20 @@ TEST(Translate, RangesEndWhereTheySayAndNeverOverflow) {
   EXPECT_FALSE(to_core(range));
 }
 
+TEST(Translate, OfARuleWhatTheClientIsToKeepTo) {
+  v1::Granted none, all;
+  limit({}, &none);
+  EXPECT_EQ(none.ByteSizeLong(), 0u);
+  Rule rule;
+  rule.preserve_orphans = false;
+  rule.orphan_bytes_max = 8192;
+  rule.orphan_keep_max = 5;
+  rule.peer_budget_max = 7;
+  limit(rule, &all);
+  EXPECT_TRUE(all.discard_orphans());
+  EXPECT_EQ(all.orphan_bytes_max(), 8192u);
+  EXPECT_EQ(all.orphan_keep_ms_max(), 5u);
+  EXPECT_EQ(all.peer_budget_ms_max(), 7u);
+}
+
 }  // namespace mrlease::session

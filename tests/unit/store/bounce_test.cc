@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include <atomic>
+#include <chrono>
 #include <system_error>
+#include <thread>
 #include <tuple>
 
 #include "temp_file.h"
@@ -76,6 +79,43 @@ TEST_P(BounceTest, APartCanBeFlushed) {
   EXPECT_EQ(bounce.flush(8 * kPage).pages_written, 0u);
   EXPECT_EQ(bounce.flush(7 * kPage, ~0ull).pages_written, 1u);
   EXPECT_EQ(bounce.flush().pages_written, 5u);
+}
+
+TEST_P(BounceTest, WhetherAPartNeedsAFlush) {
+  content(100, 10);
+  Bounce bounce(file_.shared(), 0, 102 * kPage, truncates());
+  EXPECT_TRUE(bounce.nothing_to_flush(0, 8 * kPage));
+  EXPECT_FALSE(bounce.nothing_to_flush(0, ~0ull)) << "more than a glance";
+  put(bounce.memfd(), 3 * kPage + 4095, "x");
+  EXPECT_FALSE(bounce.nothing_to_flush(3 * kPage + 1, 3 * kPage + 2)) << "whole pages";
+  EXPECT_TRUE(bounce.nothing_to_flush(0, 3 * kPage));
+  EXPECT_TRUE(bounce.nothing_to_flush(4 * kPage, 8 * kPage));
+  EXPECT_EQ(bounce.flush(3 * kPage, 4 * kPage).pages_written, 1u);
+  EXPECT_TRUE(bounce.nothing_to_flush(3 * kPage, 4 * kPage));
+  put(bounce.memfd(), 100 * kPage + 10, "x");
+  EXPECT_TRUE(bounce.nothing_to_flush(99 * kPage, ~0ull)) << "beyond the file's end";
+  EXPECT_TRUE(bounce.nothing_to_flush(101 * kPage, ~0ull));
+  put(bounce.memfd(), 100 * kPage + 9, "x");
+  EXPECT_FALSE(bounce.nothing_to_flush(99 * kPage, ~0ull));
+}
+
+// As long as somebody flushes, and page 1 never stands still for him.
+TEST_P(BounceTest, WhetherAPartNeedsAFlushIsNotWaitedFor) {
+  content(8);
+  Bounce bounce(file_.shared(), 0, 8 * kPage, truncates());
+  std::atomic<bool> stop = false;
+  std::thread device([&] {
+    for (int i = 0; !stop; i++) put(bounce.memfd(), kPage, std::to_string(i));
+  });
+  std::thread flush([&] {
+    while (!stop) bounce.flush_settled(std::chrono::milliseconds(100), std::chrono::milliseconds(20));
+  });
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (bounce.nothing_to_flush(4 * kPage, 5 * kPage) && std::chrono::steady_clock::now() < until) continue;
+  EXPECT_LT(std::chrono::steady_clock::now(), until);
+  stop = true;
+  device.join();
+  flush.join();
 }
 
 // The part before the cut was acknowledged, and is the file's still.

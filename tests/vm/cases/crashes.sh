@@ -22,4 +22,4 @@ crash killed-direct daemon $kills --backing direct --dir /mnt --phases truncate 
 left=$(systemctl show -P NFileDescriptorStore mrleased)
 [ "$left" -le 12 ] || fail "$left descriptors are left with systemd"
 systemctl stop mrleased.service mrleased.socket || fail "stop"
-echo "clients killed $((3 * each)) times while others wait, and 20 times alone, the daemon $kills times; $left descriptors left with systemd"
+echo "clients killed $((3 * each)) times while others wait, and 48 times alone, the daemon $kills times; $left descriptors left with systemd"

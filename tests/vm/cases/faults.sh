@@ -11,13 +11,16 @@ faults() {
     --bin "$MRLEASE_BUILD/tests/vm/load" --daemon "$MRLEASE_BUILD/daemon/loop/mrleased" --out /dev/null || status=1
   for log in /run/load/fault_*/*.log; do cp "$log" "$VM_RESULTS/cases/faults.$(basename "$(dirname "$log")").$(basename "$log")"; done
 }
-bounce=full,failing,read_only,limits odp=full_frozen,failing_frozen,failing,hanging,read_only,pressure direct=pressure
+# direct: what is pinned has its blocks, so that a full disk changes nothing; its keys change with each recall.
+bounce=full,failing,read_only,limits odp=full_frozen,full_settled,full_reattached,failing_frozen,failing,hanging,read_only,limits,pressure
+cooperative=full_frozen,full_reattached,failing_frozen,read_only direct=failing_frozen,pressure
 ! kernel_at_least 7.3 || bounce=$bounce,queue
 if [ -z "${MRLEASE_FULL:-}" ]; then
-  direct=; odp=full_frozen,failing_frozen,hanging,read_only,pressure
+  direct=failing_frozen; cooperative=full_frozen; odp=full_frozen,full_settled,full_reattached,failing_frozen,hanging,read_only,pressure
   if kernel_at_least 7.3; then bounce=failing,limits,queue; else bounce=full; fi
 fi
 faults $bounce --backing bounce
-kernel_at_least 7.3 || [ -z "$direct" ] || faults $direct --backing direct
+kernel_at_least 7.3 || faults $direct --backing direct
 ! kernel_at_least 7.3 || faults $odp --backing odp --quirk
+! kernel_at_least 7.3 || faults $cooperative --backing odp-cooperative --quirk
 exit $status

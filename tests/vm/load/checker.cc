@@ -40,6 +40,7 @@ const Acked& Checker::acked(std::uint64_t page) const {
 bool Checker::unaligned(std::uint64_t page) const { return page < sender_.pages - spare_ && sender_.unaligned; }
 
 void Checker::cut(std::uint64_t new_size, std::uint64_t begin_ns) {
+  before_last_cut_ = cuts_;
   for (std::uint64_t page = new_size / kPage; page < sender_.pages; ++page) {
     auto from = static_cast<std::uint32_t>(page == new_size / kPage ? new_size % kPage : 0);
     Cut before = cuts_[page];
@@ -53,6 +54,12 @@ void Checker::cut(std::uint64_t new_size, std::uint64_t begin_ns) {
 void Checker::extended(std::uint64_t end_ns) {
   for (Cut& cut : cuts_)
     if (cut.is && cut.end_ns == UINT64_MAX) cut.end_ns = end_ns;
+}
+
+void Checker::reattached(std::uint64_t size, std::uint64_t end_ns) {
+  const std::uint64_t whole = (size + kPage - 1) / kPage;
+  for (std::uint64_t page = whole; page < sender_.pages; ++page) cuts_[page] = before_last_cut_[page];
+  extended(end_ns);
 }
 
 void Checker::set(std::uint64_t first, std::uint64_t end, const Cut& cut) {

@@ -27,6 +27,9 @@ class Checker {
   void cut(std::uint64_t new_size, std::uint64_t begin_ns);
   // The cut-off part is back on the file as of end_ns.
   void extended(std::uint64_t end_ns);
+  // It is, with all that it had before the last cut, which was to size, and what was written since. The page of an odd end lacks what
+  // was behind that.
+  void reattached(std::uint64_t size, std::uint64_t end_ns);
   // Pages [first, end) by an operation of somebody else that ran from begin_ns to end_ns: they were zeroed; written with
   // foreign_stamp(); have what the pages from `source` on had, whose last writes acknowledged before it are `before`.
   void zeroed(std::uint64_t first, std::uint64_t end, std::uint64_t begin_ns, std::uint64_t end_ns);
@@ -68,7 +71,7 @@ class Checker {
   const Table& sender_;
   const Table* stores_;
   const std::uint64_t spare_;
-  std::vector<Cut> cuts_;
+  std::vector<Cut> cuts_, before_last_cut_;
   bool ended_ = false;
 };
 

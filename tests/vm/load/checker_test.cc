@@ -86,6 +86,18 @@ TEST_F(CheckerTest, AWriteAfterTheExtendMustBeThere) {
   EXPECT_EQ(checker.verify(file_.data()).lost, 1u);
 }
 
+TEST_F(CheckerTest, WhatIsReattachedMustBeThereWhole) {
+  Checker checker(*table_, nullptr, 0);
+  write(5, 1, 10);
+  checker.cut(4 * kPage + 1000, 100);
+  write(6, 2, 150);
+  checker.reattached(4 * kPage + 1000, 200);
+  EXPECT_EQ(checker.verify(file_.data()).lost, 0u);
+  EXPECT_EQ(checker.verify(file_.data()).risen, 0u);
+  for (const long page : {5, 6}) std::fill(file_.begin() + page * static_cast<long>(kPage), file_.begin() + (page + 1) * static_cast<long>(kPage), 0);
+  EXPECT_EQ(checker.verify(file_.data()).lost, 2u);
+}
+
 TEST_F(CheckerTest, TheHeadOfThePageOfTheCutStays) {
   Checker checker(*table_, nullptr, 0);
   write(4, 1, 10);

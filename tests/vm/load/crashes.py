@@ -16,7 +16,7 @@ from process import Died, Program, wait_for_socket
 from regions import memory_regions, no_orphans
 from row import FENCE_MS, FENCED_BY_MS, PAGE, RECALL_DEADLINE_MS, Refused, Row
 from systemd import SOCKET, ServedKiller, UnderSystemd, UNIT, pid_of_daemon, shown, systemctl
-from usage import MORE_DESCRIPTORS, MORE_KIB, at_rest, grown
+from usage import MORE_DESCRIPTORS, MORE_KIB, at_rest, grown, risen
 
 
 def unlink_own(path):
@@ -108,9 +108,9 @@ class Service:
             self.program.end(10)
 
 
-# Lives without a peer, for what each leaves behind; before the first that is looked at the daemon warms up. Of a direct lease it has
-# nothing that it would not have of the others.
-BRIEF, WARM_UP = 10, 2
+# Lives without a peer, for what each leaves behind; before the first that is looked at the daemon warms up: its heap settles in about
+# ten. Of a direct lease it has nothing that it would not have of the others.
+BRIEF, WARM_UP = 24, 12
 FEW = 3  # successors before the first that is looked at
 
 
@@ -141,7 +141,7 @@ def one_life(life, watch, rng):
 def clients(args, count):
     service, rng = Service(args), random.Random(args.seed)
     watch = CacheWatch() if args.backing == "direct" else None
-    seen, problems, waits, what, samples = [], [], [], {}, []
+    seen, problems, waits, what, after = [], [], [], {}, []
     pid, briefs = service.pid(), 0 if args.backing == "direct" else BRIEF
     for number in range(count + briefs):
         brief = number >= count
@@ -150,18 +150,20 @@ def clients(args, count):
         waits.append(waited)
         seen += saw
         problems += [f"life {number}: {problem}" for problem in bad]
-        if number >= count + WARM_UP and not bad:
-            samples.append(at_rest(service.pid()))
+        if not bad:
+            after.append(at_rest(service.pid()))
         if len(problems) > 5:
             break
     if watch:
         watch.close()
     if service.pid() != pid:
         problems.append("the daemon has not lived through it")
+    samples = after[count + WARM_UP:]
     print(f"{count} clients killed, and {briefs} without a peer, backing {args.backing}, seed {args.seed}: met {what}; others waited "
-          f"{max(waits, default=0):.0f} ms at most; the daemon's descriptors and KiB after the last: {[s[:2] for s in samples]}", flush=True)
+          f"{max(waits, default=0):.0f} ms at most; the daemon's descriptors and KiB after the last: {[s[:2] for s in samples]}, "
+          f"after every {max(1, count // 8)}th: {[s[:2] for s in after[:count:max(1, count // 8)]]}", flush=True)
     service.end()
-    return problems + (grown(samples) if briefs else []) + judge_trace(seen, count)
+    return problems + risen(after[:count]) + (grown(samples) if briefs else []) + judge_trace(seen, count)
 
 
 def judge_trace(seen, least):

@@ -7,7 +7,7 @@ import time
 
 from disk import run
 from faulty import Faulty
-from row import FENCED_BY_MS
+from row import FENCED_BY_MS, PAGE
 
 
 PROCESS_MADVISE, FSYNC, MADV_PAGEOUT = 440, 74, 21  # asm/unistd_64.h, asm-generic/mman-common.h
@@ -73,11 +73,64 @@ class DiskFaults(Faulty):
         self.kept("disk full")
         self.truncate_within(self.args.size // 2, FENCED_BY_MS, "disk full, the lease is gone")
 
+    def full_settled(self):
+        """No block is left for the page that a truncate cuts in two, and that was written under a freeze."""
+        self.args.freeze_conflict, self.args.preserve = "allow", True
+        self.on_disk(32, True)
+        self.begin()
+        self.ask(self.receiver, "quiet")
+        self.ask(self.foreign, f"truncate {self.floor * PAGE}")  # whose blocks go back
+        self.told(self.floor * PAGE)
+        self.ask(self.foreign, f"truncate {self.args.size}")
+        answer = self.ask(self.receiver, f"extend {self.floor * PAGE}")
+        self.ask(self.foreign, f"extended {answer['now_ns']}")
+        self.ask(self.foreign, "freeze 20000")
+        self.disk.fill()
+        began = time.monotonic_ns()
+        self.ask(self.receiver, "resume")
+        self.counters.advance(400, self.sender, 60)
+        self.ask(self.receiver, "quiet")
+        written = [page for page in range(self.floor + 1, self.args.size // PAGE - 1) if self.counters.written_since(page, began)]
+        if not written:
+            raise RuntimeError("nothing was written under the freeze")
+        page = written[len(written) // 2]
+        self.truncate_within(page * PAGE + 100, FENCED_BY_MS, "disk full, a page cut in two")
+        self.fenced_for("disk full, a page cut in two", "No space left on device", "Input/output error")
+        self.kept("disk full, a page cut in two")
+
+    def full_reattached(self):
+        """No block is left when what a truncate has cut off is put back: it stays where it is, and goes back when there is room."""
+        self.args.preserve = True
+        self.on_disk(32, True)
+        self.begin()
+        cut = self.args.size // 2 // PAGE * PAGE
+        self.ask(self.foreign, f"truncate {cut}")
+        self.told(cut)
+        self.stream()
+        self.disk.fill()
+        self.ask(self.foreign, f"truncate {self.args.size}")
+        answer = self.receiver.ask(f"reattach {cut}", 60)
+        self.expect(answer["code"] in {errno.ENOSPC, errno.EIO}, f"disk full: mrl_reattach says {errno.errorcode.get(answer['code'], 0)}: {answer['error']}")
+        self.ask(self.receiver, "quiet")
+        self.kept("disk full")
+        self.ask(self.receiver, "resume")
+        self.disk.make_room()
+        answer = self.ask(self.receiver, f"reattach {cut}")
+        self.ask(self.foreign, f"reattached {cut} {answer['now_ns']}")
+        self.stream()
+        self.ask(self.receiver, "quiet")
+        self.durable("there is room again")
+        self.bounded("put back")
+        self.lives("after it")
+
     def thaw_fails(self, what, *known):
         """The freeze ends in time all the same; the lease is fenced, and the application told why."""
         thawed = self.ask(self.foreign, "thaw")
         took = thawed["wait_ns"] / 1e6
         self.expect(took <= FENCED_BY_MS, f"{what}: the thaw returned after {took:.0f} of {FENCED_BY_MS} ms")
+        self.fenced_for(what, *known)
+
+    def fenced_for(self, what, *known):
         self.event("fenced")
         why = self.receiver.ask("info", 20)["fenced_why"]
         self.expect(why.startswith("writing to the file: ") and any(k in why for k in known),

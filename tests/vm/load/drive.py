@@ -26,7 +26,7 @@ def parse(arguments=None):
     p.add_argument("--stores", type=int, default=0, help="pages that threads of the receiver store into")
     p.add_argument("--all-pages", action="store_true", help="no pages are spared from breaks: no atomics, and reads are not checked")
     p.add_argument("--stop-in-dereg", action="store_true", help="the receiver stops in its first ibv_dereg_mr()")
-    for flag in ("quirk", "adopt", "unaligned", "mlockall", "fork-init", "fork-child", "preserve", "break-something"):
+    for flag in ("quirk", "adopt", "unaligned", "mlockall", "fork-init", "fork-child", "preserve", "reattach", "break-something"):
         p.add_argument("--" + flag, action="store_true")
     p.add_argument("--out-of-reach", action="store_true", help="the receiver has the file open, and may not enter its directory")
     p.add_argument("--odd-cuts", type=float, default=0.25, help="share of truncates that cut a page in two")

@@ -123,6 +123,7 @@ int Foreign::zeros(std::uint64_t from, Json* json) {
 }
 
 void Foreign::extended(std::uint64_t at_ns) { checker().extended(at_ns); }
+void Foreign::reattached(std::uint64_t size, std::uint64_t at_ns) { checker().reattached(size, at_ns); }
 
 int Foreign::sync(Json* json) {
   int fd = -1;

@@ -32,6 +32,7 @@ class Foreign {
   int truncate(std::uint64_t size, Json* json);
   int zeros(std::uint64_t from, Json* json);  // nothing but zeros from there to the end
   void extended(std::uint64_t at_ns);
+  void reattached(std::uint64_t size, std::uint64_t at_ns);
   int sync(Json* json);
   int reconnected(std::uint64_t times);  // waits until it has found another daemon that often; ETIMEDOUT
   int freeze(std::uint32_t hold_ms, Json* json);

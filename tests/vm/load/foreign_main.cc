@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // mrl_foreign: the other user of the file, and the judge. Commands on stdin, one a line, each answered by one JSON
 // line:
-//   truncate SIZE | zeros FROM | extended NS | sync | freeze HOLD_MS | copy | thaw | check | check-direct | waits |
+//   truncate SIZE | zeros FROM | extended NS | reattached SIZE NS | sync | freeze HOLD_MS | copy | thaw | check | check-direct | waits |
 //   reconnected TIMES | quit | (punch | collapse | insert | write | write-direct) FIRST-PAGE PAGES | read | open-truncate | unlink | rename-over | ended
 //   --file F --size BYTES --table FILE [--store-table FILE --spare PAGES] [--socket S] [--plain]
 #include <cerrno>
@@ -39,6 +39,7 @@ int run(Foreign& foreign, const std::string& command, std::uint64_t argument, st
   if (command == "check-direct") return foreign.check(true, json);
   if (command == "reconnected") return foreign.reconnected(argument);
   if (command == "extended") return foreign.extended(argument), 0;
+  if (command == "reattached") return foreign.reattached(argument, count), 0;
   if (command == "waits") return foreign.waits(json), 0;
   return command == "quit" ? 0 : EINVAL;
 }

@@ -84,6 +84,7 @@ class Leased : public Memory {
   }
   int sync(std::string* error) override { return with_text(mrl_sync(region_, 0, 0), error); }
   int extend(std::string* error) override { return with_text(mrl_extend(region_, nullptr), error); }
+  int reattach(std::string* error) override { return with_text(mrl_reattach(region_, nullptr), error); }
   bool pause_for_extend() const override { return info().backing == MRL_BACKING_DIRECT || !transparent(); }
   void describe(Json& json) const override {
     const mrl_info about = info();

@@ -27,6 +27,7 @@ class Memory {
   virtual void talk_to(Peer* peer) = 0;      // from now on recalls are answered by pausing it
   virtual int sync(std::string* error) = 0;  // 0 or errno
   virtual int extend(std::string* error) = 0;
+  virtual int reattach(std::string* error) = 0;
   virtual bool pause_for_extend() const = 0;  // the backing cannot take the tail back under a running peer
   virtual void describe(Json& json) const = 0;
   virtual std::string events() const = 0;  // counted by name, "fenced 1, recall 3"

@@ -20,4 +20,9 @@ void Orphans::discarded(std::uint64_t size, std::uint64_t begin_ns, std::uint64_
   checker().extended(end_ns);
 }
 
+void Orphans::reattached(std::uint64_t size, std::uint64_t begin_ns, std::uint64_t end_ns) {
+  checker().cut(size, begin_ns);
+  checker().reattached(size, end_ns);
+}
+
 }  // namespace mrlease::load

@@ -21,6 +21,8 @@ class Orphans {
   Verdict check(const char* memory, std::uint64_t size);
   // The tail from `size` on, as long as the file was shorter, is discarded by an extend from begin_ns to end_ns.
   void discarded(std::uint64_t size, std::uint64_t begin_ns, std::uint64_t end_ns);
+  // It was put back; of the page of an odd end the file had no more than that.
+  void reattached(std::uint64_t size, std::uint64_t begin_ns, std::uint64_t end_ns);
 
  private:
   Checker& checker();

@@ -41,6 +41,7 @@ class Plain : public Memory {
     return errno;
   }
   int extend(std::string*) override { return 0; }
+  int reattach(std::string*) override { return ENOTSUP; }
   bool pause_for_extend() const override { return false; }
   void describe(Json& json) const override {
     json.add("backing", "plain").add("guard", "none").add("coverage", "nothing is held").add("reason", "no mrlease");

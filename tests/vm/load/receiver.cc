@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // mrl_receiver: registers a file and lets one remote peer write into it. Commands come on stdin, one a line; each is
-// answered by one JSON line on stdout: info, quiet (the sender drains and holds), resume, sync, extend, orphans SIZE (does
+// answered by one JSON line on stdout: info, quiet (the sender drains and holds), resume, sync, extend, reattach SIZE, orphans SIZE (does
 // what lies beyond SIZE bytes hold the sender's writes?), quit.
 //   --address A --port P --file F --backing auto|direct|odp|odp-cooperative|bounce|plain|none [--quirk] [--preserve]
 //   [--socket S] [--budget MS] [--adopt] [--mlockall] [--fork-init] [--fork-child] [--store-pages N --store-table FILE]
@@ -26,15 +26,17 @@ namespace {
 
 constexpr int kPauseMs = 30000;
 
-int extend(Memory& memory, Peer& peer, Orphans& orphans, std::uint64_t size, std::string* error) {
-  const bool pause = memory.pause_for_extend();
+// The tail is the file's again, as it is, or (reattach) with what the memory holds: nobody may store to that meanwhile.
+int take_back(bool reattach, Memory& memory, Peer& peer, Orphans& orphans, std::uint64_t size, std::string* error) {
+  const bool pause = reattach || memory.pause_for_extend();
   if (pause && !peer.pause(kExtend, kPauseMs)) {
     *error = "the sender did not drain";
     return ETIMEDOUT;
   }
   const std::uint64_t begin = now_ns();
-  const int code = memory.extend(error);
-  if (size) orphans.discarded(size, begin, now_ns());
+  const int code = reattach ? memory.reattach(error) : memory.extend(error);
+  if (reattach && code == 0) orphans.reattached(size, begin, now_ns());
+  if (!reattach && size) orphans.discarded(size, begin, now_ns());
   peer.resume(pause ? kExtend : kNobody, memory.keys());
   return code;
 }
@@ -55,8 +57,8 @@ bool serve(const std::string& line, Memory& memory, Peer& peer, Stores& stores, 
     stores.resume();
   } else if (command == "sync") {
     code = memory.sync(&error);
-  } else if (command == "extend") {
-    code = extend(memory, peer, orphans, size, &error);
+  } else if (command == "extend" || command == "reattach") {
+    code = take_back(command == "reattach", memory, peer, orphans, size, &error);
   } else if (command == "orphans") {
     const Verdict verdict = orphans.check(memory.at(), size);
     json.add("lost", verdict.lost).add("risen", verdict.risen).add("first", verdict.first);

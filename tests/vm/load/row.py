@@ -37,7 +37,7 @@ class Row:
         self.plain = args.backing in ("plain", "none") and not args.preload
         self.random = random.Random(args.seed)
         self.programs, self.problems = [], []
-        self.sum = dict(lost=0, torn=0, not_durable=0, unsettled=0, orphans=0, freezes=0, truncates=0, syncs=0, foreign_errors=0)
+        self.sum = dict(lost=0, torn=0, not_durable=0, unsettled=0, orphans=0, reattached=0, freezes=0, truncates=0, syncs=0, foreign_errors=0)
         self.first = self.refused = ""
         shutil.rmtree(self.work, ignore_errors=True)
         os.makedirs(self.work)
@@ -154,8 +154,13 @@ class Row:
         self.ask(self.foreign, f"truncate {self.args.size}")
         if not self.plain:
             self.count(self.ask(self.foreign, f"zeros {size}"))
-        answer = self.ask(self.receiver, f"extend {size if self.args.preserve else 0}")
-        self.ask(self.foreign, f"extended {answer['now_ns']}")
+        if self.args.reattach and self.sum["truncates"] % 2:
+            answer = self.ask(self.receiver, f"reattach {size}")
+            self.sum["reattached"] += not answer["code"]
+            self.ask(self.foreign, f"{'extended' if answer['code'] else f'reattached {size}'} {answer['now_ns']}")
+        else:
+            answer = self.ask(self.receiver, f"extend {size if self.args.preserve else 0}")
+            self.ask(self.foreign, f"extended {answer['now_ns']}")
         self.stream()
 
     def look_at_orphans(self, size):

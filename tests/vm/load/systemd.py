@@ -80,7 +80,7 @@ class Trouble(threading.Thread):
 
 class Killer(Trouble):
     """As fast as it can be done: here it hardly ever gets so far as to serve."""
-    pauses = (0.0, 0.3)
+    pauses = (0.0, 0.15)
     seconds_max = 10
 
     def __init__(self, count, seed):

@@ -26,6 +26,10 @@ class Counters:
     def errors(self):
         return struct.unpack_from("<Q", self.map, 24)[0]
 
+    def written_since(self, page, ns):
+        """Was the page's last write acknowledged after that moment of CLOCK_MONOTONIC?"""
+        return struct.unpack_from("<Q", self.map, 48 + page * 24 + 16)[0] > ns
+
     def advance(self, more, sender, seconds):
         """Until the sender has done `more` operations."""
         goal, end = self.ops() + more, time.monotonic() + seconds

@@ -3,13 +3,14 @@
 import collections
 import os
 import re
+import statistics
 import time
 
 
 def usage(pid):
-    """(descriptors, KiB of memory that are its own, what the descriptors are) of a process."""
+    """(descriptors, KiB of memory that are its own or a memfd's, what the descriptors are) of a process."""
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        resident = int(re.search(r"RssAnon:\s+(\d+)", f.read())[1])
+        resident = sum(int(kib) for kib in re.findall(r"Rss(?:Anon|Shmem):\s+(\d+)", f.read()))
     kinds = collections.Counter()
     for number in os.listdir(f"/proc/{pid}/fd"):
         try:
@@ -35,7 +36,24 @@ def at_rest(pid):
 MORE_DESCRIPTORS = 3
 MORE_KIB = 1024
 PAGE_KIB = 4
-ARENA_KIB = 64  # a step as large is the first use of a worker's arena (malloc): there are some, but not each time
+
+
+def thirds(values):
+    """The medians of the first third and of the last."""
+    third = len(values) // 3
+    return statistics.median(values[:third]), statistics.median(values[-third:])
+
+
+def risen(samples):
+    """What is wrong with samples of usage() after each of many that differ: what the last third has, beside the first."""
+    if len(samples) < 3 * MORE_DESCRIPTORS:  # too few to tell
+        return []
+    bad = []
+    for what, at, more in (("descriptors", 0, MORE_DESCRIPTORS), ("memory", 1, MORE_KIB)):
+        first, last = thirds([s[at] for s in samples])
+        if last > first + more:
+            bad.append(f"its {what} rise: {first:.0f}, then {last:.0f}")
+    return bad
 
 
 def grown(samples):
@@ -46,8 +64,8 @@ def grown(samples):
     bad = []
     if last[0] > first[0] + MORE_DESCRIPTORS:
         bad.append(f"its descriptors grow: {first[0]}, {last[0]}: {dict(last[2] - first[2])}")
+    # Of a heap that settles most steps are none; a few are large, and tell of no leak.
     steps = [after[1] - before[1] for before, after in zip(samples, samples[1:])]
-    small = [step for step in steps if step < ARENA_KIB]
-    if len(small) < times / 2 or sum(small) > 0.75 * PAGE_KIB * len(small) or last[1] > first[1] + MORE_KIB:
+    if statistics.median(steps) >= PAGE_KIB or last[1] > first[1] + MORE_KIB:
         bad.append(f"its memory grows: {[s[1] for s in samples]} KiB")
     return bad
