@@ -59,6 +59,9 @@ struct Options {
 struct Heritage {
   void* journal = nullptr;  // Journal::bytes()
   bool follows = false;     // there was a predecessor: what it has read must be found
+  // Killed within a read: the numbers, taken, that an event may have which it has not noted: from 0 on all that are free. Empty: it was not, or
+  // there are not so many.
+  std::vector<sys::Fd> unnoted;
   sys::Fd arming, events, notices, perm;
 };
 

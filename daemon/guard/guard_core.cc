@@ -49,7 +49,7 @@ std::unique_ptr<Guard> create_lease_guard(Options options, Listener listener) {
 }
 
 GuardCore::GuardCore(Options options, Listener listener, bool precontent_allowed, Heritage heritage)
-    : options_(std::move(options)), listener_(std::move(listener)), begun_(!heritage.follows), needs_known_(begun_) {
+    : options_(std::move(options)), listener_(std::move(listener)), begun_(!heritage.follows), needs_known_(begun_), unnoted_(std::move(heritage.unnoted)) {
   if (heritage.journal != nullptr) journal_ = Journal(heritage.journal);
   // File names instead of descriptors: nothing of the file is opened by this group.
   if (heritage.notices) notices_.adopt(std::move(heritage.notices));

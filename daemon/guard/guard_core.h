@@ -43,7 +43,7 @@ class GuardCore : public Guard {
   void finish_answers();
   void take_over(const Orphan& orphan);
   void begin_unknown(std::vector<Orphan> known);
-  int sweep(const std::vector<Orphan>& known) const;
+  void sweep(const std::vector<Orphan>& known, int end) const;
   void start_thread();
   void run();
   void wake() const;
@@ -64,6 +64,7 @@ class GuardCore : public Guard {
   const Listener listener_;
   Journal journal_;
   bool begun_, needs_known_;  // under mutex_; false only after a predecessor
+  std::vector<sys::Fd> unnoted_;  // under mutex_: Heritage::unnoted
   mutable std::mutex mutex_;
   Outbox outbox_;
   WatchedFiles files_;

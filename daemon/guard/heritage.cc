@@ -16,8 +16,6 @@ namespace mrlease::guard {
 namespace {
 
 constexpr std::chrono::milliseconds kLook{1};
-// Numbers are the lowest free ones: an event that the predecessor could not note any more has one not far above.
-constexpr int kBeyond = 1024;
 // How long an operation of which nothing is known is taken to run: nobody can be looked at.
 constexpr std::chrono::milliseconds kUnknownBound{500};
 
@@ -91,29 +89,35 @@ void GuardCore::take_over(const Orphan& orphan) {
   desk_.take_over(group, orphan.file, std::move(event));  // a file that is not leased (any more): allowed
 }
 
-// What the predecessor had read and not noted: numbers that nobody knows are allowed. Returns how many there were.
-int GuardCore::sweep(const std::vector<Orphan>& known) const {
-  int found = 0;
-  const int last = journal_.highest_number() + kBeyond;
-  for (int number = 0; number <= last; number++) {
+// What the predecessor had read and not noted: numbers that nobody knows are allowed.
+void GuardCore::sweep(const std::vector<Orphan>& known, int end) const {
+  for (int number = 0; number < end; number++) {
     if (std::any_of(known.begin(), known.end(), [&](const Orphan& o) { return o.number == number; })) continue;
-    if (precontent_ && precontent_->events().respond(number, FAN_ALLOW) == 0) found++;
-    if (leases_.perm() && leases_.perm().respond(number, FAN_ALLOW) == 0) found++;
+    if (precontent_) precontent_->events().respond(number, FAN_ALLOW);
+    if (leases_.perm()) leases_.perm().respond(number, FAN_ALLOW);
   }
-  return found;
 }
 
 // An operation may be held of which nobody knows the file, nor what it is. So every lease gets out of the way of the worst
-// that it can be, and it goes on when all have. Nothing is read before that: a new event may get its number.
+// that it can be, and it goes on when all have. A new event must not get its number before. Where those that it may have are taken, events are
+// read meanwhile, so that neither others wait for it nor the daemon for itself, which works on files of which events come.
 void GuardCore::begin_unknown(std::vector<Orphan> known) {
   struct Unknown {
     std::vector<core::BreakId> ids;
     std::size_t unanswered = 0;
   };
   auto unknown = std::make_shared<Unknown>();
-  const auto let_go = [this, unknown, known = std::move(known)] {
-    sweep(known);
+  int end = unnoted_.empty() ? Journal::kNumbersMax : 0;
+  if (!unnoted_.empty()) {
+    for (const sys::Fd& each : unnoted_) end = std::max(end, each.get() + 1);
+    journal_.unnoted_below(end);
+    begun_ = true;
+  }
+  const auto let_go = [this, end, unknown, known = std::move(known)] {
+    sweep(known, end);
     for (const core::BreakId id : unknown->ids) ledger_.goes_on(id, kUnknownBound);
+    journal_.unnoted_below(0);
+    unnoted_.clear();
     begun_ = true;
     wake();
   };

@@ -88,7 +88,8 @@ struct Journal::Layout {
   std::atomic<std::int32_t> highest;      // number that was ever journaled
   std::atomic<std::uint32_t> reach;       // of passing
   std::atomic<std::uint32_t> reading;
-  char pad[4084];
+  std::atomic<std::int32_t> unnoted;      // an earlier daemon's zero: none
+  char pad[4080];
   HeldRecord held[kNumbersMax];
   PassingRecord passing[kPassingMax];
 };
@@ -125,7 +126,15 @@ void Journal::end_read() {
   if (memory_ != nullptr) memory_->reading = 0;
 }
 
-bool Journal::was_reading() const { return memory_ != nullptr && memory_->reading != 0; }
+bool Journal::was_reading() const { return memory_ != nullptr && (memory_->reading != 0 || memory_->unnoted != 0); }
+
+void Journal::unnoted_below(int number) {
+  if (memory_ == nullptr) return;
+  memory_->unnoted = number;
+  if (number == 0) memory_->reading = 0;  // whether or not anything has been read since
+}
+
+int Journal::unnoted_below() const { return memory_ == nullptr ? 0 : static_cast<int>(memory_->unnoted); }
 
 void Journal::allows(int number) {
   if (memory_ != nullptr && number >= 0 && number < kNumbersMax) memory_->held[number].used = kAllowed;
@@ -182,7 +191,5 @@ std::vector<Passing> Journal::passing() const {
     }
   return out;
 }
-
-int Journal::highest_number() const { return memory_ == nullptr ? 0 : static_cast<int>(memory_->highest); }
 
 }  // namespace mrlease::guard

@@ -56,11 +56,14 @@ class Journal {
   Slot passes(const core::FileKey& file, const TaskView& view);
   void left(Slot slot);
 
-  // Of the predecessor.
+  // Somebody may be held of whom there is no note, by an event with a number below this; 0: nobody is any more.
+  void unnoted_below(int number);
+
+  // Of the predecessor: was it killed within a read, or did it know that one before it was? And below which number, if it did.
   bool was_reading() const;
+  int unnoted_below() const;
   std::vector<Orphan> orphans() const;
   std::vector<Passing> passing() const;
-  int highest_number() const;
 
  private:
   struct Layout;

@@ -66,10 +66,21 @@ void Keeper::uncount(const std::string& name) {
   names_bytes_ -= std::min(names_bytes_, name.size() + 1);
 }
 
-void Keeper::vacate(int number) {
+bool Keeper::move_up(sys::Fd* fd, int to) {
+  const int moved = ::fcntl(fd->get(), F_DUPFD_CLOEXEC, to);
+  if (moved >= 0) fd->reset(moved);
+  return moved >= 0;
+}
+
+bool Keeper::vacate(int number) {
   std::lock_guard lock(mutex_);
-  for (auto& [name, fd] : inherited_)
-    if (fd.get() == number) fd.reset(::fcntl(number, F_DUPFD_CLOEXEC, number + 1));
+  return std::all_of(inherited_.begin(), inherited_.end(),
+                     [number](auto& each) { return each.second.get() != number || move_up(&each.second, number + 1); });
+}
+
+bool Keeper::vacate_below(int end) {
+  std::lock_guard lock(mutex_);
+  return std::all_of(inherited_.begin(), inherited_.end(), [end](auto& each) { return each.second.get() >= end || move_up(&each.second, end); });
 }
 
 std::vector<std::string> Keeper::unclaimed() const {

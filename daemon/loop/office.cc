@@ -22,6 +22,11 @@ namespace {
 constexpr std::uint64_t kFailuresMax = 40;
 constexpr int kClientsEnd = 2000;  // ms, for each
 
+// Descriptors that a daemon has open and does not keep: the connections of operators, mostly.
+constexpr int kNotKept = 1024;
+// The events that are read meanwhile have higher numbers, and are to be in the journal.
+constexpr int kUnnotedMax = guard::Journal::kNumbersMax / 2;
+
 }  // namespace
 
 Office::Office(keep::Keeper& keeper) : keeper_(keeper), listener_(keeper.take("mrleased.socket")) {
@@ -65,6 +70,7 @@ void Office::abandon() {
     ::poll(&ended, 1, kClientsEnd);
   }
   trouble_ += "; " + std::to_string(clients.size()) + " clients were killed, what was held goes on, what they owed is lost";
+  unnoted_.clear();
   state_.reset();
   drains_.reset();
   journal_.reset();
@@ -76,13 +82,38 @@ void Office::abandon() {
 // The kernel takes an answer for whatever event has that number: until the orphans are answered, no new event may get one.
 void Office::reserve_numbers() {
   if (!journal_->inherited()) return;
-  for (const guard::Orphan& orphan : guard::Journal(journal_->data()).orphans()) {
-    keeper_.vacate(orphan.number);
+  const guard::Journal journal(journal_->data());
+  for (const guard::Orphan& orphan : journal.orphans()) {
+    if (!keeper_.vacate(orphan.number)) continue;  // nobody else gets it either
     const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (nothing < 0 || nothing == orphan.number) continue;
     ::dup3(nothing, orphan.number, O_CLOEXEC);
     ::close(nothing);
   }
+  if (journal.was_reading()) reserve_unnoted(journal.unnoted_below());
+}
+
+// An event that the predecessor has not noted has the number that was its lowest free one: below as many as it had open. We have inherited those,
+// but for kNotKept at the most, and for the numbers that it had taken itself for one before it. What is kept moves out of the way: it would give its
+// number back when it is closed. Nothing is reserved where there are not so many.
+void Office::reserve_unnoted(int known_below) {
+  std::vector<sys::Fd> taken;
+  taken.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const auto take = [&taken] {
+    taken.emplace_back(::fcntl(taken.front().get(), F_DUPFD_CLOEXEC, 0));
+    return taken.back().get();
+  };
+  for (int i = 0; i < known_below + kNotKept; i++)
+    if (take() < 0) return;
+  const int end = taken.back().get() + 1;
+  if (end > kUnnotedMax || !keeper_.vacate_below(end)) return;
+  int number = 0;
+  do number = take();
+  while (number >= 0 && number < end);
+  taken.pop_back();
+  if (number < 0) return;
+  const sys::Fd for_events(::fcntl(taken.front().get(), F_DUPFD_CLOEXEC, number + kNotKept));
+  if (for_events) unnoted_ = std::move(taken);
 }
 
 guard::Heritage Office::heritage() {
@@ -90,6 +121,7 @@ guard::Heritage Office::heritage() {
   if (!state_) return h;
   h.journal = journal_->data();
   h.follows = follows_;
+  h.unnoted = std::move(unnoted_);
   const auto take = [this](const char* name) {
     sys::Fd fd = keeper_.take(std::string("g.") + name);
     if (fd) inherited_groups_.insert(name);

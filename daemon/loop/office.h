@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "daemon/guard/guard.h"
 #include "daemon/keep/state.h"
@@ -39,6 +40,7 @@ class Office {
   bool open_state();
   void abandon();
   void reserve_numbers();
+  void reserve_unnoted(int known_below);
 
   keep::Keeper& keeper_;
   std::unique_ptr<keep::Memory> state_memory_, journal_, drains_memory_;
@@ -46,6 +48,7 @@ class Office {
   std::unique_ptr<keep::Table<keep::DrainRecord>> drains_;
   std::string trouble_;  // with what a predecessor left; empty: none
   std::set<std::string> inherited_groups_;
+  std::vector<sys::Fd> unnoted_;
   sys::Fd listener_;
   bool follows_ = false;  // a predecessor, whose state was taken over
   bool own_listener_ = false;

@@ -447,35 +447,6 @@ TEST_F(KeptTest, AStateThatCannotBeUnderstoodEndsTheClientsAndHoldsNobody) {
   resume();
 }
 
-// As if it had been killed between the kernel's hand-over of an event and its own note of it.
-TEST_F(KeptTest, AfterAKillWithinAReadEveryLeaseGetsOutOfTheWayOnce) {
-  start_service();
-  connect();
-  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
-  auto other = truncate_to(4096);
-  const Message trim = client->recall();
-  manager->kill(SIGKILL);
-  pretend_it_was_reading();
-  manager->start();
-  resume();
-  // What was noted, and what was not, need the same lease: one after the other, and each ends.
-  int trims = 0;
-  while (const auto m = client->next(milliseconds(trims == 2 ? 700 : 10000))) {
-    if (!m->frame.has_recall()) continue;
-    trims += m->frame.recall().action() == v1::ACTION_TRIM;
-    if (trims == 0) {
-      EXPECT_EQ(size(), kSize);
-    }
-    client->comply(m->frame.recall());
-  }
-  EXPECT_EQ(trims, 2) << manager->log();
-  EXPECT_EQ(other->wait(), 0) << manager->log();
-  EXPECT_EQ(size(), 4096u);
-  auto next = truncate_to(0);  // and events are read again
-  client->comply(client->recall().frame.recall());
-  EXPECT_EQ(next->wait(), 0) << manager->log();
-}
-
 // Nobody can see whether the kernel was told: the leases were out of the way, so it is told again, and asks nobody once more.
 TEST_F(KeptTest, WhatWasBeingLetGoGoes) {
   start_service();
@@ -523,25 +494,6 @@ TEST_F(KeptTest, WhileAnOperationOfThePredecessorRunsNobodyGetsALease) {
   const auto m = client->next();
   ASSERT_TRUE(m && m->frame.has_granted()) << manager->log();
   EXPECT_EQ(byte_at(8192), 'R') << "what was owed when it was revoked";
-}
-
-TEST_F(KeptTest, AfterAKillWithinAReadAFreezeHoldsNobodyUp) {
-  start_service();
-  connect();
-  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
-  ask_freeze();
-  client->comply(client->recall().frame.recall());
-  ASSERT_TRUE(client->next()->frame.has_frozen());
-  manager->kill(SIGKILL);
-  pretend_it_was_reading();
-  manager->start();
-  resume();
-  auto reader = foreign([](const char* p) {
-    const int g = ::open(p, O_RDONLY);
-    char c;
-    return ::pread(g, &c, 1, 0) == 1 ? 0 : errno;
-  });
-  EXPECT_EQ(reader->wait(milliseconds(5000)), 0) << manager->log();
 }
 
 TEST_F(KeptTest, WithoutASocketUnitTheListenerIsKept) {

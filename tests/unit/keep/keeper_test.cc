@@ -2,6 +2,7 @@
 // What the manager keeps must fit the successor's environment. The manager here is a socket that is read, as sd_notify(3) has it.
 #include "daemon/keep/keeper.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <spawn.h>
 #include <sys/socket.h>
@@ -9,11 +10,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 namespace mrlease::keep {
 namespace {
@@ -74,6 +79,25 @@ TEST_F(KeeperTest, TheNamesOfAllFitTheSuccessorsEnvironment) {
   keeper.drop("b7");
   EXPECT_EQ(keeper.put("b" + std::to_string(count), STDERR_FILENO), ENOSPC) << "a longer name than the one that went";
   EXPECT_EQ(keeper.put("n7", STDERR_FILENO), 0);
+}
+
+TEST_F(KeeperTest, WhatIsKeptMovesOutOfTheWayAndStaysWhatItIs) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  std::vector<NamedFd> inherited;
+  inherited.push_back({"r", sys::Fd(ends[0])});
+  inherited.push_back({"w", sys::Fd(ends[1])});
+  const int low = std::min(ends[0], ends[1]), end = std::max(ends[0], ends[1]) + 10;
+  Keeper keeper(std::move(inherited));
+  EXPECT_TRUE(keeper.vacate(low));
+  EXPECT_TRUE(keeper.vacate_below(end));
+  EXPECT_FALSE(keeper.vacate_below(INT_MAX)) << "no descriptor has such a number";
+  const sys::Fd r = keeper.take("r"), w = keeper.take("w");
+  EXPECT_GE(std::min(r.get(), w.get()), end);
+  char c = 'k';
+  EXPECT_EQ(::write(w.get(), &c, 1), 1);
+  EXPECT_EQ(::read(r.get(), &c, 1), 1);
+  EXPECT_EQ(::fcntl(low, F_GETFD), -1) << "its number is free";
 }
 
 }  // namespace
