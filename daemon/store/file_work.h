@@ -86,7 +86,8 @@ void set_hash_seed(std::uint64_t seed);
 int merge_pages(int store, std::uint64_t store_begin, int file, std::uint64_t begin, std::uint64_t length,
                 Truncates truncates = Truncates::Possible);
 // The same for many ranges, which need not touch: a peer may be waiting at the gate, and what a range costs by itself
-// (a mapping or a pipe, the time stamps) is paid once. stop: asked before each range; true ends it with EKEYREVOKED.
+// (a mapping or a pipe, the time stamps) is paid once; many bytes are written by two threads. stop: asked before each range, by either of
+// them; true ends it with EKEYREVOKED.
 struct MergeRange { std::uint64_t begin, length; };
 int merge_ranges(int store, std::uint64_t store_begin, int file, const std::vector<MergeRange>& ranges,
                  const std::function<bool()>& stop);

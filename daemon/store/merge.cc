@@ -6,9 +6,14 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <functional>
+#include <mutex>
+#include <new>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -40,6 +45,9 @@ bool next_data(int fd, std::uint64_t at, std::uint64_t end, std::uint64_t* begin
 }
 
 constexpr std::uint64_t kToEndOfFile = ~0ull;
+
+// Bytes from which a second thread is worth its making (about 50 us; as long as 256 KiB take).
+constexpr std::uint64_t kForTwo = 4 << 20;
 
 // Writes those pages of [offset, offset + length) of the file that differ in ours and theirs, runs of them at once.
 // 0 or errno (the first). refusals: how many errors it goes on after.
@@ -83,6 +91,41 @@ int merge_data(int store, std::uint64_t store_begin, int file, std::uint64_t beg
   return first_error;
 }
 
+// The first `bytes` of them, up to the end of a page, and the rest.
+std::pair<std::vector<MergeRange>, std::vector<MergeRange>> halves(const std::vector<MergeRange>& ranges, std::uint64_t bytes) {
+  std::pair<std::vector<MergeRange>, std::vector<MergeRange>> out;
+  for (const auto& [begin, length] : ranges) {
+    const std::uint64_t cut = bytes == 0 ? begin : (begin + bytes + kPage - 1) / kPage * kPage;
+    const std::uint64_t lead = std::min(length, cut - begin);
+    if (lead > 0) out.first.push_back({begin, lead});
+    if (lead < length) out.second.push_back({begin + lead, length - lead});
+    bytes -= std::min(bytes, lead);
+  }
+  return out;
+}
+
+// Through a mapping: a write(2) of ours is an event for our own guard (FAN_PRE_ACCESS), a page fault is none.
+int merge_in_order(int store, std::uint64_t store_begin, int file, const std::vector<MergeRange>& ranges, const std::function<bool()>& stop,
+                   std::once_flag* touched) {
+  std::uint64_t first = kToEndOfFile, last = 0;
+  for (const MergeRange& range : ranges) {
+    first = std::min(first, range.begin);
+    last = std::max(last, range.begin + range.length);
+  }
+  if (last <= first) return 0;
+  InsideWriter writer(file, first, last - first, Truncates::Possible);
+  for (const MergeRange& range : ranges) {
+    if (stop()) return EKEYREVOKED;
+    std::uint64_t inside = 0, written = 0;
+    int code = inside_file(file, range.begin, range.length, &inside);
+    if (code == 0 && inside > 0)
+      code = writer.write({store, range.begin - store_begin}, range.begin, inside, &written);
+    if (written > 0) std::call_once(*touched, [&] { writer.touch(); });
+    if (code != 0) return code;
+  }
+  return 0;
+}
+
 }  // namespace
 
 int merge_pages(int store, std::uint64_t store_begin, int file, std::uint64_t begin, std::uint64_t length,
@@ -104,26 +147,37 @@ int merge_pages(int store, std::uint64_t store_begin, int file, std::uint64_t be
 
 int merge_ranges(int store, std::uint64_t store_begin, int file, const std::vector<MergeRange>& ranges,
                  const std::function<bool()>& stop) {
-  std::uint64_t first = kToEndOfFile, last = 0;
+  std::uint64_t bytes = 0;
   for (const MergeRange& range : ranges) {
     if (range.begin < store_begin) return EINVAL;
-    first = std::min(first, range.begin);
-    last = std::max(last, range.begin + range.length);
+    bytes += range.length;
   }
-  if (last <= first) return 0;
-  // Through a mapping: a write(2) of ours is an event for our own guard (FAN_PRE_ACCESS), a page fault is none.
-  InsideWriter writer(file, first, last - first, Truncates::Possible);
-  bool touched = false;
-  for (const MergeRange& range : ranges) {
-    if (stop()) return EKEYREVOKED;
-    std::uint64_t inside = 0, written = 0;
-    int code = inside_file(file, range.begin, range.length, &inside);
-    if (code == 0 && inside > 0)
-      code = writer.write({store, range.begin - store_begin}, range.begin, inside, &written);
-    if (written > 0 && !std::exchange(touched, true)) writer.touch();
-    if (code != 0) return code;
+  std::atomic<int> code = 0;  // the first one's
+  std::once_flag touched;
+  const auto merge = [&](const std::vector<MergeRange>& some) {
+    int own = 0, none = 0;
+    try {
+      own = merge_in_order(store, store_begin, file, some, [&] { return code != 0 || stop(); }, &touched);
+    } catch (const std::bad_alloc&) {
+      own = ENOMEM;
+    }
+    code.compare_exchange_strong(none, own);
+  };
+  if (bytes < kForTwo) {
+    merge(ranges);
+    return code;
   }
-  return 0;
+  // Two threads fault pages of a mapping side by side, where two that called write(2) would wait for each other.
+  const auto [first, second] = halves(ranges, bytes / 2);
+  std::thread other;
+  try {
+    other = std::thread(merge, std::cref(second));
+  } catch (const std::system_error&) {  // no thread to be had
+    merge(second);
+  }
+  merge(first);
+  if (other.joinable()) other.join();
+  return code;
 }
 
 int merge_all(int store, std::uint64_t store_begin, std::uint64_t store_length, int file, std::uint64_t* pages,

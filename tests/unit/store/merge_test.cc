@@ -93,6 +93,25 @@ TEST_P(MergeTest, EachOfManyRangesIsMerged) {
   EXPECT_EQ(get(file_.fd(), 0, 8 * kPage), pages(1, 's') + pages(2, 'a') + pages(2, 's') + pages(2, 'a') + pages(1, 's'));
 }
 
+// By two threads: each page of each range, at the place where they part as well, and none beside them.
+TEST_P(MergeTest, ManyBytesAreMergedToTheLastOne) {
+  constexpr std::uint64_t kMany = 4000, kSize = kMany * kPage - 100;
+  ASSERT_EQ(::ftruncate(file_.fd(), kSize), 0);
+  std::string stored, expected = get(file_.fd(), 0, kSize);
+  for (std::uint64_t page = 0; page < kMany; page++) stored += pages(1, static_cast<char>('b' + page % 23));
+  const fence::SharedFd store(create_store("test", stored.size()));
+  put(store.get(), 0, stored);
+  std::vector<MergeRange> ranges;
+  for (std::uint64_t page = 0, length = 1; page < kMany; page += length + 1, length = length * 3 % 701 + 1) {
+    ranges.push_back({page * kPage, std::min(length, kMany - page) * kPage});
+    expected.replace(page * kPage, ranges.back().length, stored, page * kPage, ranges.back().length);
+  }
+  EXPECT_EQ(merge_ranges(store.get(), 0, file_.fd(), ranges, [] { return false; }), 0);
+  expected.resize(kSize);
+  EXPECT_TRUE(get(file_.fd(), 0, kSize + kPage) == expected);
+  EXPECT_EQ(merge_ranges(store.get(), 0, file_.fd(), ranges, [] { return true; }), EKEYREVOKED);
+}
+
 TEST_P(MergeTest, TheFilePositionOfTheClientStays) {
   const fence::SharedFd store(create_store("test", 4 * kPage));
   ASSERT_EQ(::lseek(file_.fd(), 1234, SEEK_SET), 1234);
