@@ -26,6 +26,11 @@ void fill(v1::LeaseTerms* to, const session::TermsView& view) {
   to->set_on_timeout(to_proto(view.terms.on_timeout));
   if (view.terms.writeback_interval != 0)
     admin::fill(to->mutable_writeback_interval(), std::chrono::milliseconds(view.terms.writeback_interval));
+  const session::ClientLimits& limits = view.limits;
+  to->set_discard_orphans(limits.preserve_orphans == false);
+  to->set_orphan_bytes_max(limits.orphan_bytes_max.value_or(0));
+  if (limits.orphan_keep_max) admin::fill(to->mutable_orphan_keep_max(), std::chrono::milliseconds(*limits.orphan_keep_max));
+  if (limits.peer_budget_max) admin::fill(to->mutable_peer_budget_max(), std::chrono::milliseconds(*limits.peer_budget_max));
 }
 
 void fill(v1::RecalledLease* to, const session::RecallNote& note) {

@@ -92,10 +92,21 @@ std::string restarts(const v1::ReloadResponse& r) {
   return r.needs_restart().empty() ? "" : "needs a restart: " + joined(r.needs_restart(), "") + "\n";
 }
 
+// Of leases that are granted anew: "orphans of 64M, kept for 1 m, stalls of 200 ms".
+std::string limits(const v1::LeaseTerms& t) {
+  std::string text;
+  const auto add = [&text](const std::string& what) { text += (text.empty() ? "" : ", ") + what; };
+  if (t.discard_orphans()) add("no orphans");
+  else if (t.orphan_bytes_max() != 0) add("orphans of " + bytes(t.orphan_bytes_max()));
+  if (t.has_orphan_keep_max()) add("kept for " + duration(seconds(t.orphan_keep_max())));
+  if (t.has_peer_budget_max()) add("stalls of " + duration(seconds(t.peer_budget_max())));
+  return text.empty() ? "" : "\n     anew, at most: " + text;
+}
+
 std::string terms(const v1::LeaseTerms& t) {
   return "recall within " + duration(seconds(t.recall_deadline())) + ", fence within " + duration(seconds(t.fence_deadline())) + ", on timeout " +
          word(t.on_timeout()) +
-         (t.has_writeback_interval() ? ", synced every " + duration(seconds(t.writeback_interval())) : "") + (t.rule() == 0 ? "" : " (rule " + std::to_string(t.rule()) + ")");
+         (t.has_writeback_interval() ? ", synced every " + duration(seconds(t.writeback_interval())) : "") + (t.rule() == 0 ? "" : " (rule " + std::to_string(t.rule()) + ")") + limits(t);
 }
 
 }  // namespace

@@ -64,8 +64,9 @@ std::vector<TermsChange> AdminView::would_change(const Options& options) const {
     if (!hold || known == nullptr) continue;
     const Ruling ruled = Broker::ruling(options.rules, hold->fd.get(), hold->user, hold->write, hold->backing);
     const core::Terms then = ruled.rule == 0 ? core::Terms(options.policy) : terms_of(options.rules[ruled.rule - 1], options.policy);
-    TermsChange change{note, {known->terms, broker_.arbiter_.terms(id)}, {ruled.rule, then}, ruled.refused};
-    if (change.now.terms != change.then.terms || !change.refused.empty()) changes.push_back(std::move(change));
+    const ClientLimits now = limits_of(broker_.options_.rules, known->terms, hold->backing), would = limits_of(options.rules, ruled.rule, hold->backing);
+    TermsChange change{note, {known->terms, broker_.arbiter_.terms(id), now}, {ruled.rule, then, would}, ruled.refused};
+    if (change.now.terms != change.then.terms || now != would || !change.refused.empty()) changes.push_back(std::move(change));
   }
   return changes;
 }

@@ -35,6 +35,7 @@ struct LeaseView {
 struct TermsView {
   std::uint16_t rule = 0;  // from 1; 0: of none
   core::Terms terms;
+  ClientLimits limits;     // of one that is granted anew: what is there keeps to those of when it was
 };
 struct TermsChange {
   LeaseNote note;

@@ -48,7 +48,7 @@ void Broker::adopt(const std::vector<guard::Overdue>& overdue) {
     if (s.version < 2) continue;
     s.resuming = true;
     wire::Frame frame;
-    frame.mutable_resume();
+    frame.mutable_resume()->set_version(wire::kVersionMax);
     reply(s, 0, std::move(frame));
   }
   state.leases.each([this](keep::Slot slot, const keep::LeaseRecord& r) { adopt_lease(slot, r); });

@@ -102,7 +102,7 @@ void Broker::send_granted(const LeaseHold& lease) {
   const auto file = files_.find(lease.file);
   Frame answer;
   v1::Granted& g = *answer.mutable_granted();
-  g = lease.limits;
+  limit(lease.limits, &g);
   g.set_lease(lease.id);
   g.set_backing(to_wire(lease.backing));
   if (file != files_.end()) {

@@ -251,7 +251,7 @@ void Broker::on_register(Session& s, const Frame& f, wire::Fd& fd, wire::Fd& mem
   lease->backing = *backing;
   lease->write = r.write();
   lease->share = r.share();
-  if (ruled.rule != 0) limit(options_.rules[ruled.rule - 1], &lease->limits);
+  lease->limits = limits_of(options_.rules, ruled.rule, *backing);
   lease->fd = share(fd);
   const std::uint64_t on_file = r.reclaim() ? std::min(facts.size, r.on_file_end()) : facts.size;
   // 1: the arbiter takes 0 for "not said".

@@ -35,10 +35,9 @@ Ruling rule_on(const Rule& rule, std::uint16_t number, const std::string& file, 
 bool Rule::fits_user(uid_t uid) const { return users.empty() || std::find(uids.begin(), uids.end(), uid) != uids.end(); }
 
 bool Rule::operator==(const Rule& o) const {
-  return path == o.path && users == o.users && uids == o.uids && leases == o.leases && backing == o.backing && recall_deadline == o.recall_deadline &&
+  return ClientLimits::operator==(o) && path == o.path && users == o.users && uids == o.uids && leases == o.leases && backing == o.backing && recall_deadline == o.recall_deadline &&
          fence_deadline == o.fence_deadline && on_timeout == o.on_timeout && writeback_interval == o.writeback_interval &&
-         preserve_orphans == o.preserve_orphans && orphan_bytes_max == o.orphan_bytes_max && orphan_keep_max == o.orphan_keep_max &&
-         peer_budget_max == o.peer_budget_max && userfaultfd == o.userfaultfd;
+         userfaultfd == o.userfaultfd;
 }
 
 Ruling judge(const std::vector<Rule>& rules, const std::string& name, uid_t uid, bool write, core::Backing backing) {
@@ -61,6 +60,11 @@ std::optional<bool> gives_userfaultfd(const std::vector<Rule>& rules, uid_t uid)
   for (const Rule& rule : rules)
     if (rule.path.empty() && rule.userfaultfd && rule.fits_user(uid)) return rule.userfaultfd;
   return {};
+}
+
+ClientLimits limits_of(const std::vector<Rule>& rules, std::uint16_t rule, core::Backing backing) {
+  const bool odp = backing == core::Backing::OdpTransparent || backing == core::Backing::OdpCooperative;
+  return rule == 0 || !odp ? ClientLimits{} : ClientLimits{rules[rule - 1]};
 }
 
 core::Terms terms_of(const Rule& rule, const core::Policy& policy) {

@@ -16,7 +16,14 @@ namespace mrlease::session {
 enum class May : std::uint8_t { Any, Read, Nothing };
 enum class Only : std::uint8_t { Any, Odp, Bounce, Direct };
 
-struct Rule {
+// What a client's library keeps to, where a rule says so. Not set: as the client asks.
+struct ClientLimits {
+  std::optional<bool> preserve_orphans;  // false: what a truncate cuts off is never kept
+  std::optional<std::uint64_t> orphan_bytes_max, orphan_keep_max, peer_budget_max;  // bytes; ms
+  bool operator==(const ClientLimits&) const = default;
+};
+
+struct Rule : ClientLimits {
   std::string path;                 // fnmatch(3) without FNM_PATHNAME: '*' takes '/' too; empty: every file
   std::vector<std::string> users;   // names or numbers, as the administrator wrote them; empty: everybody
   std::vector<uid_t> uids;          // the same
@@ -26,9 +33,6 @@ struct Rule {
   std::optional<core::Time> recall_deadline, fence_deadline;  // ms
   std::optional<core::OnTimeout> on_timeout;
   std::optional<core::Time> writeback_interval;  // ms
-  // What the client's library keeps to; not set: as the client asks.
-  std::optional<bool> preserve_orphans;  // false: what a truncate cuts off is never kept
-  std::optional<std::uint64_t> orphan_bytes_max, orphan_keep_max, peer_budget_max;  // bytes; ms
   std::optional<bool> userfaultfd;  // without a path only: it is given before any file is known
   unsigned line = 0;                // of the configuration file
 
@@ -49,6 +53,8 @@ Ruling judge(const std::vector<Rule>& rules, const std::string& name, uid_t uid,
 std::optional<bool> gives_userfaultfd(const std::vector<Rule>& rules, uid_t uid);
 
 core::Terms terms_of(const Rule& rule, const core::Policy& policy);
+// Of a lease's rule, Ruling::rule; of a backing that has no use for them: none.
+ClientLimits limits_of(const std::vector<Rule>& rules, std::uint16_t rule, core::Backing backing);
 std::vector<core::Terms> terms_of(const std::vector<Rule>& rules, const core::Policy& policy);
 // The longest recall deadline that a lease of this user can have.
 core::Time longest_recall(const std::vector<Rule>& rules, const core::Policy& policy, uid_t uid);

@@ -89,7 +89,7 @@ struct LeaseHold {
   core::Backing backing = core::Backing::Bounce;
   bool write = false;
   bool share = false;
-  wire::v1::Granted limits;  // what its client is to keep to, by the rule of when it asked
+  ClientLimits limits;       // what its client is to keep to, by the rule of when it asked
   fence::SharedFd fd;
   std::shared_ptr<KeptFile> kept_file;
   keep::Slot slot = keep::kNoSlot;

@@ -118,11 +118,11 @@ const char* name(guard::Kind kind) {
   return "?";
 }
 
-void limit(const Rule& rule, wire::v1::Granted* granted) {
-  granted->set_discard_orphans(rule.preserve_orphans == false);
-  granted->set_orphan_bytes_max(rule.orphan_bytes_max.value_or(0));
-  granted->set_orphan_keep_ms_max(static_cast<std::uint32_t>(rule.orphan_keep_max.value_or(0)));
-  granted->set_peer_budget_ms_max(static_cast<std::uint32_t>(rule.peer_budget_max.value_or(0)));
+void limit(const ClientLimits& limits, wire::v1::Granted* granted) {
+  granted->set_discard_orphans(limits.preserve_orphans == false);
+  granted->set_orphan_bytes_max(limits.orphan_bytes_max.value_or(0));
+  granted->set_orphan_keep_ms_max(static_cast<std::uint32_t>(limits.orphan_keep_max.value_or(0)));
+  granted->set_peer_budget_ms_max(static_cast<std::uint32_t>(limits.peer_budget_max.value_or(0)));
 }
 
 }  // namespace mrlease::session

@@ -26,6 +26,6 @@ const char* name(core::BreakKind kind);
 const char* name(guard::Kind kind);
 
 // What the rule says of the client's own part.
-void limit(const Rule& rule, wire::v1::Granted* granted);
+void limit(const ClientLimits& limits, wire::v1::Granted* granted);
 
 }  // namespace mrlease::session

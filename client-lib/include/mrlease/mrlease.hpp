@@ -202,6 +202,10 @@ class Context {
   void sync_file(int fd, std::uint64_t offset = 0, std::uint64_t length = 0) {
     check(mrl_file_sync(ctx_, fd, offset, length));
   }
+  // Pages stand still while they are written out, for hold_ms at most.
+  void sync_file_stable(int fd, std::uint64_t offset, std::uint64_t length, std::uint32_t hold_ms) {
+    check(mrl_file_sync_stable(ctx_, fd, offset, length, hold_ms));
+  }
   Freeze freeze_file(int fd, std::uint64_t offset, std::uint64_t length, std::uint32_t hold_ms) {
     mrl_freeze* made = nullptr;
     std::uint64_t unsettled = 0;

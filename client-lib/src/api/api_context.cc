@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // mrl_open and what needs no region.
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 
@@ -32,6 +34,36 @@ Outcome read_options(const mrl_open_options* given, Context::Options* out) {
   out->callback = o.callback;
   out->user = o.user;
   return {};
+}
+
+Outcome freeze_file(mrl_ctx* ctx, int fd, const protocol::FileRange& range, std::uint32_t hold_ms, mrl_freeze** freeze, std::uint64_t* unsettled) {
+  if (ctx == nullptr) return missing("ctx");
+  if (freeze == nullptr) return missing("freeze");
+  if (hold_ms == 0) return {EINVAL, "hold_ms is 0; say how long the file may stand still"};
+  if (range.offset + range.length < range.offset) return {EINVAL, "offset plus length overflows"};
+  if (::fcntl(fd, F_GETFD) < 0) return {EBADF, "file descriptor " + std::to_string(fd) + " is not open"};
+  Reply reply;
+  const auto connection = ctx->impl->connection();
+  Outcome o = connection->call(protocol::freeze_file(range, hold_ms), {fd}, mrlease::wire::Frame::kFrozen, &reply);
+  if (!o.ok()) return o;
+  auto made = std::make_unique<mrl_freeze>();
+  made->context = ctx;
+  made->connection = connection;
+  made->id = reply.frame.frozen().freeze();
+  if (unsettled != nullptr) *unsettled = reply.frame.frozen().unsettled_pages();
+  *freeze = made.get();
+  std::lock_guard lock(ctx->mutex);
+  ctx->freezes[made.get()] = std::move(made);
+  return o;
+}
+
+// The freeze is gone in any case.
+Outcome thaw(mrl_freeze* freeze) {
+  mrl_ctx* ctx = freeze->context;
+  Outcome o = freeze->connection->call(protocol::thaw_file(freeze->id), {}, mrlease::wire::Frame::kStatus, nullptr);
+  std::lock_guard lock(ctx->mutex);
+  ctx->freezes.erase(freeze);
+  return o;
 }
 
 void copy_text(char* to, std::size_t size, const std::string& from) { std::snprintf(to, size, "%s", from.c_str()); }
@@ -96,37 +128,22 @@ int mrl_file_sync(mrl_ctx* ctx, int fd, uint64_t offset, uint64_t length) {
 
 int mrl_file_freeze(mrl_ctx* ctx, int fd, uint64_t offset, uint64_t length, uint32_t hold_ms, mrl_freeze** freeze,
                     uint64_t* unsettled) {
-  return guarded([&]() -> Outcome {
-    if (ctx == nullptr) return missing("ctx");
-    if (freeze == nullptr) return missing("freeze");
-    if (hold_ms == 0) return {EINVAL, "hold_ms is 0; say how long the file may stand still"};
-    if (offset + length < offset) return {EINVAL, "offset plus length overflows"};
-    if (::fcntl(fd, F_GETFD) < 0) return {EBADF, "file descriptor " + std::to_string(fd) + " is not open"};
-    Reply reply;
-    const auto connection = ctx->impl->connection();
-    Outcome o = connection->call(protocol::freeze_file({offset, length}, hold_ms), {fd}, mrlease::wire::Frame::kFrozen,
-                                 &reply);
-    if (!o.ok()) return o;
-    auto made = std::make_unique<mrl_freeze>();
-    made->context = ctx;
-    made->connection = connection;
-    made->id = reply.frame.frozen().freeze();
-    if (unsettled != nullptr) *unsettled = reply.frame.frozen().unsettled_pages();
-    *freeze = made.get();
-    std::lock_guard lock(ctx->mutex);
-    ctx->freezes[made.get()] = std::move(made);
-    return o;
-  });
+  return guarded([&] { return freeze_file(ctx, fd, {offset, length}, hold_ms, freeze, unsettled); });
 }
 
 int mrl_thaw(mrl_freeze* freeze) {
+  return guarded([&] { return freeze == nullptr ? missing("freeze") : thaw(freeze); });
+}
+
+int mrl_file_sync_stable(mrl_ctx* ctx, int fd, uint64_t offset, uint64_t length, uint32_t hold_ms) {
   return guarded([&]() -> Outcome {
-    if (freeze == nullptr) return missing("freeze");
-    mrl_ctx* ctx = freeze->context;
-    Outcome o = freeze->connection->call(protocol::thaw_file(freeze->id), {}, mrlease::wire::Frame::kStatus, nullptr);
-    std::lock_guard lock(ctx->mutex);
-    ctx->freezes.erase(freeze);
-    return o;
+    mrl_freeze* freeze = nullptr;
+    if (Outcome o = freeze_file(ctx, fd, {offset, length}, hold_ms, &freeze, nullptr); !o.ok()) return o;
+    const int code = ::fsync(fd) == 0 ? 0 : errno;
+    const Outcome thawed = thaw(freeze);
+    if (code != 0) return from_errno("fsync", code);
+    if (thawed.code == ETIMEDOUT) return {EAGAIN, "on the disk, but not all of its pages stood still so long: " + thawed.text};
+    return thawed;
   });
 }
 

@@ -72,6 +72,8 @@ class Backing {
   // Fenced: leave nothing between application and file, nobody waiting; but for what peers wrote and the file has refused.
   virtual void restore() {}
   virtual ExchangeStats stats() const { return {}; }
+  // The longest stall of a peer, from the next thaw on: another daemon's rules may say less. Thread-safe.
+  virtual void set_peer_budget(std::uint32_t) {}
 };
 
 std::unique_ptr<Backing> make_direct(Services& services);

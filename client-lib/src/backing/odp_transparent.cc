@@ -36,6 +36,7 @@ class Transparent final : public Backing {
   }
 
   Outcome extend(std::uint64_t file_size, TakeBack how) override { return extend_over(services_, exchange_.orphans(), file_size, how); }
+  void set_peer_budget(std::uint32_t ms) override { exchange_.set_budget(ms); }
   void discard_orphans(Deadline cut_before) override { exchange_.orphans().discard(cut_before); }
   std::uint64_t first_orphan() const override { return exchange_.orphans().first(); }
   Outcome merge_locally() override { return exchange_.thaw_all(Deadline::max()); }

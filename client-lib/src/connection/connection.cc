@@ -48,7 +48,7 @@ struct Connection::Impl {
   bool read_all(std::string* error);
   void take(wire::Packet packet, wire::Frame frame);
   void take_reply(wire::Packet& packet, wire::Frame& frame);
-  void resume();
+  void resume(std::uint32_t version);
   Outcome call_once(wire::Frame& request, const std::vector<int>& fds, Reply* reply,
                     const std::function<void(const wire::Frame&)>& on_reply);
   void lost(const std::string& reason, bool tell);
@@ -143,12 +143,12 @@ void Connection::Impl::take(wire::Packet packet, wire::Frame frame) {
   } else if (frame.has_notice()) {
     sinks.notice(frame.notice());
   } else if (frame.has_resume()) {
-    resume();
+    resume(frame.resume().version());
   }
 }
 
 // What the old daemon had taken and not answered, only we know. What is sent after this, the new one takes.
-void Connection::Impl::resume() {
+void Connection::Impl::resume(std::uint32_t version) {
   took_over = std::chrono::steady_clock::now();
   successors++;
   std::vector<std::uint64_t> waiting;
@@ -159,7 +159,7 @@ void Connection::Impl::resume() {
       if (waiter->sent) waiting.push_back(id);
   }
   (void)send_now(protocol::resumed(waiting), {});
-  if (sinks.resumed) sinks.resumed();
+  if (sinks.resumed) sinks.resumed(version);
 }
 
 void Connection::Impl::take_reply(wire::Packet& packet, wire::Frame& frame) {

@@ -24,7 +24,8 @@ struct Sinks {
   std::function<void(wire::v1::Recall, wire::Fd)> recall;
   std::function<void(const wire::v1::Notice&)> notice;
   std::function<void(const std::string& why)> closed;  // once, never for close()
-  std::function<void()> resumed;  // another daemon has the connection: it needs the descriptors again
+  // Another daemon has the connection: it needs the descriptors again, and speaks the wire's version Resume.version at most.
+  std::function<void(std::uint32_t version)> resumed;
 };
 
 // Thread-safe.

@@ -13,6 +13,7 @@ namespace mrlease::client {
 namespace {
 // The wire's versions that know NameMapped; a Merge of orphans.
 constexpr std::uint32_t kNamesMapped = 4, kMergesOrphans = 5;
+constexpr std::uint32_t kSaidNothing = 4;  // of a daemon whose Resume has no version
 }  // namespace
 
 Context::Context(const Options& options) : events_(options.callback, options.user), socket_path_(options.socket_path) {}
@@ -120,11 +121,12 @@ Context::~Context() {
 Sinks Context::sinks() {
   return {[this](wire::v1::Recall recall, wire::Fd store) { on_recall(std::move(recall), std::move(store)); },
           [this](const wire::v1::Notice& notice) { on_notice(notice); },
-          [this](const std::string& why) { on_closed(why); }, [this] { on_resumed(); }};
+          [this](const std::string& why) { on_closed(why); }, [this](std::uint32_t version) { on_resumed(version); }};
 }
 
 // A lane of its own: the others may be waiting for an answer of the daemon.
-void Context::on_resumed() {
+void Context::on_resumed(std::uint32_t version) {
+  version_ = std::min(version == 0 ? kSaidNothing : version, wire::kVersionMax);
   resuming_.post([this] {
     hand_over_again();
     give_up_again();

@@ -71,7 +71,7 @@ class Context {
   void on_recall(wire::v1::Recall recall, wire::Fd store);
   void on_notice(const wire::v1::Notice& notice);
   void on_closed(const std::string& why);
-  void on_resumed();
+  void on_resumed(std::uint32_t version);
   void hand_over_again();
   void give_up_again();
   // reconnect.cc: on the resuming lane

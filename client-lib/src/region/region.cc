@@ -101,6 +101,7 @@ void Region::keep_to(const wire::v1::Granted& granted) {
   orphan_limits_ = {spec_.orphans.preserve && !granted.discard_orphans(), least(spec_.orphans.bytes_max, std::uint64_t{granted.orphan_bytes_max()})};
   orphan_keep_ = std::chrono::milliseconds(least(std::uint64_t(spec_.orphan_keep.count()), std::uint64_t{granted.orphan_keep_ms_max()}));
   peer_budget_ms_ = least(spec_.peer_budget_ms, granted.peer_budget_ms_max());
+  if (backing_) backing_->set_peer_budget(peer_budget_ms_);
 }
 
 // From the grant on, and not before: a lease's number means something to the daemon that has given it, and a daemon that does

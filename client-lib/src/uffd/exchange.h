@@ -3,6 +3,7 @@
 // device and CPU go on; at most they wait. No verbs here: a CPU thread that stores is as good as a device.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -32,6 +33,7 @@ class Exchange {
   // the budget.
   using AskQuiet = std::function<void(Deadline)>;
   void on_long_stall(AskQuiet ask) { ask_quiet_ = std::move(ask); }
+  void set_budget(std::uint32_t peer_budget_ms) { budget_us_ = peer_budget_ms * 1000ull; }  // thread-safe
 
   // Tells that another daemon has taken over, by another number, and when that was.
   void on_daemons(std::function<std::uint64_t()> daemons, std::function<Deadline()> took_over) {
@@ -95,7 +97,7 @@ class Exchange {
   const Pagemap& pagemap_;
   const Layout layout_;
   const MergeFn merge_;
-  const std::uint64_t budget_us_;
+  std::atomic<std::uint64_t> budget_us_;
   AskQuiet ask_quiet_;
   std::function<std::uint64_t()> daemons_ = [] { return std::uint64_t{0}; };
   std::function<Deadline()> took_over_;

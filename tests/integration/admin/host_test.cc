@@ -217,6 +217,17 @@ TEST_F(AdminHost, ADryRunTellsWhatAReloadWouldDoToTheLeasesOfNow) {
   call(&Stub::Reload, adm::ReloadRequest());
   EXPECT_EQ(call(&Stub::GetLease, which).rule(), 1u);
   EXPECT_EQ(call(&Stub::Reload, dry).leases_size(), 1) << "the one that would not be granted goes on";
+  // What only the client's library keeps to is no matter of a direct lease.
+  const auto on_demand = owner.lease(ours.get(), v1::BACKING_ODP_TRANSPARENT, 4096, 4096).frame.granted().lease();
+  std::ofstream(file) << "recall-deadline-ms = 1500\n[[rule]]\npath = \"" << path << "\"\nrecall-deadline-ms = 700\non-timeout = \"kill\"\n"
+                      << "writeback-interval-ms = 5000\norphans = \"discard\"\npeer-budget-ms = 40\n";
+  const auto limited = call(&Stub::Reload, dry);
+  ASSERT_EQ(limited.leases_size(), 1);
+  EXPECT_EQ(limited.leases(0).lease(), on_demand);
+  EXPECT_FALSE(limited.leases(0).now().discard_orphans());
+  EXPECT_TRUE(limited.leases(0).then().discard_orphans());
+  EXPECT_EQ(limited.leases(0).then().peer_budget_max().nanos(), 40'000'000);
+  EXPECT_FALSE(limited.leases(0).then().has_orphan_keep_max());
 }
 
 }  // namespace mrlease::test

@@ -214,6 +214,8 @@ TEST_F(ApiTest, BadArgumentsNeverReachTheDaemon) {
   mrl_freeze* freeze = nullptr;
   EXPECT_EQ(mrl_file_freeze(ctx, file_.get(), 0, 0, 0, &freeze, nullptr), EINVAL);
   EXPECT_EQ(mrl_file_sync(ctx, -1, 0, 0), EBADF);
+  EXPECT_EQ(mrl_file_sync_stable(ctx, -1, 0, 0, 1000), EBADF);
+  EXPECT_EQ(mrl_file_sync_stable(ctx, file_.get(), 0, 0, 0), EINVAL);
   EXPECT_EQ(region, nullptr);
   EXPECT_EQ(mrl_close(ctx), 0);
   EXPECT_EQ(daemon().count(Frame::kRegister) + daemon().count(Frame::kFreezeFile) + daemon().count(Frame::kSyncFile),

@@ -207,6 +207,23 @@ TEST(Exchange, ALongStallIsNotStarted) {
   EXPECT_EQ(rig.in_file(4), 'h');
 }
 
+// Another daemon's rules may want it shorter.
+TEST(Exchange, ABudgetThatIsSetLaterCounts) {
+  Rig rig;
+  START_OR_SKIP(rig, 10000);
+  std::atomic<int> asked{0};
+  rig.exchange->on_long_stall([&](Deadline) { asked++; });
+  rig.exchange->set_budget(2);
+  ASSERT_TRUE(rig.freeze(1).ok());
+  rig.at(0) = 'g';
+  rig.daemon->during = [&](int) {
+    if (asked == 0) rig.at(0) = 'h';
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));  // the work that is scripted, not a wait for anything
+  };
+  ASSERT_TRUE(rig.exchange->thaw(1, Clock::now() + std::chrono::seconds(1)).ok());
+  EXPECT_EQ(asked, 1);
+}
+
 // The same, and it does not get better: the application is asked before the gate is shut.
 TEST(Exchange, AStallThatStaysLongIsAnnounced) {
   Rig rig;

@@ -109,6 +109,27 @@ TEST_P(RegionOrphansTest, NoLongerThanAskedFor) {
   EXPECT_EQ(at(10), 'p');
 }
 
+// A package that is installed over a running daemon, and one that is taken back.
+TEST_P(RegionOrphansTest, AnotherDaemonSaysWhatItSpeaks) {
+  START_OR_SKIP();
+  cut();
+  at(10) = 'o';
+  grow();
+  const auto replaced_by = [this](std::uint32_t version) {
+    const int devices = daemon_->count(Frame::kAddDevice);
+    Frame resume;
+    resume.mutable_resume()->set_version(version);
+    daemon_->send(resume);
+    EXPECT_TRUE(daemon_->wait_for(Frame::kAddDevice, devices + 1)) << "it is handed over after the version was taken";
+  };
+  replaced_by(0);
+  EXPECT_EQ(region_->extend(TakeBack::Reattach, nullptr).code, EOPNOTSUPP);
+  EXPECT_EQ(at(10), 'o');
+  replaced_by(wire::kVersionMax + 1);
+  ASSERT_TRUE(region_->extend(TakeBack::Reattach, nullptr).ok());
+  EXPECT_EQ(in_file(10), 'o');
+}
+
 TEST_P(RegionOrphansTest, WithAnOlderDaemonTheyStayWhereTheyAre) {
   daemon_version_ = 4;
   START_OR_SKIP();

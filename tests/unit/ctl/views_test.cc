@@ -154,13 +154,17 @@ TEST(Views, ADryRunNamesTheLeasesThatWouldHaveOtherTerms) {
     *l.mutable_then() = l.now();
     l.mutable_then()->set_rule(1);
     l.mutable_then()->set_on_timeout(v1::ON_TIMEOUT_KILL);
+    l.mutable_then()->set_orphan_bytes_max(64 << 20);
+    l.mutable_then()->mutable_orphan_keep_max()->set_seconds(60);
+    l.mutable_then()->mutable_peer_budget_max()->set_nanos(200000000);
     l.set_refused(refused);
   }
   r.set_leases_total(5);
   const std::string text = view_tried(r, 80);
   EXPECT_THAT(text, HasSubstr("would change: rule\n"));
   EXPECT_THAT(text, HasSubstr("from recall within 2 s, fence within 500 ms, on timeout fence\n"
-                              "to   recall within 2 s, fence within 500 ms, on timeout kill (rule 1):\n"
+                              "to   recall within 2 s, fence within 500 ms, on timeout kill (rule 1)\n"
+                              "     anew, at most: orphans of 64M, kept for 1 m, stalls of 200 ms:\n"
                               "  LEASE  FILE "));
   EXPECT_THAT(text, HasSubstr("what is there goes on):\na rule of the administrator (line 7 of"));
   EXPECT_THAT(text, HasSubstr("\nand 3 leases more\n"));

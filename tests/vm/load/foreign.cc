@@ -125,7 +125,7 @@ int Foreign::zeros(std::uint64_t from, Json* json) {
 void Foreign::extended(std::uint64_t at_ns) { checker().extended(at_ns); }
 void Foreign::reattached(std::uint64_t size, std::uint64_t at_ns) { checker().reattached(size, at_ns); }
 
-int Foreign::sync(Json* json) {
+int Foreign::sync(std::uint32_t stable_ms, Json* json) {
   int fd = -1;
   const int opened = timed("open", [&] {
     fd = open(path_.c_str(), O_RDWR | O_CLOEXEC);
@@ -134,7 +134,7 @@ int Foreign::sync(Json* json) {
   if (opened) return opened;
   const int code = timed("sync", [&] {
     if (!ctx_) return fsync(fd) ? errno : 0;
-    return mrl_file_sync(ctx_, fd, 0, 0);
+    return stable_ms != 0 ? mrl_file_sync_stable(ctx_, fd, 0, 0, stable_ms) : mrl_file_sync(ctx_, fd, 0, 0);
   });
   if (code && ctx_) json->add("text", mrl_last_error());
   close(fd);

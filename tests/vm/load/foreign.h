@@ -33,7 +33,7 @@ class Foreign {
   int zeros(std::uint64_t from, Json* json);  // nothing but zeros from there to the end
   void extended(std::uint64_t at_ns);
   void reattached(std::uint64_t size, std::uint64_t at_ns);
-  int sync(Json* json);
+  int sync(std::uint32_t stable_ms, Json* json);  // stable_ms: how long the file may stand still for it; 0: it need not
   int reconnected(std::uint64_t times);  // waits until it has found another daemon that often; ETIMEDOUT
   int freeze(std::uint32_t hold_ms, Json* json);
   int copy(Json* json);  // of the frozen file, compared with the copy before it

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // mrl_foreign: the other user of the file, and the judge. Commands on stdin, one a line, each answered by one JSON
 // line:
-//   truncate SIZE | zeros FROM | extended NS | reattached SIZE NS | sync | freeze HOLD_MS | copy | thaw | check | check-direct | waits |
+//   truncate SIZE | zeros FROM | extended NS | reattached SIZE NS | sync [STABLE_MS] | freeze HOLD_MS | copy | thaw | check | check-direct | waits |
 //   reconnected TIMES | quit | (punch | collapse | insert | write | write-direct) FIRST-PAGE PAGES | read | open-truncate | unlink | rename-over | ended
 //   --file F --size BYTES --table FILE [--store-table FILE --spare PAGES] [--socket S] [--plain]
 #include <cerrno>
@@ -31,7 +31,7 @@ int run(Foreign& foreign, const std::string& command, std::uint64_t argument, st
   if (command == "ended") return foreign.ended(), 0;
   if (command == "truncate") return foreign.truncate(argument, json);
   if (command == "zeros") return foreign.zeros(argument, json);
-  if (command == "sync") return foreign.sync(json);
+  if (command == "sync") return foreign.sync(static_cast<std::uint32_t>(argument), json);
   if (command == "freeze") return foreign.freeze(static_cast<std::uint32_t>(argument), json);
   if (command == "copy") return foreign.copy(json);
   if (command == "thaw") return foreign.thaw(json);

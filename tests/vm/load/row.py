@@ -180,12 +180,17 @@ class Row:
         self.stream()
 
     def check_cycle(self, number):
-        self.ask(self.foreign, "sync")
+        # One that lets the pages stand still is a freeze, too.
+        sync = "sync 20000" if "freeze" in self.args.phases and number % 4 < 2 else "sync"
+        self.ask(self.foreign, sync)
         self.stream()
         self.ask(self.receiver, "quiet")
         if self.first_info["guard"] == "precontent":  # it covers read: others see what was acknowledged, without a sync
             self.count(self.ask(self.foreign, "check"))
-        self.ask(self.receiver if number % 2 else self.foreign, "sync")
+        if number % 2:
+            self.ask(self.receiver, "sync")
+        else:
+            self.ask(self.foreign, sync)
         self.sum["syncs"] += 2
         self.count(self.ask(self.foreign, "check-direct"), durable=True)
         self.count(self.ask(self.foreign, "check"))
