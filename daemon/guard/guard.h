@@ -91,6 +91,8 @@ class Guard {
   // Start and stop watching a file; fd: a description of it that stays open until unwatch() (the lease guard leases it).
   virtual Coverage watch(const core::FileKey& file, int fd) = 0;
   virtual void unwatch(const core::FileKey& file) = 0;
+  // A descriptor has come to the process and has the lowest number that was free, as an event's will. A successor has to know (Heritage::unnoted).
+  virtual void got(int number) = 0;
   // What the guard thread must bring to the arbiter; the rest it answers itself, at once.
   virtual void publish(const core::FileKey& file, const core::Needs& needs) = 0;
   // Allow (errno 0) or deny a held operation. When `watch_leaving`, listener.left follows.

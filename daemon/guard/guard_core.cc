@@ -171,6 +171,11 @@ void GuardCore::set_alarm(Clock::time_point due) {
   ::timerfd_settime(alarm_.get(), TFD_TIMER_ABSTIME, &at, nullptr);
 }
 
+void GuardCore::got(int number) {
+  std::lock_guard lock(mutex_);
+  journal_.got(number);
+}
+
 void GuardCore::publish(const core::FileKey& key, const core::Needs& needs) {
   std::lock_guard lock(mutex_);
   if (WatchedFile* file = files_.find(key)) file->needs = needs;

@@ -27,6 +27,7 @@ class GuardCore : public Guard {
   std::string begin() override;
   Coverage watch(const core::FileKey& file, int fd) override;
   void unwatch(const core::FileKey& file) override;
+  void got(int number) override;
   void publish(const core::FileKey& file, const core::Needs& needs) override;
   void answer(core::BreakId id, int deny_errno, bool watch_leaving) override;
   bool heartbeat() override;
@@ -42,8 +43,8 @@ class GuardCore : public Guard {
   const sys::FanGroup* group_of(Group group) const;
   void finish_answers();
   void take_over(const Orphan& orphan);
-  void begin_unknown(std::vector<Orphan> known);
-  void sweep(const std::vector<Orphan>& known, int end) const;
+  void begin_unknown();
+  void sweep(int end) const;
   void start_thread();
   void run();
   void wake() const;

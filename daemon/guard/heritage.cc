@@ -89,10 +89,12 @@ void GuardCore::take_over(const Orphan& orphan) {
   desk_.take_over(group, orphan.file, std::move(event));  // a file that is not leased (any more): allowed
 }
 
-// What the predecessor had read and not noted: numbers that nobody knows are allowed.
-void GuardCore::sweep(const std::vector<Orphan>& known, int end) const {
+// What the predecessor had read and not noted: numbers of which there is no note now are allowed.
+void GuardCore::sweep(int end) const {
+  std::vector<bool> noted(Journal::kNumbersMax);
+  for (const Orphan& each : journal_.orphans()) noted[each.number] = true;
   for (int number = 0; number < end; number++) {
-    if (std::any_of(known.begin(), known.end(), [&](const Orphan& o) { return o.number == number; })) continue;
+    if (noted[number]) continue;
     if (precontent_) precontent_->events().respond(number, FAN_ALLOW);
     if (leases_.perm()) leases_.perm().respond(number, FAN_ALLOW);
   }
@@ -101,22 +103,23 @@ void GuardCore::sweep(const std::vector<Orphan>& known, int end) const {
 // An operation may be held of which nobody knows the file, nor what it is. So every lease gets out of the way of the worst
 // that it can be, and it goes on when all have. A new event must not get its number before. Where those that it may have are taken, events are
 // read meanwhile, so that neither others wait for it nor the daemon for itself, which works on files of which events come.
-void GuardCore::begin_unknown(std::vector<Orphan> known) {
+void GuardCore::begin_unknown() {
   struct Unknown {
     std::vector<core::BreakId> ids;
     std::size_t unanswered = 0;
   };
   auto unknown = std::make_shared<Unknown>();
-  int end = unnoted_.empty() ? Journal::kNumbersMax : 0;
+  int end = Journal::kNumbersMax;
   if (!unnoted_.empty()) {
-    for (const sys::Fd& each : unnoted_) end = std::max(end, each.get() + 1);
-    journal_.unnoted_below(end);
+    const auto by_number = [](const sys::Fd& a, const sys::Fd& b) { return a.get() < b.get(); };
+    end = std::max_element(unnoted_.begin(), unnoted_.end(), by_number)->get() + 1;
+    journal_.begin_unnoted(end, static_cast<int>(unnoted_.size()));
     begun_ = true;
   }
-  const auto let_go = [this, end, unknown, known = std::move(known)] {
-    sweep(known, end);
+  const auto let_go = [this, end, unknown] {
+    sweep(end);
     for (const core::BreakId id : unknown->ids) ledger_.goes_on(id, kUnknownBound);
-    journal_.unnoted_below(0);
+    journal_.end_unnoted();
     unnoted_.clear();
     begun_ = true;
     wake();
@@ -149,7 +152,7 @@ std::string GuardCore::begin() {
   for (const Orphan& orphan : orphans) take_over(orphan);
   std::string text = std::to_string(orphans.size()) + " operations that the predecessor held are held on";
   if (journal_.was_reading()) {
-    begin_unknown(orphans);
+    begin_unknown();
     text += "; it was killed while it read: every lease gets out of the way once";
   } else {
     begun_ = true;

@@ -88,8 +88,9 @@ struct Journal::Layout {
   std::atomic<std::int32_t> highest;      // number that was ever journaled
   std::atomic<std::uint32_t> reach;       // of passing
   std::atomic<std::uint32_t> reading;
-  std::atomic<std::int32_t> unnoted;      // an earlier daemon's zero: none
-  char pad[4080];
+  std::atomic<std::int32_t> unnoted;      // zero where an earlier daemon knew nothing of it; likewise the next
+  std::atomic<std::int32_t> open_most;
+  char pad[4076];
   HeldRecord held[kNumbersMax];
   PassingRecord passing[kPassingMax];
 };
@@ -105,6 +106,7 @@ void Journal::was_read(const sys::FanEvent& event, const core::FileKey& file, Gr
   const int number = event.fd.get();
   if (memory_ == nullptr || number < 0) return;
   if (number > memory_->highest) memory_->highest = number;
+  got(number);
   if (number >= kNumbersMax) return;
   HeldRecord& r = memory_->held[number];
   r.group = static_cast<std::uint32_t>(group);
@@ -128,13 +130,25 @@ void Journal::end_read() {
 
 bool Journal::was_reading() const { return memory_ != nullptr && (memory_->reading != 0 || memory_->unnoted != 0); }
 
-void Journal::unnoted_below(int number) {
+void Journal::begin_unnoted(int end, int taken) {
+  taken_ = taken;
+  if (memory_ != nullptr) memory_->unnoted = end;
+}
+
+void Journal::end_unnoted() {
+  taken_ = 0;
   if (memory_ == nullptr) return;
-  memory_->unnoted = number;
-  if (number == 0) memory_->reading = 0;  // whether or not anything has been read since
+  memory_->unnoted = 0;
+  memory_->reading = 0;
+}
+
+void Journal::got(int number) {
+  if (memory_ != nullptr && number - taken_ >= memory_->open_most) memory_->open_most = number - taken_ + 1;
 }
 
 int Journal::unnoted_below() const { return memory_ == nullptr ? 0 : static_cast<int>(memory_->unnoted); }
+
+int Journal::open_most() const { return memory_ == nullptr ? 0 : static_cast<int>(memory_->open_most); }
 
 void Journal::allows(int number) {
   if (memory_ != nullptr && number >= 0 && number < kNumbersMax) memory_->held[number].used = kAllowed;

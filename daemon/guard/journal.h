@@ -56,12 +56,16 @@ class Journal {
   Slot passes(const core::FileKey& file, const TaskView& view);
   void left(Slot slot);
 
-  // Somebody may be held of whom there is no note, by an event with a number below this; 0: nobody is any more.
-  void unnoted_below(int number);
+  // Somebody may be held of whom there is no note, by an event with a number below `end`; `taken` of those numbers are only taken for that.
+  void begin_unnoted(int end, int taken);
+  void end_unnoted();  // nobody is any more, nor by a read that nothing has followed
+  // A descriptor has come, and has the lowest number that was free.
+  void got(int number);
 
   // Of the predecessor: was it killed within a read, or did it know that one before it was? And below which number, if it did.
   bool was_reading() const;
   int unnoted_below() const;
+  int open_most() const;  // descriptors that were open at once, as far as got() tells
   std::vector<Orphan> orphans() const;
   std::vector<Passing> passing() const;
 
@@ -69,6 +73,7 @@ class Journal {
   struct Layout;
   Layout* memory_ = nullptr;
   std::vector<Slot> free_;
+  int taken_ = 0;  // begin_unnoted()
 };
 
 }  // namespace mrlease::guard

@@ -101,7 +101,7 @@ bool Ledger::modified(const core::FileKey& file, int tid) {
   bool explained = false;
   for (auto at = entries_.begin(); at != entries_.end();) {
     const Entry& entry = at->second;
-    bool match = entry.passes() && entry.op.file == file && (entry.view.tid == tid || entry.op.tid == 0);
+    bool match = entry.shows() && entry.op.file == file && (entry.view.tid == tid || entry.op.tid == 0);
     explained = explained || match;
     at = match ? leave(at, true) : std::next(at);
   }
@@ -111,7 +111,7 @@ bool Ledger::modified(const core::FileKey& file, int tid) {
 void Ledger::opened(const core::FileKey& file, int tid) {
   for (auto at = entries_.begin(); at != entries_.end();) {
     Entry& entry = at->second;
-    if (!entry.passes() || entry.op.file != file || entry.op.tid != 0 || entry.view.tid != 0) {
+    if (!entry.shows() || entry.op.file != file || entry.op.tid != 0 || entry.view.tid != 0) {
       ++at;
       continue;
     }
@@ -131,7 +131,7 @@ void Ledger::opened(const core::FileKey& file, int tid) {
 void Ledger::came_again(const core::FileKey& file, int tid) {
   for (auto at = entries_.begin(); at != entries_.end();) {
     const Entry& entry = at->second;
-    bool match = entry.passes() && entry.op.tid == tid && entry.op.file == file;
+    bool match = entry.shows() && entry.op.tid == tid && entry.op.file == file;
     at = match ? leave(at, true) : std::next(at);
   }
 }

@@ -70,6 +70,8 @@ class Ledger {
     std::optional<Clock::time_point> until;
     std::optional<bool> over;  // it has left, for sure or not; the listener is not told yet
     bool passes() const { return answered && !over; }
+    // Whose end others can show: an unknown one may not have been let go yet, and it is goes_on() that says when it has ended.
+    bool shows() const { return passes() && !op.unknown; }
   };
   using Entries = std::map<core::BreakId, Entry>;
 

@@ -99,20 +99,21 @@ std::size_t Keeper::drop_unclaimed() {
   return names.size();
 }
 
-Memory::Memory(Keeper& keeper, const std::string& name, std::size_t bytes) : fd_(keeper.take(name)), size_(bytes) {
+Memory::Memory(Keeper& keeper, const std::string& name, std::size_t bytes) : size_(bytes) {
+  sys::Fd fd = keeper.take(name);
   struct stat st {};
-  inherited_ = fd_ && ::fstat(fd_.get(), &st) == 0 && static_cast<std::size_t>(st.st_size) == bytes;
+  inherited_ = fd && ::fstat(fd.get(), &st) == 0 && static_cast<std::size_t>(st.st_size) == bytes;
   if (!inherited_) {
-    if (fd_) keeper.drop(name);
-    fd_.reset(::memfd_create(("mrlease-" + name).c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
-    if (!fd_ || ::ftruncate(fd_.get(), static_cast<off_t>(bytes)) != 0 ||
-        ::fcntl(fd_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+    if (fd) keeper.drop(name);
+    fd.reset(::memfd_create(("mrlease-" + name).c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (!fd || ::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0 ||
+        ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
       throw std::system_error(errno, std::generic_category(), "cannot make the memory that outlives the daemon");
   }
-  data_ = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd_.get(), 0);
+  data_ = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd.get(), 0);
   if (data_ == MAP_FAILED) throw std::system_error(errno, std::generic_category(), "cannot map the memory that outlives the daemon");
   if (inherited_) return;
-  if (const int code = keeper.put(name, fd_.get()); code != 0)
+  if (const int code = keeper.put(name, fd.get()); code != 0)
     throw std::system_error(code, std::generic_category(), "the service manager does not keep descriptors (NOTIFY_SOCKET)");
 }
 

@@ -64,7 +64,6 @@ class Memory {
   bool inherited() const { return inherited_; }
 
  private:
-  sys::Fd fd_;
   void* data_ = nullptr;
   std::size_t size_ = 0;
   bool inherited_ = false;

@@ -124,9 +124,10 @@ void check_roots(const std::vector<std::string>& roots, bool follows) {
 
 int serve(const config::CommandLine& line, const config::Settings& settings, keep::Keeper& keeper) {
   const config::Options& options = settings.options;
+  std::signal(SIGHUP, SIG_IGN);  // it would end the process until `hangup` stands: the file has just been read
+  loop::Office office(keeper);   // before any descriptor is opened, whose number may be one that it has to reserve
   asio::io_context io;
-  asio::signal_set hangup(io, SIGHUP);  // first: until it stands, SIGHUP ends the process
-  loop::Office office(keeper);
+  asio::signal_set hangup(io, SIGHUP);
   check_roots(options.roots, office.follows());
   session::Holders holders((std::filesystem::path(options.socket).parent_path() / "holders").string());
   session::Broker broker(io, config::for_session(options), log_line, {&keeper, office.state(), &holders});

@@ -22,18 +22,20 @@ namespace {
 constexpr std::uint64_t kFailuresMax = 40;
 constexpr int kClientsEnd = 2000;  // ms, for each
 
-// Descriptors that a daemon has open and does not keep: the connections of operators, mostly.
-constexpr int kNotKept = 1024;
+// Descriptors that a daemon opens by itself and does not keep: for operators' connections, mostly, and for what it watches of the last file that came.
+constexpr int kFewMore = 1024;
 // The events that are read meanwhile have higher numbers, and are to be in the journal.
 constexpr int kUnnotedMax = guard::Journal::kNumbersMax / 2;
 
 }  // namespace
 
-Office::Office(keep::Keeper& keeper) : keeper_(keeper), listener_(keeper.take("mrleased.socket")) {
+Office::Office(keep::Keeper& keeper) : keeper_(keeper) {
+  const bool opened = !keeper.active() || open_state();
+  listener_ = keeper.take("mrleased.socket");  // only now: until then it may have to move
   if (!listener_) listener_ = keeper.take("listener");
   own_listener_ = !listener_;
   if (!keeper.active()) return;
-  if (!open_state()) {
+  if (!opened) {
     abandon();
     open_state();
   }
@@ -84,26 +86,26 @@ void Office::reserve_numbers() {
   if (!journal_->inherited()) return;
   const guard::Journal journal(journal_->data());
   for (const guard::Orphan& orphan : journal.orphans()) {
-    if (!keeper_.vacate(orphan.number)) continue;  // nobody else gets it either
+    if (!keeper_.vacate(orphan.number)) throw std::runtime_error("no descriptor is left to take what was held over with");
     const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (nothing < 0 || nothing == orphan.number) continue;
     ::dup3(nothing, orphan.number, O_CLOEXEC);
     ::close(nothing);
   }
-  if (journal.was_reading()) reserve_unnoted(journal.unnoted_below());
+  if (journal.was_reading()) reserve_unnoted(journal.unnoted_below() + journal.open_most());
 }
 
-// An event that the predecessor has not noted has the number that was its lowest free one: below as many as it had open. We have inherited those,
-// but for kNotKept at the most, and for the numbers that it had taken itself for one before it. What is kept moves out of the way: it would give its
-// number back when it is closed. Nothing is reserved where there are not so many.
-void Office::reserve_unnoted(int known_below) {
+// An event that the predecessor has not noted has the number that was its lowest free one: below as many as it had open. Those are what clients had
+// sent, as far as it said (Guard::got()), what it has kept, and few more; and the numbers that it had taken itself for one before it. What we
+// have inherited moves out of the way: it would give its number back when it is closed. Nothing is reserved where there are not so many.
+void Office::reserve_unnoted(int open_most) {
   std::vector<sys::Fd> taken;
   taken.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   const auto take = [&taken] {
     taken.emplace_back(::fcntl(taken.front().get(), F_DUPFD_CLOEXEC, 0));
     return taken.back().get();
   };
-  for (int i = 0; i < known_below + kNotKept; i++)
+  for (int i = 0; i < open_most + kFewMore; i++)
     if (take() < 0) return;
   const int end = taken.back().get() + 1;
   if (end > kUnnotedMax || !keeper_.vacate_below(end)) return;
@@ -112,7 +114,7 @@ void Office::reserve_unnoted(int known_below) {
   while (number >= 0 && number < end);
   taken.pop_back();
   if (number < 0) return;
-  const sys::Fd for_events(::fcntl(taken.front().get(), F_DUPFD_CLOEXEC, number + kNotKept));
+  const sys::Fd for_events(::fcntl(taken.front().get(), F_DUPFD_CLOEXEC, number + kFewMore));
   if (for_events) unnoted_ = std::move(taken);
 }
 

@@ -40,7 +40,7 @@ class Office {
   bool open_state();
   void abandon();
   void reserve_numbers();
-  void reserve_unnoted(int known_below);
+  void reserve_unnoted(int open_most);
 
   keep::Keeper& keeper_;
   std::unique_ptr<keep::Memory> state_memory_, journal_, drains_memory_;

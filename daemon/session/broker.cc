@@ -126,6 +126,7 @@ void Broker::accept(Connection::Socket socket) {
   ucred credentials{};
   socklen_t length = sizeof credentials;
   if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) return;
+  guard_->got(socket.native_handle());
   // Up to here Hello is answered with it.
   if (const Verdict room = check_room(socket.native_handle(), 0.5); room.code != 0) return log_(2, room.message + "; a client is refused");
   if (const Verdict v = check_room_of(credentials.uid, {.sessions = 1, .descriptors = 2}); v.code != 0)

@@ -64,7 +64,10 @@ std::optional<bool> gives_userfaultfd(const std::vector<Rule>& rules, uid_t uid)
 
 ClientLimits limits_of(const std::vector<Rule>& rules, std::uint16_t rule, core::Backing backing) {
   const bool odp = backing == core::Backing::OdpTransparent || backing == core::Backing::OdpCooperative;
-  return rule == 0 || !odp ? ClientLimits{} : ClientLimits{rules[rule - 1]};
+  if (rule == 0 || rule > rules.size() || !odp) return {};  // beyond: of a configuration that was read anew since
+  ClientLimits limits = rules[rule - 1];
+  if (limits.preserve_orphans != false) limits.preserve_orphans.reset();  // "any" is no limit
+  return limits;
 }
 
 core::Terms terms_of(const Rule& rule, const core::Policy& policy) {

@@ -58,7 +58,7 @@ bool k_lease[N] = true, k_quiesced[N], k_fenced[N];
 bool k_mr[N] = true;  /* MrRecord */
 bool k_handed_back[N];    /* LeaseRecord::handed_back */
 mtype j_held = Free;
-bool j_reading, j_passing;
+bool j_reading, j_unnoted, j_passing;
 
 /* ---- sockets, which outlive the daemon too */
 chan recall[N] = [4] of { mtype, byte };
@@ -175,13 +175,13 @@ end:
 #ifdef ANSWER_BEFORE_ACK
   :: atomic { READY && phase == Complying && (ALL_OUT || (part[0] == Recalled && part[1] == Recalled)) ->
 #else
-  :: atomic { READY && phase == Complying && ALL_OUT ->  /* <- State::out_of_the_way */
+  :: atomic { READY && phase == Complying && ALL_OUT && (cause != Unknown || reading == 0 || reading == 4) ->  /* <- State::out_of_the_way; the sweep has the guard's lock */
 #endif
       if
       :: cause == Truncate -> phase = Passes
       :: cause == Unknown ->  /* <- heritage.cc let_go: sweep */
-          if :: j_held == Free -> respond() :: else fi;
-          begun = true; j_reading = false; phase = Passing
+          if :: j_held == Free -> respond() :: else fi;  /* what was read since is noted, and has another number */
+          j_unnoted = false; j_reading = false; phase = Passing
       :: cause == Revoke -> idle()
       fi }
   :: atomic { READY && phase == Passes -> j_passing = true; phase = Marks }  /* <- Ledger::answer: Journal::passes */
@@ -352,9 +352,10 @@ end:
       begun = true; j_reading = false }
 #else
       if
-      :: j_reading -> asked_unknown = true
-      :: else -> begun = true
-      fi }
+      :: j_reading || j_unnoted -> asked_unknown = true; j_unnoted = true  /* <- Journal::begin_unnoted */
+      :: else
+      fi;
+      begun = true }
 #endif
   :: atomic { !up ->  /* the service manager starts a successor, which knows what was kept and nothing else */
       reading = 0; asked = false; asked_unknown = false; begun = false; serving = false; changing = false;
@@ -379,7 +380,7 @@ proctype Settled() {
   atomic {
     timeout;
     assert(op == Over && up && serving && begun && phase == Idle && !asked && !asked_unknown);
-    assert(j_held == Free && !j_passing && !j_reading);
+    assert(j_held == Free && !j_passing && !j_reading && !j_unnoted);
     /* Who can use its lease has it back; who is dead has nothing left. */
     assert(!GO(0) || REACHES(0) || !k_lease[0] || k_fenced[0]);
     assert(!GO(1) || REACHES(1) || !k_lease[1] || k_fenced[1]);

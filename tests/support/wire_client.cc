@@ -32,7 +32,10 @@ WireClient::WireClient(const std::string& socket_path, bool hello) {
 
 std::uint64_t WireClient::send(wire::Frame frame, const std::vector<int>& fds) {
   frame.set_id(next_id_++);
-  const int code = wire::send_packet(socket_.get(), wire::encode(frame), fds);
+  int code;
+  pollfd room{socket_.get(), POLLOUT, 0};
+  do code = wire::send_packet(socket_.get(), wire::encode(frame), fds);
+  while (code == EAGAIN && ::poll(&room, 1, 10000) > 0);
   if (code != 0) throw std::runtime_error(std::string("send: ") + std::strerror(code));
   return frame.id();
 }

@@ -285,7 +285,7 @@ MRL_API int mrl_thaw(struct mrl_freeze *freeze);
 /* mrl_file_sync() while the range stands still, for hold_ms at most: where a device changes a page that is just being written out, what the file
  * system has summed or mirrored of it (btrfs, a RAID) is not what is on the disk. The file is frozen, synced by fsync(2) as a whole, and
  * thawed; what peers write meanwhile is not durable. Errors of mrl_file_freeze() and fsync(2), and those of mrl_thaw() but for ETIMEDOUT:
- *   EAGAIN   it is durable, but the range did not stand still until then; the message says why
+ *   EAGAIN   it is durable, but the range may not have stood still until then; the message says why
  */
 MRL_API int mrl_file_sync_stable(struct mrl_ctx *ctx, int fd, uint64_t offset, uint64_t length, uint32_t hold_ms);
 

@@ -137,12 +137,17 @@ int mrl_thaw(mrl_freeze* freeze) {
 
 int mrl_file_sync_stable(mrl_ctx* ctx, int fd, uint64_t offset, uint64_t length, uint32_t hold_ms) {
   return guarded([&]() -> Outcome {
+    const protocol::FileRange range{offset, length};
     mrl_freeze* freeze = nullptr;
-    if (Outcome o = freeze_file(ctx, fd, {offset, length}, hold_ms, &freeze, nullptr); !o.ok()) return o;
+    if (Outcome o = freeze_file(ctx, fd, range, hold_ms, &freeze, nullptr); !o.ok()) return o;
     const int code = ::fsync(fd) == 0 ? 0 : errno;
     const Outcome thawed = thaw(freeze);
-    if (code != 0) return from_errno("fsync", code);
-    if (thawed.code == ETIMEDOUT) return {EAGAIN, "on the disk, but not all of its pages stood still so long: " + thawed.text};
+    if (code != 0) {
+      // The kernel has told only this descriptor, and calls the pages clean: the daemon has them written again, as after a sync of its own.
+      (void)ctx->impl->connection()->call(protocol::sync_file(range), {fd}, mrlease::wire::Frame::kStatus, nullptr);
+      return from_errno("fsync", code);
+    }
+    if (thawed.code == ETIMEDOUT) return {EAGAIN, "on the disk, but perhaps not all of its pages stood still so long: " + thawed.text};
     return thawed;
   });
 }

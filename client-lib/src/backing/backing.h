@@ -72,7 +72,7 @@ class Backing {
   // Fenced: leave nothing between application and file, nobody waiting; but for what peers wrote and the file has refused.
   virtual void restore() {}
   virtual ExchangeStats stats() const { return {}; }
-  // The longest stall of a peer, from the next thaw on: another daemon's rules may say less. Thread-safe.
+  // The longest stall of a peer, from now on: the rules of a daemon that has granted the lease anew may say less. Thread-safe.
   virtual void set_peer_budget(std::uint32_t) {}
 };
 

@@ -126,7 +126,7 @@ Sinks Context::sinks() {
 
 // A lane of its own: the others may be waiting for an answer of the daemon.
 void Context::on_resumed(std::uint32_t version) {
-  version_ = std::min(version == 0 ? kSaidNothing : version, wire::kVersionMax);
+  version_ = version == 0 ? std::min<std::uint32_t>(version_, kSaidNothing) : std::min(version, wire::kVersionMax);
   resuming_.post([this] {
     hand_over_again();
     give_up_again();

@@ -193,6 +193,8 @@ Outcome Region::merge(const Store& store, const std::vector<protocol::FileRange>
   }
   for (const wire::Frame& frame : frames) {
     if (fenced_) return {EKEYREVOKED, "the lease is fenced"};
+    // An older daemon may have taken over between two.
+    if (store.forgotten && !context_.merges_orphans()) return {EOPNOTSUPP, "mrleased is older than this library"};
     Outcome o = connection()->call(frame, fds, wire::Frame::kStatus, nullptr);
     // Something is going on by now of which the recall is on its way.
     if (store.forgotten && (o.code == EBUSY || o.code == ERANGE)) return {EAGAIN, o.text + "; call again"};

@@ -222,6 +222,46 @@ TEST_F(ApiTest, BadArgumentsNeverReachTheDaemon) {
             0);
 }
 
+TEST_F(ApiTest, AStableSyncIsAFreezeAnFsyncAndAThaw) {
+  const mrl_open_options o = options();
+  mrl_ctx* ctx = nullptr;
+  ASSERT_EQ(mrl_open(&o, &ctx), 0);
+  std::atomic<int> thawed{0}, asked{0};
+  std::string order;  // the daemon's thread's, while a call waits for it
+  daemon().script([&](ScriptedDaemon& d, const Frame& f) {
+    Frame frozen;
+    frozen.mutable_frozen()->set_freeze(7);
+    if (f.has_freeze_file()) {
+      EXPECT_EQ(f.freeze_file().hold_ms(), 1500u);
+      order += 'f';
+      d.reply(f, std::move(frozen));
+    } else if (f.has_thaw_file()) {
+      EXPECT_EQ(f.thaw_file().freeze(), 7u);
+      order += 't';
+      d.reply_status(f, thawed, "the freeze is over: its hold has passed");
+    } else if (f.has_sync_file()) {
+      order += 's';
+      d.reply_status(f, asked);
+    } else {
+      return false;
+    }
+    return true;
+  });
+  EXPECT_EQ(mrl_file_sync_stable(ctx, file_.get(), 0, 4096, 1500), 0);
+  EXPECT_EQ(order, "ft");
+  thawed = ETIMEDOUT;
+  EXPECT_EQ(mrl_file_sync_stable(ctx, file_.get(), 0, 0, 1500), EAGAIN);
+  EXPECT_NE(std::string(mrl_last_error()).find("its hold has passed"), std::string::npos) << mrl_last_error();
+  EXPECT_EQ(order, "ftft");
+  // What cannot be synced is thawed, and the daemon is asked to have it written again: the kernel tells nobody a second time.
+  int pipe[2];
+  ASSERT_EQ(::pipe2(pipe, O_CLOEXEC), 0);
+  const wire::Fd reads(pipe[0]), writes(pipe[1]);
+  EXPECT_EQ(mrl_file_sync_stable(ctx, writes.get(), 0, 0, 1500), EINVAL);
+  EXPECT_EQ(order, "ftftfts");
+  EXPECT_EQ(mrl_close(ctx), 0);
+}
+
 TEST_F(ApiTest, TheWrapperOwnsAndThrows) {
   mrlease::Context context([](const mrlease::Event&) { return 0; }, path_);
   mrlease::RegOptions bounce;

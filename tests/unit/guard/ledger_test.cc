@@ -151,6 +151,24 @@ TEST_F(LedgerTest, WithoutATaskTheBoundCounts) {
   EXPECT_EQ(left[0], std::make_pair(id, false));
 }
 
+// What a predecessor had not noted is answered long before it is let go: what others do meanwhile is not its.
+TEST_F(LedgerTest, NobodysDoingEndsAnUnknownOne) {
+  ForeignOp op;
+  op.file = file;
+  op.unknown = true;
+  const auto id = ledger.hold(op, TaskView{}, [](int) { return 0; });
+  ledger.answer(id, 0, true);
+  EXPECT_FALSE(ledger.modified(file, ::gettid()));
+  ledger.opened(file, ::gettid());
+  ledger.came_again(file, 0);
+  EXPECT_TRUE(ledger.busy(file));
+  ledger.goes_on(id, bound);
+  ledger.poll(Clock::now() + 2 * bound, [] {});
+  tell();
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0], std::make_pair(id, false));
+}
+
 TEST_F(LedgerTest, WhatATaskDidIsReadBeforeItIsSaidToHaveLeft) {
   const pid_t child = ::fork();
   if (child == 0) {

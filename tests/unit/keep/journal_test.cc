@@ -77,13 +77,29 @@ TEST_F(JournalTest, WhoMayBeHeldWithoutANoteIsRemembered) {
   Journal first(memory);
   first.begin_read();
   Journal second(memory);
-  second.unnoted_below(77);
+  second.begin_unnoted(77, 70);
   second.begin_read();
   second.end_read();
   EXPECT_TRUE(Journal(memory).was_reading());
   EXPECT_EQ(Journal(memory).unnoted_below(), 77);
-  second.unnoted_below(0);
+  second.end_unnoted();
   EXPECT_FALSE(Journal(memory).was_reading());
+  EXPECT_EQ(Journal(memory).unnoted_below(), 0);
+}
+
+// How far the number of an event can be that nobody has noted: what is only taken meanwhile does not count.
+TEST_F(JournalTest, HowManyDescriptorsWereOpenIsRemembered) {
+  Journal first(memory);
+  first.got(30);
+  first.got(12);
+  EXPECT_EQ(Journal(memory).open_most(), 31);
+  const sys::FanEvent held = event(11);
+  first.was_read(held, {}, Group::Precontent);
+  EXPECT_EQ(Journal(memory).open_most(), std::max(31, held.fd.get() + 1));
+  Journal second(memory);
+  second.begin_unnoted(1100, 1060);
+  second.got(1100);
+  EXPECT_EQ(Journal(memory).open_most(), 41);
 }
 
 TEST_F(JournalTest, WhatPassesIsKeptAsItWasSeen) {
@@ -115,7 +131,9 @@ TEST_F(JournalTest, WithoutMemoryNothingHappens) {
   none.answered(5);
   EXPECT_EQ(none.passes({}, TaskView{}), Journal::kNoSlot);
   EXPECT_TRUE(none.orphans().empty());
-  none.unnoted_below(9);
+  none.begin_unnoted(9, 9);
+  none.got(5);
+  EXPECT_EQ(none.open_most(), 0);
   EXPECT_FALSE(none.was_reading());
   EXPECT_EQ(none.unnoted_below(), 0);
 }
