@@ -41,8 +41,14 @@ guard::Listener Broker::listener(std::function<void(std::string)> failed) {
     mailbox_.post([this, op = std::move(op)] {
       log_(0, "held: " + op.what);
       if (options_.break_something) return guard_->answer(op.id, 0, false);
-      // Frozen leases are out of everybody's way; waiting for their thaw would stop all who are held for the whole hold.
-      if (op.unknown && all_frozen(op.file)) return guard_->answer(op.id, 0, true);
+      // Frozen leases are out of everybody's way; waiting for their thaw would stop all who are held for the whole hold. It goes on when
+      // the other files' are: until it has left nothing thaws.
+      if (op.unknown && all_frozen(op.file)) {
+        guard_breaks_[op.id] = op.file;
+        chronicle_.foreign(op.id, op.tid, op.what);
+        step(core::event::AdoptPassing{op.id, op.file});
+        return guard_->answer(op.id, 0, true);
+      }
       if (op.unknown) thaw_file(op.file);
       guard_breaks_[op.id] = op.file;
       chronicle_.foreign(op.id, op.tid, op.what);

@@ -140,6 +140,7 @@ class Broker {
   void grant_bounce(LeaseHold& lease);
   bool nothing_to_flush(const LeaseHold& lease, const core::Extent& touched);
   void send_granted(const LeaseHold& lease);
+  static std::string why_denied(const ApiBreak& b, int code);
   void send_frozen(Session& s, core::BreakId id, const ApiBreak& freeze);
   void send_recall(const core::effect::Recall& e, LeaseHold& lease, const Store* store);
   void make_store(const core::effect::Recall& e, const std::shared_ptr<LeaseHold>& lease);

@@ -207,12 +207,19 @@ void Broker::apply(const effect::BreakAnswered& e) {
   if (s == nullptr) return;
   if (!holds) {
     s->freezes.erase(e.id);
-    const Verdict& failed = it->second.failed;
-    const bool said = e.deny_errno != 0 && failed.code == e.deny_errno && !failed.message.empty();
-    return reply_status(s->id, it->second.request, e.deny_errno,
-                        said ? failed.message : e.deny_errno == 0 ? "" : std::strerror(e.deny_errno));
+    return reply_status(s->id, it->second.request, e.deny_errno, why_denied(it->second, e.deny_errno));
   }
   send_frozen(*s, e.id, it->second);
+}
+
+std::string Broker::why_denied(const ApiBreak& b, int code) {
+  if (code == 0) return {};
+  if (b.failed.code == code && !b.failed.message.empty()) return b.failed.message;
+  const std::string word = std::strerror(code);
+  const bool of_the_disk = code == EIO || code == ENOSPC || code == EDQUOT || code == EROFS;
+  // No work of its own has failed (Arbiter::State::tell_unwritten()).
+  if (b.kind != core::BreakKind::Sync || b.failed.code != 0 || !of_the_disk) return word;
+  return "fsync: " + word + "; of a sync since the last one that was asked for, which writeback-interval-ms wanted. What it failed for is written again";
 }
 
 void Broker::send_frozen(Session& s, core::BreakId id, const ApiBreak& freeze) {

@@ -146,6 +146,34 @@ TEST_F(UnnotedTest, AFreezeHoldsNobodyUp) {
   EXPECT_EQ(reader->wait(milliseconds(5000)), 0) << manager->log();
 }
 
+// Who may be held of a frozen file is let go when the leases of the others are out of the way: a thaw would put a device under it before.
+TEST_F(UnnotedTest, NothingThawsBeforeItIsLetGo) {
+  start_service();
+  connect();
+  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
+  ask_freeze();
+  client->comply(client->recall().frame.recall());
+  const auto frozen = client->next();
+  ASSERT_TRUE(frozen && frozen->frame.has_frozen());
+  const wire::Fd other(::open(directory->file("other", 4096).c_str(), O_RDWR | O_CLOEXEC));
+  client->lease(other.get(), v1::BACKING_ODP_TRANSPARENT, 0, 4096);
+  manager->kill(SIGKILL);
+  pretend_it_was_reading();
+  manager->start();
+  resume();
+  const Message trim = client->recall();
+  ASSERT_EQ(trim.frame.recall().action(), v1::ACTION_TRIM) << manager->log();
+  ask_thaw(frozen->frame.frozen().freeze());
+  EXPECT_FALSE(client->next(milliseconds(300))) << "a thaw under somebody who may be held";
+  client->comply(trim.frame.recall());
+  bool thawed = false;
+  while (!thawed) {
+    const Message next = client->recall();
+    thawed = next.frame.recall().action() == v1::ACTION_THAW;
+    client->comply(next.frame.recall());
+  }
+}
+
 TEST_F(UnnotedTest, WhoIsHeldWithoutANoteGoesOn) {
   start_service();
   connect();

@@ -12,11 +12,11 @@ faults() {
   for log in /run/load/fault_*/*.log; do cp "$log" "$VM_RESULTS/cases/faults.$(basename "$(dirname "$log")").$(basename "$log")"; done
 }
 # direct: what is pinned has its blocks, so that a full disk changes nothing; its keys change with each recall.
-bounce=full,failing,read_only,limits odp=full_frozen,full_settled,full_reattached,failing_frozen,failing,hanging,read_only,limits,pressure
+bounce=full,failing,read_only,limits odp=full_frozen,full_settled,full_reattached,failing_frozen,failing,failing_unasked,hanging,read_only,limits,pressure
 cooperative=full_frozen,full_reattached,failing_frozen,read_only direct=failing_frozen,pressure
 ! kernel_at_least 7.3 || bounce=$bounce,queue
 if [ -z "${MRLEASE_FULL:-}" ]; then
-  direct=failing_frozen; cooperative=full_frozen; odp=full_frozen,full_settled,full_reattached,failing_frozen,hanging,read_only,pressure
+  direct=failing_frozen; cooperative=full_frozen; odp=full_frozen,full_settled,full_reattached,failing_frozen,failing_unasked,hanging,read_only,pressure
   if kernel_at_least 7.3; then bounce=failing,limits,queue; else bounce=full; fi
 fi
 faults $bounce --backing bounce

@@ -186,6 +186,23 @@ class DiskFaults(Faulty):
         self.expect(not self.sum["lost"], f"the disk fails: what was cut off is zeros {self.first}")
         self.lives("after it")
 
+    def failing_unasked(self):
+        """The disk fails a sync that policy wants, and works again before anybody asks for one: who does hears of it, once."""
+        self.args.daemon_options += " --writeback-interval-ms 200"
+        self.on_disk(32, False)
+        self.begin()
+        self.disk.break_blocks(self.file)
+        self.stream()
+        self.ask(self.receiver, "quiet")
+        end = time.monotonic() + 20
+        while not (failed := "writing to the file: Input/output error" in self.daemon.says()) and time.monotonic() < end:
+            time.sleep(0.05)
+        self.expect(failed, "the disk fails: a sync that nobody asked for has failed")
+        self.disk.mend()
+        self.sync_fails({errno.EIO}, "the disk works again")
+        self.durable("and the next one")
+        self.lives("after it")
+
     def hanging(self):
         """The disk hangs while policy has the file synced again and again: no more than one of those syncs is in the kernel, whoever reads the
         file waits for none, and when the disk goes on so does all else."""

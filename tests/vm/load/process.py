@@ -57,9 +57,13 @@ class Program:
         except Died as died:
             raise Died(f"{command}: {died}") from None
 
-    def last_words(self):
+    def says(self):
+        """All that it has written to its log."""
         with open(self.log, errors="replace") as f:
-            return " / ".join(f.read().strip().splitlines()[-3:])
+            return f.read()
+
+    def last_words(self):
+        return " / ".join(self.says().strip().splitlines()[-3:])
 
     def wait(self, seconds):
         try:
