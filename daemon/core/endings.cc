@@ -128,11 +128,10 @@ void Arbiter::State::owed_flush_done(LeaseEntry& entry, int code) {
 void Arbiter::State::remove(LeaseEntry& entry, int code) {
   const LeaseId id = entry.lease.id;
   const FileKey file = entry.lease.file;
-  const bool last = last_written_back(entry);
   if (entry.releasing) {
-    out.push_back(effect::Released{entry.release, id, entry.retired() ? EKEYREVOKED : code, last});
+    out.push_back(effect::Released{entry.release, id, entry.retired() ? EKEYREVOKED : code});
   } else {
-    out.push_back(effect::Forget{id, last});
+    out.push_back(effect::Forget{id});
   }
   const PartRefs waiting = std::move(entry.waiting);
   owed_after.erase(id);

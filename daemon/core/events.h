@@ -62,8 +62,7 @@ using Event = std::variant<event::RequestLease, event::ReleaseLease, event::Exte
 namespace effect {
 struct Granted { RequestId request; LeaseId lease; };
 struct Refused { RequestId request; int code; std::string message; };
-// The lease is forgotten; code: result of the last flush. last_sync: with it ends what syncs its file from time to time: once more, now.
-struct Released { RequestId request; LeaseId lease; int code; bool last_sync = false; };
+struct Released { RequestId request; LeaseId lease; int code; };  // the lease is forgotten; code: result of the last flush
 struct Extended { RequestId request; LeaseId lease; std::uint64_t file_size; };
 // Ask the client. size: Trim: the size asked for; Settle, Reregister: the file's size now.
 struct Recall {
@@ -80,7 +79,7 @@ struct WatchPassing { BreakId id; };
 struct BreakDone { BreakId id; };
 struct Thawed { BreakId freeze; RequestId request; bool expired; };  // request 0: the hold passed by itself
 struct Fenced { LeaseId lease; SessionId session; };  // tell the client
-struct Forget { LeaseId lease; bool last_sync = false; };  // free everything of it; as Released
+struct Forget { LeaseId lease; };                     // free everything of it
 // The file has not been synced for the shortest Terms::writeback_interval of its write leases. The caller asks for a Sync of all of
 // it (RequestBreak.periodic, owner 0), now: the next one is due when that is done.
 struct SyncDue { FileKey file; };

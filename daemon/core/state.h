@@ -212,7 +212,6 @@ struct Arbiter::State {
   void writeback_due(std::uint64_t number);
   void written(const Break& sync);  // the periodic one is over
   void tell_unwritten(Break& sync);
-  bool last_written_back(const LeaseEntry& entry);
   void unleased(const FileKey& file);  // perhaps
   void set_writeback(Writeback& w, Time due);
   void end_writeback(const FileKey& file);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What RDMA writes may stay off the disk for as long as a lease's terms say: its file is synced from time to time, at the shortest interval
 // of its write leases, one sync at a time. It is a Sync like any other, but for what nobody's waiting for it means: no client is
-// asked, it does not wait for the thaw of leases that are frozen, and it is over when no lease is left. Whoever drops the last of these
-// leases syncs the file once more.
+// asked, it does not wait for the thaw of leases that are frozen, and it is over when no lease is left.
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -74,15 +73,6 @@ void Arbiter::State::tell_unwritten(Break& sync) {
   if (it == writebacks.end() || it->second.failed == 0) return;
   const int failed = std::exchange(it->second.failed, 0);
   if (sync.answer == 0) sync.answer = failed;
-}
-
-// No other lease's terms want its file synced: what it wrote since the last time nobody would write out any more.
-bool Arbiter::State::last_written_back(const LeaseEntry& entry) {
-  const auto wants = [this](const LeaseEntry& e) { return e.lease.write && terms_of(e.lease).writeback_interval != 0; };
-  if (!wants(entry)) return false;
-  bool last = true;
-  leases.visit(entry.lease.file, {}, [&](const LeaseEntry& other) { return last = other.lease.id == entry.lease.id || !wants(other); });
-  return last;
 }
 
 void Arbiter::State::unleased(const FileKey& file) {

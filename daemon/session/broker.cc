@@ -321,7 +321,7 @@ Usage Broker::usage_of(core::Backing backing, std::uint64_t length) {
   return {.leases = 1, .bounce_bytes = length, .descriptors = 3};  // the file, the pages, the notes of what was flushed
 }
 
-void Broker::drop_lease(core::LeaseId id, bool last_sync) {
+void Broker::drop_lease(core::LeaseId id) {
   const auto it = leases_.find(id);
   if (it == leases_.end()) return;
   const auto lease = it->second;
@@ -329,14 +329,13 @@ void Broker::drop_lease(core::LeaseId id, bool last_sync) {
   outliving_.erase(id);
   forget_lease(*lease);
   for (const core::RecallId recall : std::exchange(lease->recalls, {})) recalls_.erase(recall);
-  if (!last_sync) lease->charge.reset();
+  lease->charge.reset();
   if (Session* s = find_session(lease->session)) {
     s->leases.erase(id);
     if (s->leases.empty()) note_holders();
   }
   // What it holds may be large or a device's last descriptor: closing takes time.
-  if (last_sync) sync_last(lease);
-  else workers_.run([lease] {});
+  workers_.run([lease] {});
   const auto file = files_.find(lease->file);
   if (file == files_.end()) return;
   FileEntry& entry = file->second;

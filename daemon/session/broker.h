@@ -165,7 +165,6 @@ class Broker {
   void in_worker(std::function<void()> work, std::function<void()> then);
   void in_worker(WorkerPool& pool, std::function<void()> work, std::function<void()> then);
   void write_back(const core::FileKey& file);  // effect::SyncDue
-  void sync_last(std::shared_ptr<LeaseHold> lease);
   void written_back(const core::FileKey& file);
 
   // --- keep.cc: what a successor has to know. All of it does nothing when nothing is kept ---
@@ -227,7 +226,7 @@ class Broker {
   std::shared_ptr<LeaseHold> own_lease(Session& s, core::LeaseId id, core::RequestId request);
   std::uint64_t file_size(const core::FileKey& file);
   std::string path_of(const core::FileKey& file) const;  // as the kernel names it now; empty: no descriptor of it
-  void drop_lease(core::LeaseId id, bool last_sync = false);
+  void drop_lease(core::LeaseId id);
   Verdict check_room_of(uid_t user, const Usage& more) const { return check_quota(accounts_.of(user), more, options_); }
   void charge(Session& s);     // anew, for what it has now
   void charge(LeaseHold& lease);
@@ -263,7 +262,7 @@ class Broker {
   std::unordered_map<core::SessionId, std::unique_ptr<Session>> sessions_;
   Accounts accounts_;
   std::map<uid_t, Pace> paces_;
-  struct WritingBack { unsigned works = 0; bool again = false; std::shared_ptr<LeaseHold> last; };  // last: its sync comes next
+  struct WritingBack { unsigned works = 0; bool again = false; };
   std::map<core::FileKey, WritingBack> writing_back_;  // files with such works under way
   std::unordered_map<core::LeaseId, std::shared_ptr<LeaseHold>> leases_;
   std::set<core::LeaseId> outliving_;  // of sessions that have ended: they wait for a thaw or a flush

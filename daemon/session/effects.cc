@@ -132,7 +132,7 @@ void Broker::apply(const effect::Released& e) {
     reply_status(it->second.session, it->second.request, e.code, e.code == 0 ? "" : std::strerror(e.code));
     requests_.erase(it);
   }
-  drop_lease(e.lease, e.last_sync);
+  drop_lease(e.lease);
 }
 
 void Broker::apply(const effect::Extended& e) {
@@ -261,7 +261,7 @@ void Broker::apply(const effect::Fenced& e) {
   if (const auto lease = find_lease(e.lease)) notice(*lease, v1::Notice::FENCED, 0, "the recall deadline passed");
 }
 
-void Broker::apply(const effect::Forget& e) { drop_lease(e.lease, e.last_sync); }
+void Broker::apply(const effect::Forget& e) { drop_lease(e.lease); }
 
 void Broker::apply(const effect::Report& e) { log_(2, e.what); }
 

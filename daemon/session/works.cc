@@ -289,31 +289,9 @@ void Broker::write_back(const core::FileKey& file) {
 void Broker::written_back(const core::FileKey& file) {
   const auto it = writing_back_.find(file);
   if (--it->second.works > 0) return;
-  WritingBack next = std::move(it->second);
+  const bool again = it->second.again;
   writing_back_.erase(it);
-  if (next.last) sync_last(std::move(next.last));
-  if (next.again && !stopping_) write_back(file);
-}
-
-// The lease is gone, and what it wrote is in the file, where nobody would sync it any more (core/writeback.cc). Its descriptor stays open until then.
-void Broker::sync_last(std::shared_ptr<LeaseHold> lease) {
-  WritingBack& w = writing_back_[lease->file];
-  if (w.works > 0) {
-    w.last = std::move(lease);
-    return;
-  }
-  ++w.works;
-  auto code = std::make_shared<int>(0);
-  in_worker(
-      writers_back_,
-      [lease, code] {
-        *code = ::fsync(lease->fd.get()) == 0 ? 0 : errno;
-        if (*code != 0) (void)store::dirty_again(lease->fd.get(), lease->extent.begin, lease->extent.end);
-      },
-      [this, code, file = lease->file, id = lease->id] {
-        if (*code != 0) log_(3, "lease " + std::to_string(id) + " has ended, and its file could not be synced: " + std::strerror(*code));
-        written_back(file);
-      });
+  if (again && !stopping_) write_back(file);
 }
 
 // The kernel tells an error once to each open file, and leases may share one: the file's others would be told that all is well.

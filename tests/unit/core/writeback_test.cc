@@ -91,37 +91,6 @@ TEST(Writeback, EndsWithTheLastLease) {
   EXPECT_EQ(h.arbiter.next_deadline(), kNever);
 }
 
-// What was written since the last one: with the last lease whose terms want it, and no other.
-TEST(Writeback, OnceMoreAtTheEnd) {
-  Harness h(every(kEvery));
-  Lease reads = Harness::lease(3, Backing::OdpTransparent);
-  reads.write = false;
-  h.step(event::AdoptLease{Harness::lease(1, Backing::OdpTransparent)});
-  h.step(event::AdoptLease{Harness::lease(2, Backing::OdpTransparent)});
-  h.step(event::AdoptLease{reads});
-  h.step(event::ReleaseLease{7, 1, 1});
-  EXPECT_FALSE(h.only<effect::Released>().last_sync) << "another one is synced";
-  h.step(event::ReleaseLease{8, 2, 2});
-  EXPECT_TRUE(h.only<effect::Released>().last_sync);
-  h.step(event::ReleaseLease{9, 3, 3});
-  EXPECT_FALSE(h.only<effect::Released>().last_sync) << "it has written nothing";
-}
-
-TEST(Writeback, OnceMoreWhenItsClientDies) {
-  Harness h(every(kEvery));
-  h.grant(1, Backing::Bounce);
-  h.step(event::SessionGone{1});
-  h.work_done(h.only<effect::StartWork>());
-  EXPECT_TRUE(h.only<effect::Forget>().last_sync) << "after what it owed";
-}
-
-TEST(Writeback, NoTermsNoLastOne) {
-  Harness h;
-  h.grant(1, Backing::OdpTransparent);
-  h.step(event::ReleaseLease{9, 1, 1});
-  EXPECT_FALSE(h.only<effect::Released>().last_sync);
-}
-
 // Also while one is under way, whose own end it is then.
 TEST(Writeback, EndsWithTheLastLeaseWhileItIsUnderWay) {
   Harness h(every(kEvery));

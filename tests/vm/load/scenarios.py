@@ -203,17 +203,6 @@ class Scenario(Row):
         took = time.monotonic() - began
         return self.expect(behind == 0, f"{took * 1000:.0f} ms after the last write the disk is {behind} pages behind")
 
-    def last_written_back(self):
-        """Long before the policy's interval is over the last lease ends: what was written since is on the disk, too."""
-        self.begin()
-        self.ask(self.receiver, "quiet")
-        self.expect(pages_not_on_disk(self.file) > 0, "while it is leased the disk is behind")
-        self.receiver.end(10)
-        end = time.monotonic() + 10
-        while (behind := pages_not_on_disk(self.file)) and time.monotonic() < end:
-            time.sleep(0.05)
-        self.expect(behind == 0, f"after the last lease's end the disk is {behind} pages behind")
-
     def run_scenario(self, name):
         try:
             getattr(self, name)()
