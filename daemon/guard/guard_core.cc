@@ -281,7 +281,10 @@ void GuardCore::look_after(const Ready& ready) {
   std::uint64_t count;
   [[maybe_unused]] ssize_t n = 0;
   if (ready.wake) n = ::read(wake_.get(), &count, sizeof count);
-  if (ready.alarm) n = ::read(alarm_.get(), &count, sizeof count);
+  if (ready.alarm) {
+    n = ::read(alarm_.get(), &count, sizeof count);
+    journal_.got(sys::lowest_free());  // whoever opened what is open now
+  }
   if (ready.signals) leases_.on_signals();
   if (ready.perm) leases_.on_perm_readable();
   auto now = Clock::now();

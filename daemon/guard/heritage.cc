@@ -119,8 +119,8 @@ void GuardCore::begin_unknown() {
   const auto let_go = [this, end, unknown] {
     sweep(end);
     for (const core::BreakId id : unknown->ids) ledger_.goes_on(id, kUnknownBound);
-    journal_.end_unnoted();
     unnoted_.clear();
+    journal_.end_unnoted(sys::lowest_free());
     begun_ = true;
     wake();
   };

@@ -135,9 +135,11 @@ void Journal::begin_unnoted(int end, int taken) {
   if (memory_ != nullptr) memory_->unnoted = end;
 }
 
-void Journal::end_unnoted() {
+// How many were open before counts no more: it includes what was only taken, if the one before was killed meanwhile.
+void Journal::end_unnoted(int lowest_free) {
   taken_ = 0;
   if (memory_ == nullptr) return;
+  memory_->open_most = lowest_free + 1;
   memory_->unnoted = 0;
   memory_->reading = 0;
 }

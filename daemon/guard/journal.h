@@ -58,7 +58,7 @@ class Journal {
 
   // Somebody may be held of whom there is no note, by an event with a number below `end`; `taken` of those numbers are only taken for that.
   void begin_unnoted(int end, int taken);
-  void end_unnoted();  // nobody is any more, nor by a read that nothing has followed
+  void end_unnoted(int lowest_free);  // nobody is any more, nor by a read that nothing has followed
   // A descriptor has come, and has the lowest number that was free.
   void got(int number);
 

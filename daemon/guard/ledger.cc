@@ -102,7 +102,8 @@ bool Ledger::modified(const core::FileKey& file, int tid) {
   for (auto at = entries_.begin(); at != entries_.end();) {
     const Entry& entry = at->second;
     bool match = entry.shows() && entry.op.file == file && (entry.view.tid == tid || entry.op.tid == 0);
-    explained = explained || match;
+    const bool perhaps = entry.op.unknown && entry.until && entry.op.file == file;  // it goes on by now
+    explained = explained || match || perhaps;
     at = match ? leave(at, true) : std::next(at);
   }
   return explained;

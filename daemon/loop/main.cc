@@ -60,6 +60,20 @@ void beat(asio::steady_timer& timer, guard::Guard& guard, std::chrono::milliseco
   });
 }
 
+// A signal that waits meanwhile.
+class Blocked {
+ public:
+  explicit Blocked(int signal) {
+    ::sigemptyset(&set_);
+    ::sigaddset(&set_, signal);
+    ::pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+  }
+  void over() const { ::pthread_sigmask(SIG_UNBLOCK, &set_, nullptr); }
+
+ private:
+  sigset_t set_{};
+};
+
 std::chrono::milliseconds beat_interval() {
   using std::chrono::milliseconds;
   return std::min(keep::watchdog_interval().value_or(milliseconds(1000)), milliseconds(1000));
@@ -124,10 +138,11 @@ void check_roots(const std::vector<std::string>& roots, bool follows) {
 
 int serve(const config::CommandLine& line, const config::Settings& settings, keep::Keeper& keeper) {
   const config::Options& options = settings.options;
-  std::signal(SIGHUP, SIG_IGN);  // it would end the process until `hangup` stands: the file has just been read
-  loop::Office office(keeper);   // before any descriptor is opened, whose number may be one that it has to reserve
+  const Blocked hangup_later(SIGHUP);  // it would end the process until `hangup` stands
+  loop::Office office(keeper);         // before any descriptor is opened, whose number may be one that it has to reserve
   asio::io_context io;
   asio::signal_set hangup(io, SIGHUP);
+  hangup_later.over();
   check_roots(options.roots, office.follows());
   session::Holders holders((std::filesystem::path(options.socket).parent_path() / "holders").string());
   session::Broker broker(io, config::for_session(options), log_line, {&keeper, office.state(), &holders});

@@ -114,8 +114,9 @@ void Office::reserve_unnoted(int open_most) {
   while (number >= 0 && number < end);
   taken.pop_back();
   if (number < 0) return;
-  const sys::Fd for_events(::fcntl(taken.front().get(), F_DUPFD_CLOEXEC, number + kFewMore));
-  if (for_events) unnoted_ = std::move(taken);
+  // For what is opened anew of what has been taken over, and for events.
+  const sys::Fd for_others(::fcntl(taken.front().get(), F_DUPFD_CLOEXEC, number + 2 * end + kFewMore));
+  if (for_others) unnoted_ = std::move(taken);
 }
 
 guard::Heritage Office::heritage() {

@@ -146,7 +146,7 @@ class Broker {
   void make_store(const core::effect::Recall& e, const std::shared_ptr<LeaseHold>& lease);
   void prepare_store();
   void work_done(const core::effect::StartWork& e, const store::Bounce::Result& result);
-  void sync_failed(const core::effect::StartWork& e);
+  void sync_failed(const core::FileKey& file, core::LeaseId told, std::function<void()> done);
   void tell_trimmed(LeaseHold& lease, std::uint64_t size);
   std::uint64_t size_left(const LeaseHold& lease);
   using Leases = std::vector<std::shared_ptr<LeaseHold>>;

@@ -413,7 +413,8 @@ void Broker::on_file_break(Session& s, const Frame& f, wire::Fd& fd, core::Break
   if (defer(s, f, fd, none)) return;  // what was written while there was no daemon is in pages that it does not have yet
   const auto extent = to_core(freeze ? f.freeze_file().range() : f.sync_file().range());
   FileFacts facts;
-  const Verdict verdict = check_file(fd.get(), freeze, s.peer.pid, &facts);
+  const bool again = !freeze && f.sync_file().failed();
+  const Verdict verdict = check_file(fd.get(), freeze || again, s.peer.pid, &facts);
   if (verdict.code != 0) return reply_status(s.id, f.id(), verdict.code, verdict.message);
   if (!extent) return reply_status(s.id, f.id(), EINVAL, "range: beyond 2^64");
   if (freeze && s.freezes.size() >= 1024) return reply_status(s.id, f.id(), EDQUOT, "1024 freezes of one session are the limit");
@@ -430,7 +431,11 @@ void Broker::on_file_break(Session& s, const Frame& f, wire::Fd& fd, core::Break
     s.freezes.insert(id);
     watch_frozen_memory();
   }
-  step(core::event::RequestBreak{id, facts.key, kind, *extent, 0, freeze ? f.freeze_file().hold_ms() : 0, s.id});
+  const core::event::RequestBreak asked{id, facts.key, kind, *extent, 0, freeze ? f.freeze_file().hold_ms() : 0, s.id};
+  if (!again) return step(asked);
+  sync_failed(facts.key, 0, [this, asked] {
+    if (api_breaks_.count(asked.id) != 0) step(asked);
+  });
 }
 
 void Broker::on_thaw(Session& s, const Frame& f) {

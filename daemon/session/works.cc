@@ -259,7 +259,7 @@ void Broker::apply(const effect::StartWork& e) {
             },
             [this, e, lease, result, file_end, periodic] {
               if (core::trims(e.kind) && lease) tell_trimmed(*lease, file_end);
-              if (core::syncs(e.kind) && result->code != 0) sync_failed(e);
+              if (core::syncs(e.kind) && result->code != 0) sync_failed(e.file, e.lease, [] {});
               work_done(e, *result);
               if (periodic) written_back(e.file);
             });
@@ -294,15 +294,22 @@ void Broker::written_back(const core::FileKey& file) {
   if (again && !stopping_) write_back(file);
 }
 
-// The kernel tells an error once to each open file, and leases may share one: the file's others would be told that all is well.
-void Broker::sync_failed(const effect::StartWork& e) {
+// The kernel tells an error once to each open file, and leases may share one: the file's others would be told that all is well. told: the
+// lease that has heard it itself, or 0. done: what they wrote since the last good sync is on its way again.
+void Broker::sync_failed(const core::FileKey& file, core::LeaseId told, std::function<void()> done) {
+  const auto waits = std::make_shared<std::size_t>(1);
+  const auto one_less = [waits, done = std::move(done)] {
+    if (--*waits == 0) done();
+  };
   for (const auto& [id, lease] : leases_) {
-    if (id == e.lease || lease->file != e.file || !lease->write) continue;
+    if (id == told || lease->file != file || !lease->write) continue;
+    ++*waits;
     in_worker([lease = lease, end = std::min(size_left(*lease), lease->extent.end)] {
       if (lease->bounce) lease->bounce->sync_failed();
       else (void)store::dirty_again(lease->fd.get(), lease->extent.begin, end);
-    }, [] {});
+    }, one_less);
   }
+  one_less();
 }
 
 void Broker::work_done(const effect::StartWork& e, const store::Bounce::Result& result) {

@@ -143,8 +143,8 @@ int mrl_file_sync_stable(mrl_ctx* ctx, int fd, uint64_t offset, uint64_t length,
     const int code = ::fsync(fd) == 0 ? 0 : errno;
     const Outcome thawed = thaw(freeze);
     if (code != 0) {
-      // The kernel has told only this descriptor, and calls the pages clean: the daemon has them written again, as after a sync of its own.
-      (void)ctx->impl->connection()->call(protocol::sync_file(range), {fd}, mrlease::wire::Frame::kStatus, nullptr);
+      // The kernel has told us, and calls the pages clean: the daemon has them written again, as after a sync of its own that failed.
+      (void)ctx->impl->connection()->call(protocol::sync_file(range, true), {fd}, mrlease::wire::Frame::kStatus, nullptr);
       return from_errno("fsync", code);
     }
     if (thawed.code == ETIMEDOUT) return {EAGAIN, "on the disk, but perhaps not all of its pages stood still so long: " + thawed.text};

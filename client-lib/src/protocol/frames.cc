@@ -107,8 +107,9 @@ void set_range(wire::v1::Range* to, FileRange from) {
 }
 }  // namespace
 
-Frame sync_file(FileRange range) {
+Frame sync_file(FileRange range, bool failed) {
   Frame f;
+  f.mutable_sync_file()->set_failed(failed);
   set_range(f.mutable_sync_file()->mutable_range(), range);
   return f;
 }

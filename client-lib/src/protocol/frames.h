@@ -47,7 +47,7 @@ Frame release(std::uint64_t lease);
 Frame extend(std::uint64_t lease);
 // deregistered: of a refusal, that no memory region that was handed back is left.
 Frame recall_done(std::uint64_t recall, const Outcome& outcome, bool deregistered = false);
-Frame sync_file(FileRange range);
+Frame sync_file(FileRange range, bool failed = false);
 Frame freeze_file(FileRange range, std::uint32_t hold_ms);
 Frame thaw_file(std::uint64_t freeze);
 // As many frames as the limit on ranges asks for; neighbouring ranges are joined first (they must be sorted).

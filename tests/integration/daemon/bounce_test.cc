@@ -34,6 +34,44 @@ TEST_F(BounceTest, IsFilledFromTheFileAndFlushedForAForeignReader) {
   EXPECT_EQ(reader.wait(), 'R');
 }
 
+// An fsync(2) of the client's has failed: what the daemon wrote before may be gone from the disk, and nobody tells it. 'X' shows whether it is
+// written again: it was stored by a mapping, which nobody sees.
+TEST_F(BounceTest, WhatAnFsyncOfAClientsHasFailedForIsWrittenAgain) {
+  start();
+  char* pages = map(client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize));
+  auto* const file = static_cast<char*>(::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0));
+  ASSERT_NE(file, MAP_FAILED);
+  const auto flushed_by_a_reader = [this] {
+    Child reader([p = path] {
+      char c = 0;
+      return ::pread(::open(p.c_str(), O_RDONLY), &c, 1, 4096) == 1 ? c : 1;
+    });
+    return reader.wait();
+  };
+  const auto sync = [this](bool failed, int descriptor) {
+    wire::Frame f;
+    f.mutable_sync_file()->set_failed(failed);
+    return status(client->call(std::move(f), {descriptor})).code();
+  };
+  pages[4096] = 'R';
+  ASSERT_EQ(flushed_by_a_reader(), 'R');
+  file[4096] = 'X';
+  EXPECT_EQ(sync(true, fd.get()), 0);
+  EXPECT_EQ(file[4096], 'R');
+  file[4096] = 'X';
+  EXPECT_EQ(sync(true, fd.get()), 0);
+  EXPECT_EQ(file[4096], 'X') << "it was synced since";
+  pages[4096] = 'S';
+  ASSERT_EQ(flushed_by_a_reader(), 'S');
+  file[4096] = 'X';
+  EXPECT_EQ(sync(false, fd.get()), 0);
+  EXPECT_EQ(file[4096], 'X') << "nobody has said that one has failed";
+  const wire::Fd reads(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  EXPECT_EQ(sync(true, reads.get()), EACCES);
+  EXPECT_EQ(sync(false, reads.get()), 0);
+  ::munmap(file, kSize);
+}
+
 TEST_F(BounceTest, TruncateIsAllowedWithoutTheClientAndTold) {
   start();
   const Message granted = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);

@@ -240,6 +240,7 @@ TEST_F(ApiTest, AStableSyncIsAFreezeAnFsyncAndAThaw) {
       order += 't';
       d.reply_status(f, thawed, "the freeze is over: its hold has passed");
     } else if (f.has_sync_file()) {
+      EXPECT_TRUE(f.sync_file().failed());
       order += 's';
       d.reply_status(f, asked);
     } else {

@@ -163,6 +163,8 @@ TEST_F(LedgerTest, NobodysDoingEndsAnUnknownOne) {
   ledger.came_again(file, 0);
   EXPECT_TRUE(ledger.busy(file));
   ledger.goes_on(id, bound);
+  EXPECT_TRUE(ledger.modified(file, ::gettid())) << "it may have been this one";
+  EXPECT_TRUE(ledger.busy(file));
   ledger.poll(Clock::now() + 2 * bound, [] {});
   tell();
   ASSERT_EQ(left.size(), 1u);

@@ -82,7 +82,7 @@ TEST_F(JournalTest, WhoMayBeHeldWithoutANoteIsRemembered) {
   second.end_read();
   EXPECT_TRUE(Journal(memory).was_reading());
   EXPECT_EQ(Journal(memory).unnoted_below(), 77);
-  second.end_unnoted();
+  second.end_unnoted(8);
   EXPECT_FALSE(Journal(memory).was_reading());
   EXPECT_EQ(Journal(memory).unnoted_below(), 0);
 }
@@ -100,6 +100,8 @@ TEST_F(JournalTest, HowManyDescriptorsWereOpenIsRemembered) {
   second.begin_unnoted(1100, 1060);
   second.got(1100);
   EXPECT_EQ(Journal(memory).open_most(), 41);
+  second.end_unnoted(20);
+  EXPECT_EQ(Journal(memory).open_most(), 21) << "of now";
 }
 
 TEST_F(JournalTest, WhatPassesIsKeptAsItWasSeen) {
