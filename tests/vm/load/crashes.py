@@ -108,9 +108,10 @@ class Service:
             self.program.end(10)
 
 
-# Lives without a peer, for what each leaves behind; before the first that is looked at the daemon warms up: its heap settles in about
-# ten. Of a direct lease it has nothing that it would not have of the others.
-BRIEF, WARM_UP = 24, 12
+# Lives without a peer, for what each leaves behind; before the first that is looked at the daemon warms up. Its heap settles by steps, most of
+# them in the first twenty; so many more are looked at that most steps are none. Of a direct lease it has nothing that it would not
+# have of the others.
+BRIEF, WARM_UP = 48, 12
 FEW = 3  # successors before the first that is looked at
 
 
