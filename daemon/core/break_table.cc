@@ -75,9 +75,10 @@ Row row_for(BreakKind kind, const Lease& lease, bool frozen) {
 }
 
 BreakKind kind_for(BreakKind kind, bool shortens, const Lease& lease) {
-  const bool on_demand = lease.backing == Backing::OdpTransparent || lease.backing == Backing::OdpCooperative;
-  return kind == BreakKind::Destructive && shortens && on_demand ? BreakKind::Truncate : kind;
+  return kind == BreakKind::Destructive && shortens && on_demand(lease.backing) ? BreakKind::Truncate : kind;
 }
+
+bool on_demand(Backing backing) { return backing == Backing::OdpTransparent || backing == Backing::OdpCooperative; }
 
 bool syncs(Work work) { return work == Work::Fsync || work == Work::Writeback; }
 

@@ -31,6 +31,7 @@ Row row_for(BreakKind kind, const Lease& lease, bool frozen);
 // As what the break comes to this lease. On-demand pages need nothing for most that is Destructive, but what shortens the file
 // takes the pages at its end away as a truncate does.
 BreakKind kind_for(BreakKind kind, bool shortens, const Lease& lease);
+bool on_demand(Backing backing);  // odp, transparent or cooperative
 
 // It cuts off the bounce pages beyond the file's end.
 bool trims(Work work);

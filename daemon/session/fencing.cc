@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "daemon/core/extents.h"
 #include "daemon/session/broker.h"
+#include "daemon/session/countdown.h"
 
 namespace mrlease::session {
 
@@ -25,7 +27,7 @@ fence::Order order_for(const Session* session, const std::vector<std::shared_ptr
     const std::uint64_t base = lease->mrs.empty() ? 0 : lease->mrs.front().mr.address;
     if (base == 0) continue;
     for (const Store& store : lease->stores) {
-      const std::uint64_t length = (store.extent.end - store.extent.begin + store::kPage - 1) / store::kPage * store::kPage;
+      const std::uint64_t length = core::page_up(store.extent.end - store.extent.begin);
       order.gated.push_back({base + (store.extent.begin - lease->extent.begin), length});
     }
   }
@@ -55,26 +57,20 @@ void Broker::fence_lease(const std::shared_ptr<LeaseHold>& lease, bool kill, std
 void Broker::fence_session(core::SessionId id, Leases leases, bool kill, std::function<void(fence::Outcome)> done) {
   std::erase_if(leases, [](const auto& lease) { return lease->destroyed; });
   // One that another fence is busy with is waited for.
-  auto waits = std::make_shared<std::size_t>(1);
   auto result = std::make_shared<fence::Outcome>(fence::Outcome::Destroyed);
-  const auto one_less = [waits, result, done = std::move(done)] {
-    if (--*waits == 0) done(*result);
-  };
+  const Countdown all([result, done = std::move(done)] { done(*result); });
   for (const auto& lease : leases)
-    if (lease->fencing) {
-      ++*waits;
-      lease->after_fence.push_back(one_less);
-    }
+    if (lease->fencing) lease->after_fence.push_back(all.add());
   std::erase_if(leases, [](const auto& lease) { return lease->fencing.load(); });
   for (const auto& lease : leases) {
     lease->fencing = true;
     kill = kill || has_unknown_mrs(*lease);  // also where the client has only lost its connection, and lives
   }
-  if (leases.empty() && !kill) return one_less();
+  if (leases.empty() && !kill) return all.start();
   core::Time deadline = leases.empty() ? options_.policy.fence_deadline : core::kNever;
   for (const auto& lease : leases) deadline = std::min(deadline, arbiter_.terms(lease->id).fence_deadline);
-  fence::run(order_for(find_session(id), leases, deadline, kill), [this, leases, result, one_less](fence::Result r) {
-    asio::post(loop_, [this, leases, result, one_less, r = std::move(r)] {
+  fence::run(order_for(find_session(id), leases, deadline, kill), [this, leases, result, all](fence::Result r) {
+    asio::post(loop_, [this, leases, result, all, r = std::move(r)] {
       if (!r.text.empty()) log_(1, "fence: " + r.text);
       *result = r.outcome;
       for (const auto& lease : leases) {
@@ -84,7 +80,7 @@ void Broker::fence_session(core::SessionId id, Leases leases, bool kill, std::fu
         forget_mrs(*lease);
         for (auto& next : std::exchange(lease->after_fence, {})) next();
       }
-      one_less();
+      all.start();
     });
   });
 }
@@ -106,20 +102,16 @@ void Broker::drop_descriptors(core::SessionId id, std::function<void()> then) {
 }
 
 void Broker::rescue_trimmed(const Leases& leases, std::function<void()> done) {
-  auto waits = std::make_shared<std::size_t>(1);
-  const auto one_less = [waits, done = std::move(done)] {
-    if (--*waits == 0) done();
-  };
+  const Countdown all(std::move(done));
   for (const auto& lease : leases) {
     // One that runs has the stores in hand, and what waits for the lease's end waits for it. The store of a freeze that nobody
     // knows any more (its hold was over when the predecessor died) is written now, like that of a trim.
     const bool of_freeze = std::any_of(lease->stores.begin(), lease->stores.end(), [](const Store& s) { return !s.trim; });
     const bool frozen = of_freeze && arbiter_.has_frozen_store(lease->id);
     if (!lease->rescuing && (lease->stores.empty() || frozen)) continue;
-    ++*waits;
-    rescue_stores(lease, [one_less](int) { one_less(); });
+    rescue_stores(lease, [over = all.add()](int) { over(); });
   }
-  one_less();
+  all.start();
 }
 
 // What RDMA wrote into frozen stores goes to the file. done: the first errno, or 0.

@@ -10,6 +10,7 @@
 #include <limits>
 #include <utility>
 
+#include "daemon/core/extents.h"
 #include "daemon/session/broker.h"
 #include "daemon/session/client_mapping.h"
 #include "daemon/session/descriptors.h"
@@ -59,7 +60,7 @@ Verdict check_orphans(const LeaseHold& lease, const v1::Merge& m, int memfd) {
   struct stat memory {};
   if (::fstat(memfd, &memory) != 0) return Verdict{errno, "merge: orphans: fstat of the pages"};
   const core::Extent pages{m.begin(), m.begin() + static_cast<std::uint64_t>(memory.st_size)};
-  const std::uint64_t on_file = (lease.size_told + store::kPage - 1) / store::kPage * store::kPage;
+  const std::uint64_t on_file = core::page_up(lease.size_told);
   std::uint64_t last = 0, bytes = 0;
   for (const auto& range : m.ranges()) {
     if (!inside(range, pages)) return Verdict{ERANGE, "merge: ranges: outside of the pages"};

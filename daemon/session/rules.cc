@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "daemon/core/break_table.h"
+
 namespace mrlease::session {
 namespace {
 
@@ -13,7 +15,7 @@ bool allows(May may, bool write) { return may == May::Any || (may == May::Read &
 
 bool allows(Only only, core::Backing backing) {
   switch (only) {
-    case Only::Odp: return backing == core::Backing::OdpTransparent || backing == core::Backing::OdpCooperative;
+    case Only::Odp: return core::on_demand(backing);
     case Only::Bounce: return backing == core::Backing::Bounce;
     case Only::Direct: return backing == core::Backing::Direct;
     default: return true;
@@ -63,8 +65,7 @@ std::optional<bool> gives_userfaultfd(const std::vector<Rule>& rules, uid_t uid)
 }
 
 ClientLimits limits_of(const std::vector<Rule>& rules, std::uint16_t rule, core::Backing backing) {
-  const bool odp = backing == core::Backing::OdpTransparent || backing == core::Backing::OdpCooperative;
-  if (rule == 0 || rule > rules.size() || !odp) return {};  // beyond: of a configuration that was read anew since
+  if (rule == 0 || rule > rules.size() || !core::on_demand(backing)) return {};  // beyond: of a configuration that was read anew since
   ClientLimits limits = rules[rule - 1];
   if (limits.preserve_orphans != false) limits.preserve_orphans.reset();  // "any" is no limit
   return limits;

@@ -13,6 +13,7 @@
 #include "daemon/core/break_table.h"
 #include "daemon/core/extents.h"
 #include "daemon/session/broker.h"
+#include "daemon/session/countdown.h"
 #include "daemon/session/descriptors.h"
 #include "daemon/session/kept_names.h"
 #include "daemon/session/translate.h"
@@ -297,19 +298,15 @@ void Broker::written_back(const core::FileKey& file) {
 // The kernel tells an error once to each open file, and leases may share one: the file's others would be told that all is well. told: the
 // lease that has heard it itself, or 0. done: what they wrote since the last good sync is on its way again.
 void Broker::sync_failed(const core::FileKey& file, core::LeaseId told, std::function<void()> done) {
-  const auto waits = std::make_shared<std::size_t>(1);
-  const auto one_less = [waits, done = std::move(done)] {
-    if (--*waits == 0) done();
-  };
+  const Countdown all(std::move(done));
   for (const auto& [id, lease] : leases_) {
     if (id == told || lease->file != file || !lease->write) continue;
-    ++*waits;
     in_worker([lease = lease, end = std::min(size_left(*lease), lease->extent.end)] {
       if (lease->bounce) lease->bounce->sync_failed();
       else (void)store::dirty_again(lease->fd.get(), lease->extent.begin, end);
-    }, one_less);
+    }, all.add());
   }
-  one_less();
+  all.start();
 }
 
 void Broker::work_done(const effect::StartWork& e, const store::Bounce::Result& result) {

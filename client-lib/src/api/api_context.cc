@@ -36,15 +36,21 @@ Outcome read_options(const mrl_open_options* given, Context::Options* out) {
   return {};
 }
 
+Outcome check(int fd, const protocol::FileRange& range) {
+  if (range.offset + range.length < range.offset) return {EINVAL, "offset plus length overflows"};
+  if (::fcntl(fd, F_GETFD) < 0) return {EBADF, "file descriptor " + std::to_string(fd) + " is not open"};
+  return {};
+}
+
 Outcome freeze_file(mrl_ctx* ctx, int fd, const protocol::FileRange& range, std::uint32_t hold_ms, mrl_freeze** freeze, std::uint64_t* unsettled) {
   if (ctx == nullptr) return missing("ctx");
   if (freeze == nullptr) return missing("freeze");
   if (hold_ms == 0) return {EINVAL, "hold_ms is 0; say how long the file may stand still"};
-  if (range.offset + range.length < range.offset) return {EINVAL, "offset plus length overflows"};
-  if (::fcntl(fd, F_GETFD) < 0) return {EBADF, "file descriptor " + std::to_string(fd) + " is not open"};
+  Outcome o = check(fd, range);
+  if (!o.ok()) return o;
   Reply reply;
   const auto connection = ctx->impl->connection();
-  Outcome o = connection->call(protocol::freeze_file(range, hold_ms), {fd}, mrlease::wire::Frame::kFrozen, &reply);
+  o = connection->call(protocol::freeze_file(range, hold_ms), {fd}, mrlease::wire::Frame::kFrozen, &reply);
   if (!o.ok()) return o;
   auto made = std::make_unique<mrl_freeze>();
   made->context = ctx;
@@ -119,8 +125,7 @@ int mrl_dispatch(mrl_ctx* ctx) {
 int mrl_file_sync(mrl_ctx* ctx, int fd, uint64_t offset, uint64_t length) {
   return guarded([&]() -> Outcome {
     if (ctx == nullptr) return missing("ctx");
-    if (offset + length < offset) return {EINVAL, "offset plus length overflows"};
-    if (::fcntl(fd, F_GETFD) < 0) return {EBADF, "file descriptor " + std::to_string(fd) + " is not open"};
+    if (Outcome o = check(fd, {offset, length}); !o.ok()) return o;
     return ctx->impl->connection()->call(protocol::sync_file({offset, length}), {fd}, mrlease::wire::Frame::kStatus,
                                         nullptr);
   });
