@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <thread>
 
 #include "daemon/guard/classify.h"
 #include "daemon/guard/syscall_family.h"
@@ -25,6 +26,9 @@ constexpr std::size_t kPassedMax = 1024;
 constexpr std::chrono::microseconds kEarlyStep{100}, kEarlyStepMost{5000};
 constexpr std::chrono::milliseconds kEarlyBound{50};
 
+// How long one of a task that cannot be looked at is taken to run, where it is not known either by whose changes it would show.
+constexpr std::chrono::milliseconds kUnseenBound{500};
+
 EventFile look_at_file(const sys::FanEvent& event) {
   struct statx st {};
   if (::statx(event.fd.get(), "", AT_EMPTY_PATH, STATX_SIZE | STATX_INO | STATX_MNT_ID, &st) != 0) return {};
@@ -33,11 +37,13 @@ EventFile look_at_file(const sys::FanEvent& event) {
   return file;
 }
 
+// Where the file of the event is not known, nor is the mount that the task came through: then the inode's number has to do.
 std::optional<FdFacts> fd_facts(int tid, int fd, const EventFile& event_file) {
-  if (fd < 0 || !event_file.mount) return {};
+  if (fd < 0 || (event_file.known && !event_file.mount)) return {};
   auto info = sys::read_fdinfo(tid, fd);
   if (!info) return {};
-  return FdFacts{info->mount == *event_file.mount && info->inode == event_file.key.inode, info->flags};
+  const bool same_mount = !event_file.known || info->mount == *event_file.mount;
+  return FdFacts{same_mount && info->inode == event_file.key.inode, info->flags};
 }
 
 Verdict judge(const sys::FanEvent& event, const TaskView& view, const EventFile& file) {
@@ -61,6 +67,19 @@ std::string describe(const Verdict& verdict, const TaskView& task) {
   return what;
 }
 
+ForeignOp operation(const core::FileKey& file, const Verdict& verdict, const TaskView& task, int tid) {
+  ForeignOp op;
+  op.file = file;
+  op.kind = verdict.kind;
+  op.extent = verdict.extent;
+  op.new_size = verdict.new_size;
+  op.shortens = verdict.shortens;
+  op.shorter_by = verdict.shorter_by;
+  op.tid = tid;
+  op.what = describe(verdict, task);
+  return op;
+}
+
 // For a bell that costs the task nothing when it rings early, and a little when it rings for nothing.
 bool likely_held(const sys::FanEvent& event, const TaskView& view, const core::Needs& needs) {
   const bool told = view.call && !view.call->running;
@@ -79,6 +98,14 @@ int respond(const sys::FanGroup& group, int event_fd, int deny_errno) {
   return error == EINVAL ? group.respond(event_fd, FAN_DENY) : error;
 }
 
+// Whoever is held is woken with all others, to see whether it is its own answer that has come, and sleeps again.
+TaskView look_asleep(int tid) {
+  TaskView view = look(tid);
+  for (const auto until = Clock::now() + kEarlyBound; view.call && view.call->running && Clock::now() < until; view = look(tid))
+    std::this_thread::sleep_for(kEarlyStep);
+  return view;
+}
+
 void note_passed(WatchedFile* file, int tid) {
   if (file->passed.size() >= kPassedMax) file->passed.clear();
   file->passed.insert(tid);
@@ -88,8 +115,7 @@ void note_passed(WatchedFile* file, int tid) {
 
 int EventDesk::read(const sys::FanGroup* from, Group group) {
   std::vector<sys::FanEvent> events;
-  journal_->begin_read();
-  const int error = from->read(&events);
+  const int error = from->read(journal_->begin_read(group), &events);
   std::vector<EventFile> files;
   for (const auto& event : events) {
     files.push_back(look_at_file(event));
@@ -200,23 +226,50 @@ void EventDesk::decide(const sys::FanGroup* group, sys::FanEvent event, const Ev
     allow(*group, event);
     return;
   }
-  ForeignOp op;
-  op.file = file->key;
-  op.kind = verdict->kind;
-  op.extent = verdict->extent;
-  op.new_size = verdict->new_size;
-  op.shortens = verdict->shortens;
-  op.shorter_by = verdict->shorter_by;
-  op.tid = event.tid;
-  op.what = describe(*verdict, view);
-  auto held = std::make_shared<sys::Fd>(std::move(event.fd));
-  ledger_->hold(std::move(op), std::move(view), [group, held, journal = journal_](int deny) {
+  ForeignOp op = operation(file->key, *verdict, view, event.tid);
+  ledger_->hold(std::move(op), std::move(view), let_go_of(group, std::move(event)));
+}
+
+Ledger::LetGo EventDesk::let_go_of(const sys::FanGroup* group, sys::FanEvent event) {
+  return [group, held = std::make_shared<sys::Fd>(std::move(event.fd)), journal = journal_](int deny) {
     if (deny == 0) journal->allows(held->get());
     int error = respond(*group, held->get(), deny);
     journal->answered(held->get());
     held->reset();  // only now: the answer is matched by the number
     return error;
-  });
+  };
+}
+
+// A call that reads or writes has its file in a register. What else is known of a file by its name only, or by what another
+// thread could exchange while nobody looks.
+bool EventDesk::may_be_of(const WatchedFile& file, Group which, const sys::FanEvent& event, const TaskView& view) const {
+  if (file.needs == core::Needs{} || (file.kind == Kind::Precontent) != (which == Group::Precontent)) return false;
+  if (!trusted({view.stat, view.call}) || !reads_or_writes(*view.call)) return true;
+  const CallFds fds = call_fds(*view.call);
+  const auto info = sys::read_fdinfo(event.tid, std::max(fds.from, fds.to));
+  return !info || info->inode == file.key.inode;
+}
+
+// A client's own task may be the one that is held, in the very work that it was recalled for. It reads and writes there, of
+// which no client has to get out of the way, so that it does not wait for itself.
+void EventDesk::take_over_unseen(const sys::FanGroup* group, Group which, sys::FanEvent event) {
+  const TaskView view = look_asleep(event.tid);
+  std::vector<ForeignOp> perhaps;
+  if (!open_ && (event.tid == 0 || view.stat)) {  // else it is gone
+    for (auto& [key, file] : files_->all()) {
+      if (!may_be_of(file, which, event, view)) continue;
+      note_passed(&file, event.tid);
+      struct stat st {};
+      const bool sized = ::fstat(file.fd.get(), &st) == 0;
+      const EventFile at{key, sized ? static_cast<std::uint64_t>(st.st_size) : 0, {}, false};
+      const auto verdict = wanted(judge(event, view, at), file.needs);
+      if (!verdict) continue;
+      perhaps.push_back(operation(key, *verdict, view, event.tid));
+      perhaps.back().file_known = false;
+    }
+  }
+  if (perhaps.empty()) return allow(*group, event);
+  ledger_->hold_any_of(std::move(perhaps), view, let_go_of(group, std::move(event)), kUnseenBound);
 }
 
 }  // namespace mrlease::guard

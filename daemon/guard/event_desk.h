@@ -18,6 +18,7 @@ struct EventFile {
   core::FileKey key;  // no file's, when it cannot be told
   std::uint64_t size = 0;
   std::optional<std::uint64_t> mount;
+  bool known = true;  // false: one that the event may be of
 };
 
 class EventDesk {
@@ -30,6 +31,8 @@ class EventDesk {
   int read(const sys::FanGroup* from, Group group);
   // What a predecessor had read, of a file that is known. The group must outlive what is held of it.
   void take_over(const sys::FanGroup* group, const core::FileKey& file, sys::FanEvent event);
+  // Of a file that is not known, as the predecessor was killed before it had looked: it may be of each that this group holds.
+  void take_over_unseen(const sys::FanGroup* group, Group which, sys::FanEvent event);
   void poll(Clock::time_point now);
   Clock::time_point next_due() const;
   // From now on everything is allowed at once.
@@ -50,6 +53,8 @@ class EventDesk {
   bool cannot_matter(const WatchedFile& file, const sys::FanEvent& event);
   WatchedFile* concerned(const core::FileKey& file, const sys::FanEvent& event);
   void allow(const sys::FanGroup& group, const sys::FanEvent& event);
+  bool may_be_of(const WatchedFile& file, Group which, const sys::FanEvent& event, const TaskView& view) const;
+  Ledger::LetGo let_go_of(const sys::FanGroup* group, sys::FanEvent event);
   void decide(const sys::FanGroup* group, sys::FanEvent event, const EventFile& at, WatchedFile* file, TaskView view);
 
   WatchedFiles* files_;

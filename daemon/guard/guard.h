@@ -27,7 +27,7 @@ struct ForeignOp {
   core::Extent extent;         // what it touches; Truncate: [new_size, end)
   std::uint64_t new_size = 0;  // Truncate, or where it shortens: as asked for; 0 when it cannot be told
   int tid = 0;                 // 0: not known (lease guard)
-  bool unknown = false;        // nothing is known of it but that it may be there: a predecessor was killed at a bad moment
+  bool file_known = true;      // false: one that may be of any of several files, each of which has its break; it goes on when all are answered
   std::string what;            // for people: "ftruncate by 1234 (cp)"
   bool shortens = false;       // Destructive: the file may end at new_size afterwards
   std::uint64_t shorter_by = 0;  // by that much, where it can be told
@@ -59,9 +59,6 @@ struct Options {
 struct Heritage {
   void* journal = nullptr;  // Journal::bytes()
   bool follows = false;     // there was a predecessor: what it has read must be found
-  // Killed within a read: the numbers, taken, that an event may have which it has not noted: from 0 on all that are free. Empty: it was not, or
-  // there are not so many.
-  std::vector<sys::Fd> unnoted;
   sys::Fd arming, events, notices, perm;
 };
 
@@ -91,8 +88,6 @@ class Guard {
   // Start and stop watching a file; fd: a description of it that stays open until unwatch() (the lease guard leases it).
   virtual Coverage watch(const core::FileKey& file, int fd) = 0;
   virtual void unwatch(const core::FileKey& file) = 0;
-  // A descriptor has come to the process and has the lowest number that was free, as an event's will. A successor has to know (Heritage::unnoted).
-  virtual void got(int number) = 0;
   // What the guard thread must bring to the arbiter; the rest it answers itself, at once.
   virtual void publish(const core::FileKey& file, const core::Needs& needs) = 0;
   // Allow (errno 0) or deny a held operation. When `watch_leaving`, listener.left follows.

@@ -49,7 +49,7 @@ std::unique_ptr<Guard> create_lease_guard(Options options, Listener listener) {
 }
 
 GuardCore::GuardCore(Options options, Listener listener, bool precontent_allowed, Heritage heritage)
-    : options_(std::move(options)), listener_(std::move(listener)), begun_(!heritage.follows), needs_known_(begun_), unnoted_(std::move(heritage.unnoted)) {
+    : options_(std::move(options)), listener_(std::move(listener)), begun_(!heritage.follows) {
   if (heritage.journal != nullptr) journal_ = Journal(heritage.journal);
   // File names instead of descriptors: nothing of the file is opened by this group.
   if (heritage.notices) notices_.adopt(std::move(heritage.notices));
@@ -171,11 +171,6 @@ void GuardCore::set_alarm(Clock::time_point due) {
   ::timerfd_settime(alarm_.get(), TFD_TIMER_ABSTIME, &at, nullptr);
 }
 
-void GuardCore::got(int number) {
-  std::lock_guard lock(mutex_);
-  journal_.got(number);
-}
-
 void GuardCore::publish(const core::FileKey& key, const core::Needs& needs) {
   std::lock_guard lock(mutex_);
   if (WatchedFile* file = files_.find(key)) file->needs = needs;
@@ -239,7 +234,7 @@ void GuardCore::run() {
 }
 
 Clock::time_point GuardCore::next_due() const {
-  return std::min({ledger_.next_due(), needs_known_ ? leases_.next_due() : Clock::time_point::max(), desk_.next_due()});
+  return std::min({ledger_.next_due(), begun_ ? leases_.next_due() : Clock::time_point::max(), desk_.next_due()});
 }
 
 GuardCore::Ready GuardCore::wait_for_work() {
@@ -252,9 +247,8 @@ GuardCore::Ready GuardCore::wait_for_work() {
   timespec timeout{}, *limit = nullptr;
   {
     std::lock_guard lock(mutex_);
-    if (!begun_) fds[2].fd = fds[4].fd = fds[5].fd = -1;
     // A break of which it is not known whether anything needs it would be let through.
-    if (!needs_known_) fds[3].fd = -1;
+    if (!begun_) fds[2].fd = fds[3].fd = fds[4].fd = fds[5].fd = -1;
     // Something was just held: notices do not wake the guard before the next event, answer or tick. The FAN_MODIFY of the
     // operation would, perhaps on the CPU of the task that is still inside it.
     if (std::exchange(quiet_, false)) fds[2].fd = -1;
@@ -281,22 +275,20 @@ void GuardCore::look_after(const Ready& ready) {
   std::uint64_t count;
   [[maybe_unused]] ssize_t n = 0;
   if (ready.wake) n = ::read(wake_.get(), &count, sizeof count);
-  if (ready.alarm) {
-    n = ::read(alarm_.get(), &count, sizeof count);
-    journal_.got(sys::lowest_free());  // whoever opened what is open now
-  }
+  if (ready.alarm) n = ::read(alarm_.get(), &count, sizeof count);
   if (ready.signals) leases_.on_signals();
   if (ready.perm) leases_.on_perm_readable();
   auto now = Clock::now();
   desk_.poll(now);
   ledger_.poll(now, [this] { read_notices(); });
-  if (needs_known_) leases_.poll(now);
+  if (begun_) leases_.poll(now);
   check_main_loop(now);
 }
 
 void GuardCore::read_notices() {
+  alignas(fanotify_event_metadata) std::array<char, 8192> buffer;
   std::vector<sys::FanEvent> events;
-  while (notices_.read(&events) == 0) {
+  while (notices_.read(buffer, &events) == 0) {
     for (const auto& event : events) on_notice(event);
     events.clear();
   }

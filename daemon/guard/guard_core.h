@@ -27,7 +27,6 @@ class GuardCore : public Guard {
   std::string begin() override;
   Coverage watch(const core::FileKey& file, int fd) override;
   void unwatch(const core::FileKey& file) override;
-  void got(int number) override;
   void publish(const core::FileKey& file, const core::Needs& needs) override;
   void answer(core::BreakId id, int deny_errno, bool watch_leaving) override;
   bool heartbeat() override;
@@ -43,8 +42,6 @@ class GuardCore : public Guard {
   const sys::FanGroup* group_of(Group group) const;
   void finish_answers();
   void take_over(const Orphan& orphan);
-  void begin_unknown();
-  void sweep(int end) const;
   void start_thread();
   void run();
   void wake() const;
@@ -64,8 +61,7 @@ class GuardCore : public Guard {
   const Options options_;
   const Listener listener_;
   Journal journal_;
-  bool begun_, needs_known_;  // under mutex_; false only after a predecessor
-  std::vector<sys::Fd> unnoted_;  // under mutex_: Heritage::unnoted
+  bool begun_;  // under mutex_; false only after a predecessor
   mutable std::mutex mutex_;
   Outbox outbox_;
   WatchedFiles files_;

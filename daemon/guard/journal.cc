@@ -23,6 +23,9 @@ struct HeldRecord {
 };
 static_assert(sizeof(HeldRecord) == 112);
 
+// A page with what comes before it. Some 80 events, FAN_PRE_ACCESS with its range (48 bytes).
+constexpr std::size_t kReadMax = 4064;
+
 struct PassingRecord {
   std::uint32_t used;  // by std::atomic_ref
   std::int32_t tid;
@@ -87,10 +90,9 @@ Passing unpack(const PassingRecord& r) {
 struct Journal::Layout {
   std::atomic<std::int32_t> highest;      // number that was ever journaled
   std::atomic<std::uint32_t> reach;       // of passing
-  std::atomic<std::uint32_t> reading;
-  std::atomic<std::int32_t> unnoted;      // zero where an earlier daemon knew nothing of it; likewise the next
-  std::atomic<std::int32_t> open_most;
-  char pad[4076];
+  std::atomic<std::uint32_t> reading;     // 0, or the group
+  std::uint32_t space[5];
+  alignas(8) char read[kReadMax];
   HeldRecord held[kNumbersMax];
   PassingRecord passing[kPassingMax];
 };
@@ -106,7 +108,6 @@ void Journal::was_read(const sys::FanEvent& event, const core::FileKey& file, Gr
   const int number = event.fd.get();
   if (memory_ == nullptr || number < 0) return;
   if (number > memory_->highest) memory_->highest = number;
-  got(number);
   if (number >= kNumbersMax) return;
   HeldRecord& r = memory_->held[number];
   r.group = static_cast<std::uint32_t>(group);
@@ -120,37 +121,29 @@ void Journal::was_read(const sys::FanEvent& event, const core::FileKey& file, Gr
   r.used = kHeld;
 }
 
-void Journal::begin_read() {
-  if (memory_ != nullptr) memory_->reading = 1;
+std::span<char> Journal::begin_read(Group group) {
+  if (memory_ == nullptr) {
+    own_buffer_.resize(kReadMax);
+    return own_buffer_;
+  }
+  std::memset(memory_->read, 0, sizeof memory_->read);
+  memory_->reading = static_cast<std::uint32_t>(group);
+  return memory_->read;
 }
 
 void Journal::end_read() {
   if (memory_ != nullptr) memory_->reading = 0;
 }
 
-bool Journal::was_reading() const { return memory_ != nullptr && (memory_->reading != 0 || memory_->unnoted != 0); }
-
-void Journal::begin_unnoted(int end, int taken) {
-  taken_ = taken;
-  if (memory_ != nullptr) memory_->unnoted = end;
+void Journal::note_read() {
+  if (memory_ == nullptr || memory_->reading == 0) return;
+  for (sys::FanEvent& event : sys::events_in(memory_->read)) {
+    const int number = event.fd.get();
+    if (number >= 0 && number < kNumbersMax && memory_->held[number].used == 0) was_read(event, {}, static_cast<Group>(memory_->reading.load()));
+    event.fd.release();  // a number of the predecessor's
+  }
+  end_read();
 }
-
-// How many were open before counts no more: it includes what was only taken, if the one before was killed meanwhile.
-void Journal::end_unnoted(int lowest_free) {
-  taken_ = 0;
-  if (memory_ == nullptr) return;
-  memory_->open_most = lowest_free + 1;
-  memory_->unnoted = 0;
-  memory_->reading = 0;
-}
-
-void Journal::got(int number) {
-  if (memory_ != nullptr && number - taken_ >= memory_->open_most) memory_->open_most = number - taken_ + 1;
-}
-
-int Journal::unnoted_below() const { return memory_ == nullptr ? 0 : static_cast<int>(memory_->unnoted); }
-
-int Journal::open_most() const { return memory_ == nullptr ? 0 : static_cast<int>(memory_->open_most); }
 
 void Journal::allows(int number) {
   if (memory_ != nullptr && number >= 0 && number < kNumbersMax) memory_->held[number].used = kAllowed;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "daemon/core/types.h"
@@ -23,8 +24,9 @@ struct Orphan {
   int tid = 0;
   bool has_range = false;
   std::uint64_t offset = 0, count = 0;
-  core::FileKey file;
+  core::FileKey file;    // no file's: it was killed before it had looked
   bool allowed = false;  // its answer was being given: it goes on, or does so already
+  bool seen() const { return file != core::FileKey{}; }
 };
 
 // An operation that was allowed and had not left.
@@ -47,8 +49,10 @@ class Journal {
   static std::size_t bytes();
   explicit operator bool() const { return memory_ != nullptr; }
 
-  // Around a read: who is killed between may have taken events that are not in the journal.
-  void begin_read();
+  // Around a read of this group's queue, into the buffer that begin_read() gives. The kernel has put an event there before it
+  // counts as read, and a kill takes effect when the read returns (fanotify_read(), fs/notify/fanotify/fanotify_user.c). So who is
+  // killed within a read leaves there what it had got.
+  std::span<char> begin_read(Group group);
   void end_read();
   void was_read(const sys::FanEvent& event, const core::FileKey& file, Group group);
   void allows(int number);    // before the kernel is told
@@ -56,16 +60,8 @@ class Journal {
   Slot passes(const core::FileKey& file, const TaskView& view);
   void left(Slot slot);
 
-  // Somebody may be held of whom there is no note, by an event with a number below `end`; `taken` of those numbers are only taken for that.
-  void begin_unnoted(int end, int taken);
-  void end_unnoted(int lowest_free);  // nobody is any more, nor by a read that nothing has followed
-  // A descriptor has come, and has the lowest number that was free.
-  void got(int number);
-
-  // Of the predecessor: was it killed within a read, or did it know that one before it was? And below which number, if it did.
-  bool was_reading() const;
-  int unnoted_below() const;
-  int open_most() const;  // descriptors that were open at once, as far as got() tells
+  // Of a predecessor that was killed within a read: what it had got and not noted is noted now, but for the files.
+  void note_read();
   std::vector<Orphan> orphans() const;
   std::vector<Passing> passing() const;
 
@@ -73,7 +69,7 @@ class Journal {
   struct Layout;
   Layout* memory_ = nullptr;
   std::vector<Slot> free_;
-  int taken_ = 0;  // begin_unnoted()
+  std::vector<char> own_buffer_;  // of one without memory
 };
 
 }  // namespace mrlease::guard

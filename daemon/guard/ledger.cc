@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <utility>
 #include <vector>
 
 #include "daemon/guard/syscall_family.h"
@@ -20,12 +21,20 @@ std::atomic<core::BreakId> next_id{core::BreakId{1} << 63};
 }  // namespace
 
 core::BreakId Ledger::hold(ForeignOp op, TaskView view, LetGo let_go, Clock::duration bound) {
+  return add(std::move(op), view, std::make_shared<Held>(Held{std::move(let_go), bound}));
+}
+
+void Ledger::hold_any_of(std::vector<ForeignOp> ops, const TaskView& view, LetGo let_go, Clock::duration bound) {
+  const auto held = std::make_shared<Held>(Held{std::move(let_go), bound, ops.size()});
+  for (ForeignOp& op : ops) add(std::move(op), view, held);
+}
+
+core::BreakId Ledger::add(ForeignOp op, const TaskView& view, std::shared_ptr<Held> held) {
   op.id = next_id++;
   Entry& entry = entries_[op.id];
   entry.op = op;
-  entry.view = std::move(view);
-  entry.let_go = std::move(let_go);
-  entry.bound = bound;
+  entry.view = view;
+  entry.held = std::move(held);
   const core::BreakId id = op.id;
   outbox_->add([op = std::move(op)](const Listener& listener) { listener.held(op); });
   return id;
@@ -39,15 +48,11 @@ core::BreakId Ledger::adopt(const Passing& passing) {
   entry.op.kind = core::BreakKind::Truncate;
   entry.op.tid = passing.view.tid;
   entry.view = passing.view;
+  entry.held = std::make_shared<Held>(Held{.unanswered = 0});
   entry.answered = true;
   entry.passing = passing.slot;
   entry.next_look = eyes_.now() + look_interval(0);
   return id;
-}
-
-void Ledger::goes_on(core::BreakId id, Clock::duration bound) {
-  const auto at = entries_.find(id);
-  if (at != entries_.end() && at->second.answered) at->second.until = eyes_.now() + bound;
 }
 
 void Ledger::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
@@ -58,23 +63,33 @@ void Ledger::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
   if (entry.view.call && entry.view.call->running) entry.view = eyes_.look(entry.view.tid);
   // Before it goes on: a successor must not take it for over.
   if (watch_leaving && journal_ != nullptr) entry.passing = journal_->passes(entry.op.file, entry.view);
-  int error = entry.let_go(deny_errno);
-  entry.let_go = {};
+  const std::shared_ptr<Held> held = entry.held;
+  if (deny_errno != 0) held->deny = deny_errno;
   entry.answered = true;
+  const int error = --held->unanswered == 0 ? let_go(*held) : 0;
   if (!watch_leaving) {
     entries_.erase(at);
-  } else if ((error == 0 && deny_errno) || error == ENOENT) {
+  } else if ((error == 0 && held->deny != 0) || error == ENOENT) {
     leave(at, true);  // it failed, or its task was killed: nothing will happen any more
   } else if (entry.view.tid) {
     entry.next_look = eyes_.now() + look_interval(0);
-  } else if (entry.bound != Clock::duration{}) {
-    entry.until = eyes_.now() + entry.bound;
   }
 }
 
-void Ledger::allow_all() {
+int Ledger::let_go(Held& held) {
+  const int error = std::exchange(held.let_go, {})(held.deny);
+  if (held.bound == Clock::duration{}) return error;
+  const auto until = eyes_.now() + held.bound;
   for (auto& [id, entry] : entries_)
-    if (!entry.answered) answer(id, 0, true);
+    if (entry.held.get() == &held && !entry.view.tid) entry.until = until;
+  return error;
+}
+
+void Ledger::allow_all() {
+  std::vector<core::BreakId> held;
+  for (const auto& [id, entry] : entries_)
+    if (!entry.answered) held.push_back(id);
+  for (const core::BreakId id : held) answer(id, 0, true);  // the entry may go with it
 }
 
 Ledger::Entries::iterator Ledger::leave(Entries::iterator entry, bool sure) {
@@ -101,9 +116,8 @@ bool Ledger::modified(const core::FileKey& file, int tid) {
   bool explained = false;
   for (auto at = entries_.begin(); at != entries_.end();) {
     const Entry& entry = at->second;
-    bool match = entry.shows() && entry.op.file == file && (entry.view.tid == tid || entry.op.tid == 0);
-    const bool perhaps = entry.op.unknown && entry.until && entry.op.file == file;  // it goes on by now
-    explained = explained || match || perhaps;
+    bool match = entry.passes() && entry.op.file == file && (entry.view.tid == tid || entry.op.tid == 0);
+    explained = explained || match;
     at = match ? leave(at, true) : std::next(at);
   }
   return explained;
@@ -112,7 +126,7 @@ bool Ledger::modified(const core::FileKey& file, int tid) {
 void Ledger::opened(const core::FileKey& file, int tid) {
   for (auto at = entries_.begin(); at != entries_.end();) {
     Entry& entry = at->second;
-    if (!entry.shows() || entry.op.file != file || entry.op.tid != 0 || entry.view.tid != 0) {
+    if (!entry.passes() || entry.op.file != file || entry.op.tid != 0 || entry.view.tid != 0) {
       ++at;
       continue;
     }
@@ -132,7 +146,7 @@ void Ledger::opened(const core::FileKey& file, int tid) {
 void Ledger::came_again(const core::FileKey& file, int tid) {
   for (auto at = entries_.begin(); at != entries_.end();) {
     const Entry& entry = at->second;
-    bool match = entry.shows() && entry.op.tid == tid && entry.op.file == file;
+    bool match = entry.passes() && entry.op.tid == tid && entry.op.file == file;
     at = match ? leave(at, true) : std::next(at);
   }
 }
@@ -145,7 +159,7 @@ void Ledger::poll(Clock::time_point now, const std::function<void()>& read_notic
       at = entry.next_look <= now ? settle(at) : std::next(at);
       continue;
     }
-    if (entry.answered && entry.view.tid && entry.next_look <= now) {
+    if (entry.passes() && entry.view.tid && entry.next_look <= now) {
       if (has_left(entry.view, eyes_.look(entry.view.tid))) over.push_back(at->first);
       else entry.next_look = now + look_interval(++entry.looks);
     }
@@ -161,7 +175,7 @@ void Ledger::poll(Clock::time_point now, const std::function<void()>& read_notic
 Clock::time_point Ledger::next_due() const {
   auto due = Clock::time_point::max();
   for (const auto& [id, entry] : entries_) {
-    if (!entry.answered) continue;
+    if (!entry.passes() && !entry.over) continue;
     if (entry.view.tid || entry.over) due = std::min(due, entry.next_look);
     if (entry.until) due = std::min(due, *entry.until);
   }

@@ -5,7 +5,9 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
+#include <vector>
 
 #include "daemon/guard/guard.h"
 #include "daemon/guard/journal.h"
@@ -35,14 +37,14 @@ class Ledger {
   void hold_back(Settled settled) { settled_ = std::move(settled); }
 
   // Tells the listener; the id. `view`: the task; tid 0: not known, then `left` is told at `bound` after the answer at the latest
-  // (bound 0: not before goes_on()).
+  // (0: not before it shows).
   core::BreakId hold(ForeignOp op, TaskView view, LetGo let_go, Clock::duration bound = {});
+  // One operation, of one of several files: it is let go when the last of these is answered, and fails if one is denied.
+  void hold_any_of(std::vector<ForeignOp> ops, const TaskView& view, LetGo let_go, Clock::duration bound);
   // What a predecessor had allowed and noted, and still is inside: `left` is told as if it had been allowed here.
   core::BreakId adopt(const Passing& passing);
   void answer(core::BreakId id, int deny_errno, bool watch_leaving);
   void allow_all();
-  // An answered operation whose task is not known goes on only now: it is taken for over after `bound`.
-  void goes_on(core::BreakId id, Clock::duration bound);
 
   // What was seen of files and tasks. modified(): true if an operation explains it.
   bool modified(const core::FileKey& file, int tid);
@@ -58,23 +60,29 @@ class Ledger {
   bool busy(const core::FileKey& file) const;  // something is held, or has not left
 
  private:
+  // What is held in the kernel: of one entry, mostly.
+  struct Held {
+    LetGo let_go;
+    Clock::duration bound{};
+    std::size_t unanswered = 1;
+    int deny = 0;
+  };
   struct Entry {
     ForeignOp op;
     TaskView view;
-    LetGo let_go;
-    Clock::duration bound{};
+    std::shared_ptr<Held> held;
     bool answered = false;
     unsigned looks = 0;
     Journal::Slot passing = Journal::kNoSlot;
     Clock::time_point next_look{};
     std::optional<Clock::time_point> until;
     std::optional<bool> over;  // it has left, for sure or not; the listener is not told yet
-    bool passes() const { return answered && !over; }
-    // Whose end others can show: an unknown one may not have been let go yet, and it is goes_on() that says when it has ended.
-    bool shows() const { return passes() && !op.unknown; }
+    bool passes() const { return answered && !over && held->unanswered == 0; }
   };
   using Entries = std::map<core::BreakId, Entry>;
 
+  core::BreakId add(ForeignOp op, const TaskView& view, std::shared_ptr<Held> held);
+  int let_go(Held& held);
   Entries::iterator leave(Entries::iterator entry, bool sure);
   Entries::iterator settle(Entries::iterator entry);
 

@@ -66,21 +66,15 @@ void Keeper::uncount(const std::string& name) {
   names_bytes_ -= std::min(names_bytes_, name.size() + 1);
 }
 
-bool Keeper::move_up(sys::Fd* fd, int to) {
-  const int moved = ::fcntl(fd->get(), F_DUPFD_CLOEXEC, to);
-  if (moved >= 0) fd->reset(moved);
-  return moved >= 0;
-}
-
 bool Keeper::vacate(int number) {
   std::lock_guard lock(mutex_);
-  return std::all_of(inherited_.begin(), inherited_.end(),
-                     [number](auto& each) { return each.second.get() != number || move_up(&each.second, number + 1); });
-}
-
-bool Keeper::vacate_below(int end) {
-  std::lock_guard lock(mutex_);
-  return std::all_of(inherited_.begin(), inherited_.end(), [end](auto& each) { return each.second.get() >= end || move_up(&each.second, end); });
+  for (auto& [name, fd] : inherited_) {
+    if (fd.get() != number) continue;
+    const int moved = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, number + 1);
+    if (moved < 0) return false;
+    fd.reset(moved);
+  }
+  return true;
 }
 
 std::vector<std::string> Keeper::unclaimed() const {

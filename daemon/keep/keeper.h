@@ -30,9 +30,8 @@ class Keeper {
   // 0; ENOSPC: the manager's store is full, or could not be handed over; or errno. Names are never used twice while in use.
   int put(const std::string& name, int fd);
   void drop(const std::string& name);
-  // Moves what has this number of ours to another, or what has one below `end` to one that is not. False: there is no other.
+  // Moves what has this number of ours to another. False: there is no other.
   bool vacate(int number);
-  bool vacate_below(int end);
   // What nobody has taken is of no use any more. Returns how many.
   std::size_t drop_unclaimed();
   std::vector<std::string> unclaimed() const;
@@ -41,7 +40,6 @@ class Keeper {
 
  private:
   void uncount(const std::string& name);
-  static bool move_up(sys::Fd* fd, int to);
 
   const bool active_;
   mutable std::mutex mutex_;

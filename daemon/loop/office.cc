@@ -22,11 +22,6 @@ namespace {
 constexpr std::uint64_t kFailuresMax = 40;
 constexpr int kClientsEnd = 2000;  // ms, for each
 
-// Descriptors that a daemon opens by itself and does not keep: for operators' connections, mostly, and for what it watches of the last file that came.
-constexpr int kFewMore = 1024;
-// The events that are read meanwhile have higher numbers, and are to be in the journal.
-constexpr int kUnnotedMax = guard::Journal::kNumbersMax / 2;
-
 }  // namespace
 
 Office::Office(keep::Keeper& keeper) : keeper_(keeper) {
@@ -72,7 +67,6 @@ void Office::abandon() {
     ::poll(&ended, 1, kClientsEnd);
   }
   trouble_ += "; " + std::to_string(clients.size()) + " clients were killed, what was held goes on, what they owed is lost";
-  unnoted_.clear();
   state_.reset();
   drains_.reset();
   journal_.reset();
@@ -84,7 +78,8 @@ void Office::abandon() {
 // The kernel takes an answer for whatever event has that number: until the orphans are answered, no new event may get one.
 void Office::reserve_numbers() {
   if (!journal_->inherited()) return;
-  const guard::Journal journal(journal_->data());
+  guard::Journal journal(journal_->data());
+  journal.note_read();
   for (const guard::Orphan& orphan : journal.orphans()) {
     if (!keeper_.vacate(orphan.number)) throw std::runtime_error("no descriptor is left to take what was held over with");
     const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -92,31 +87,6 @@ void Office::reserve_numbers() {
     ::dup3(nothing, orphan.number, O_CLOEXEC);
     ::close(nothing);
   }
-  if (journal.was_reading()) reserve_unnoted(journal.unnoted_below() + journal.open_most());
-}
-
-// An event that the predecessor has not noted has the number that was its lowest free one: below as many as it had open. Those are what clients had
-// sent, as far as it said (Guard::got()), what it has kept, and few more; and the numbers that it had taken itself for one before it. What we
-// have inherited moves out of the way: it would give its number back when it is closed. Nothing is reserved where there are not so many.
-void Office::reserve_unnoted(int open_most) {
-  std::vector<sys::Fd> taken;
-  taken.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  const auto take = [&taken] {
-    taken.emplace_back(::fcntl(taken.front().get(), F_DUPFD_CLOEXEC, 0));
-    return taken.back().get();
-  };
-  for (int i = 0; i < open_most + kFewMore; i++)
-    if (take() < 0) return;
-  const int end = taken.back().get() + 1;
-  if (end > kUnnotedMax || !keeper_.vacate_below(end)) return;
-  int number = 0;
-  do number = take();
-  while (number >= 0 && number < end);
-  taken.pop_back();
-  if (number < 0) return;
-  // For what is opened anew of what has been taken over, and for events.
-  const sys::Fd for_others(::fcntl(taken.front().get(), F_DUPFD_CLOEXEC, number + 2 * end + kFewMore));
-  if (for_others) unnoted_ = std::move(taken);
 }
 
 guard::Heritage Office::heritage() {
@@ -124,7 +94,6 @@ guard::Heritage Office::heritage() {
   if (!state_) return h;
   h.journal = journal_->data();
   h.follows = follows_;
-  h.unnoted = std::move(unnoted_);
   const auto take = [this](const char* name) {
     sys::Fd fd = keeper_.take(std::string("g.") + name);
     if (fd) inherited_groups_.insert(name);

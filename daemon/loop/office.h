@@ -40,7 +40,6 @@ class Office {
   bool open_state();
   void abandon();
   void reserve_numbers();
-  void reserve_unnoted(int open_most);
 
   keep::Keeper& keeper_;
   std::unique_ptr<keep::Memory> state_memory_, journal_, drains_memory_;
@@ -48,7 +47,6 @@ class Office {
   std::unique_ptr<keep::Table<keep::DrainRecord>> drains_;
   std::string trouble_;  // with what a predecessor left; empty: none
   std::set<std::string> inherited_groups_;
-  std::vector<sys::Fd> unnoted_;
   sys::Fd listener_;
   bool follows_ = false;  // a predecessor, whose state was taken over
   bool own_listener_ = false;

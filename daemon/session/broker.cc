@@ -43,13 +43,13 @@ guard::Listener Broker::listener(std::function<void(std::string)> failed) {
       if (options_.break_something) return guard_->answer(op.id, 0, false);
       // Frozen leases are out of everybody's way; waiting for their thaw would stop all who are held for the whole hold. It goes on when
       // the other files' are: until it has left nothing thaws.
-      if (op.unknown && all_frozen(op.file)) {
+      if (!op.file_known && all_frozen(op.file)) {
         guard_breaks_[op.id] = op.file;
         chronicle_.foreign(op.id, op.tid, op.what);
         step(core::event::AdoptPassing{op.id, op.file});
         return guard_->answer(op.id, 0, true);
       }
-      if (op.unknown) thaw_file(op.file);
+      if (!op.file_known) thaw_file(op.file);
       guard_breaks_[op.id] = op.file;
       chronicle_.foreign(op.id, op.tid, op.what);
       step(core::event::RequestBreak{op.id, op.file, op.kind, op.extent, op.new_size, 0, 0, op.tid != 0, 0, op.shortens, op.shorter_by});
@@ -132,7 +132,6 @@ void Broker::accept(Connection::Socket socket) {
   ucred credentials{};
   socklen_t length = sizeof credentials;
   if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) return;
-  guard_->got(socket.native_handle());
   // Up to here Hello is answered with it.
   if (const Verdict room = check_room(socket.native_handle(), 0.5); room.code != 0) return log_(2, room.message + "; a client is refused");
   if (const Verdict v = check_room_of(credentials.uid, {.sessions = 1, .descriptors = 2}); v.code != 0)

@@ -94,7 +94,6 @@ void Broker::on_frame(core::SessionId id, Frame f, std::vector<wire::Fd>& fds) {
   paces_[s.peer.uid].take(microseconds(), options_.messages_per_second_max);
   if (!s.greeted && !f.has_hello()) return reply_status(id, f.id(), EPROTO, "the first frame must be Hello");
   if (s.resuming) s.seen.insert(f.id());
-  for (const wire::Fd& each : fds) guard_->got(each.get());
   fds.resize(std::max<std::size_t>(fds.size(), 2));
   wire::Fd &fd = fds[0], &second = fds[1];
   switch (f.body_case()) {

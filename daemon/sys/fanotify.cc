@@ -66,6 +66,18 @@ FanEvent parse(const char* at, const fanotify_event_metadata& meta) {
 
 }  // namespace
 
+std::vector<FanEvent> events_in(std::span<const char> buffer) {
+  std::vector<FanEvent> events;
+  while (buffer.size() >= FAN_EVENT_METADATA_LEN) {
+    fanotify_event_metadata meta;
+    std::memcpy(&meta, buffer.data(), sizeof meta);
+    if (meta.event_len < FAN_EVENT_METADATA_LEN || meta.event_len > buffer.size()) break;
+    events.push_back(parse(buffer.data(), meta));
+    buffer = buffer.subspan(meta.event_len);
+  }
+  return events;
+}
+
 int FanGroup::open(unsigned flags) {
   // An overflowing queue would let operations through unseen, hence unlimited.
   int fd = ::fanotify_init(flags | FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS,
@@ -94,18 +106,10 @@ int FanGroup::flush_marks(bool file_system) const {
   return ::fanotify_mark(fd_.get(), flags, 0, AT_FDCWD, "/") ? errno : 0;
 }
 
-int FanGroup::read(std::vector<FanEvent>* events) const {
-  alignas(fanotify_event_metadata) char buffer[8192];
-  ssize_t length = ::read(fd_.get(), buffer, sizeof buffer);
+int FanGroup::read(std::span<char> buffer, std::vector<FanEvent>* events) const {
+  const ssize_t length = ::read(fd_.get(), buffer.data(), buffer.size());
   if (length < 0) return errno;
-  for (const char* at = buffer; length >= static_cast<ssize_t>(FAN_EVENT_METADATA_LEN);) {
-    fanotify_event_metadata meta;
-    std::memcpy(&meta, at, sizeof meta);
-    if (meta.event_len < FAN_EVENT_METADATA_LEN || meta.event_len > length) break;
-    events->push_back(parse(at, meta));
-    at += meta.event_len;
-    length -= meta.event_len;
-  }
+  for (FanEvent& event : events_in(buffer.first(static_cast<std::size_t>(length)))) events->push_back(std::move(event));
   return 0;
 }
 

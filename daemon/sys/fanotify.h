@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "daemon/sys/fd.h"
@@ -19,6 +20,9 @@ struct FanEvent {
   std::uint64_t offset = 0, count = 0;  // FAN_PRE_ACCESS, rounded to pages by the kernel
   FileId id;        // groups with FAN_REPORT_FID
 };
+
+// What a read has put there, up to the first zeros: the result owns the descriptors.
+std::vector<FanEvent> events_in(std::span<const char> buffer);
 
 // Thread-safe as far as the kernel is: mark and respond from any thread, read from one.
 class FanGroup {
@@ -37,8 +41,8 @@ class FanGroup {
   // Marks the file (or its file system) behind a descriptor. 0 or errno.
   int mark(unsigned flags, std::uint64_t mask, int file) const;
   int flush_marks(bool file_system) const;
-  // Appends what is queued. 0, EAGAIN when the queue is empty, or another errno.
-  int read(std::vector<FanEvent>* events) const;
+  // Appends what is queued, as much as fits the buffer. 0, EAGAIN when the queue is empty, or another errno.
+  int read(std::span<char> buffer, std::vector<FanEvent>* events) const;
   bool readable() const;
   // response: FAN_ALLOW, FAN_DENY or FAN_DENY_ERRNO. 0, or ENOENT: the task was killed while it waited.
   int respond(int event_fd, std::uint32_t response) const;

@@ -2,7 +2,6 @@
 // An owned descriptor.
 #pragma once
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <utility>
@@ -33,8 +32,5 @@ class Fd {
  private:
   int fd_ = -1;
 };
-
-// The number that the next descriptor will have; -1: none is left.
-inline int lowest_free() { return Fd(::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)).get(); }
 
 }  // namespace mrlease::sys

@@ -54,7 +54,6 @@ class Guard : public guard::Guard {
   std::string describe() const override { return "the fuzzer's"; }
   guard::Coverage watch(const core::FileKey&, int) override { return {guard::Kind::Precontent, "all"}; }
   void unwatch(const core::FileKey&) override {}
-  void got(int) override {}
   void publish(const core::FileKey&, const core::Needs&) override {}
   bool heartbeat() override { return true; }
   void disarm() override {}

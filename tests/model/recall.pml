@@ -15,8 +15,8 @@
  *
  * Not in the model, each with the place where it is tested: a kernel that hangs in a fence (Fence::Overrun: it is said that
  * the device may still reach; tests/unit/core/fence_test.cc); policy deny (deny_test.cc); a daemon that goes for good, where
- * nothing is protected until clients reclaim (reconnect_test.cc, the rig); operations of which nobody knows the task: they
- * are taken to be over within kUnknownBound (daemon/guard/heritage.cc), and the model takes that for granted.
+ * nothing is protected until clients reclaim (reconnect_test.cc, the rig); operations of tasks that cannot be looked at, nor
+ * the file told: they are taken to be over within kUnseenBound (daemon/guard/event_desk.cc), and the model takes that for granted.
  *
  * Mistakes can be planted by -D; check.py --self-test wants each found:
  *   ANSWER_BEFORE_ACK  NOT_RECALLED_ALL  RESTORE_TOO_EARLY  FENCE_UNFINISHED  FENCE_HANDED_BACK  FENCE_BLIND
@@ -33,7 +33,7 @@ mtype = { Away, Held, Inside, Over };                       /* the truncate */
 mtype = { Nothing, Queued, Taken, Answered };               /* its event in the kernel */
 mtype = { Free, Orphan, Answering };                        /* its place in the journal: guard::HeldRecord */
 mtype = { Idle, Complying, Passes, Marks, Responds, Forgets, Passing, Restoring };  /* core::Phase; the answer in its steps */
-mtype = { Truncate, Unknown, Revoke, Resumption };          /* which break it is */
+mtype = { Truncate, Revoke, Resumption };                   /* which break it is */
 mtype = { Out, Begin, Noted, Recalled, Fenced, Complied };  /* core::Step of each lease's part */
 mtype = { Whole, Ordered, Forced, Retired };                /* core::Fence; Forced: the kernel has done it, nobody knows yet */
 mtype = { Open, Closing, Closed, Gone };                    /* a session */
@@ -58,7 +58,7 @@ bool k_lease[N] = true, k_quiesced[N], k_fenced[N];
 bool k_mr[N] = true;  /* MrRecord */
 bool k_handed_back[N];    /* LeaseRecord::handed_back */
 mtype j_held = Free;
-bool j_reading, j_unnoted, j_passing;
+bool j_reading, j_got, j_passing;  /* j_got: the event is in the buffer of the read */
 
 /* ---- sockets, which outlive the daemon too */
 chan recall[N] = [4] of { mtype, byte };
@@ -69,7 +69,7 @@ chan from_client[N] = [4] of { mtype, mtype, byte };
 bool up = true, serving = true, begun = true;
 byte starting;                     /* how far a successor has got */
 byte reading;
-bool asked, asked_unknown, changing;
+bool asked, changing;
 mtype phase = Idle, cause = Truncate;
 mtype part[N] = Out, action[N] = Quiesce, fence[N] = Whole, session[N] = Open;
 bool lease[N] = true;              /* in the arbiter's table */
@@ -148,8 +148,8 @@ end:
 proctype Guard() {
 end:
   do
-  :: atomic { up && begun && reading == 0 && event == Queued -> j_reading = true; reading = 1 }  /* <- Journal::begin_read */
-  :: atomic { up && reading == 1 -> event = Taken; reading = 2 }
+  :: atomic { up && begun && reading == 0 && event == Queued -> j_got = false; j_reading = true; reading = 1 }  /* <- Journal::begin_read */
+  :: atomic { up && reading == 1 -> event = Taken; j_got = true; reading = 2 }  /* the kernel puts it there first */
 #ifdef NOT_JOURNALED
   :: atomic { up && reading == 2 -> reading = 3 }
 #else
@@ -171,17 +171,13 @@ proctype Queue() {
 end:
   do
   :: atomic { READY && phase == Idle && asked -> asked = false; start(Truncate) }
-  :: atomic { READY && phase == Idle && !asked && asked_unknown -> asked_unknown = false; start(Unknown) }
 #ifdef ANSWER_BEFORE_ACK
   :: atomic { READY && phase == Complying && (ALL_OUT || (part[0] == Recalled && part[1] == Recalled)) ->
 #else
-  :: atomic { READY && phase == Complying && ALL_OUT && (cause != Unknown || reading == 0 || reading == 4) ->  /* <- State::out_of_the_way; the sweep has the guard's lock */
+  :: atomic { READY && phase == Complying && ALL_OUT ->  /* <- State::out_of_the_way */
 #endif
       if
       :: cause == Truncate -> phase = Passes
-      :: cause == Unknown ->  /* <- heritage.cc let_go: sweep */
-          if :: j_held == Free -> respond() :: else fi;  /* what was read since is noted, and has another number */
-          j_unnoted = false; j_reading = false; phase = Passing
       :: cause == Revoke -> idle()
       fi }
   :: atomic { READY && phase == Passes -> j_passing = true; phase = Marks }  /* <- Ledger::answer: Journal::passes */
@@ -348,17 +344,13 @@ end:
       :: j_held == Orphan -> asked = true
       :: else
       fi;
-#ifdef READ_FORGOTTEN
-      begun = true; j_reading = false }
-#else
-      if
-      :: j_reading || j_unnoted -> asked_unknown = true; j_unnoted = true  /* <- Journal::begin_unnoted */
-      :: else
-      fi;
       begun = true }
-#endif
   :: atomic { !up ->  /* the service manager starts a successor, which knows what was kept and nothing else */
-      reading = 0; asked = false; asked_unknown = false; begun = false; serving = false; changing = false;
+#ifndef READ_FORGOTTEN
+      if :: j_reading && j_got && j_held == Free -> j_held = Orphan :: else fi;  /* <- Journal::note_read */
+#endif
+      j_reading = false; j_got = false;
+      reading = 0; asked = false; begun = false; serving = false; changing = false;
       idle(); part[0] = Out; part[1] = Out;
       lease[0] = false; lease[1] = false; seen[0] = false; seen[1] = false; answer[0] = None; answer[1] = None;
       life++; up = true; starting = 1 }
@@ -379,8 +371,8 @@ proctype Crash() {
 proctype Settled() {
   atomic {
     timeout;
-    assert(op == Over && up && serving && begun && phase == Idle && !asked && !asked_unknown);
-    assert(j_held == Free && !j_passing && !j_reading && !j_unnoted);
+    assert(op == Over && up && serving && begun && phase == Idle && !asked);
+    assert(j_held == Free && !j_passing && !j_reading);
     /* Who can use its lease has it back; who is dead has nothing left. */
     assert(!GO(0) || REACHES(0) || !k_lease[0] || k_fenced[0]);
     assert(!GO(1) || REACHES(1) || !k_lease[1] || k_fenced[1]);

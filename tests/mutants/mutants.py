@@ -77,7 +77,11 @@ MUTANTS = [Mutant(*fields) for fields in [
     ("it has left before the file is held again", GUARD + "lease_engine.cc",
      "  return !file->lease.retry || ledger_->busy(key)", "  return MUTANT || !file->lease.retry || ledger_->busy(key)", "integration_guard_lease"),
     ("let go before it is known who needs what", GUARD + "guard_core.cc",
-     "if (needs_known_) leases_.poll(now);", "if (needs_known_ || MUTANT) leases_.poll(now);", "integration_guard_lease"),
+     "if (begun_) leases_.poll(now);", "if (begun_ || MUTANT) leases_.poll(now);", "integration_guard_lease"),
+    ("what a killed read has got is forgotten", GUARD + "journal.cc", "if (memory_ == nullptr || memory_->reading == 0) return;",
+     "if (memory_ == nullptr || memory_->reading == 0 || MUTANT) return;", "keep"),
+    ("what may be of several files goes on when one is out of its way", GUARD + "ledger.cc",
+     "--held->unanswered == 0 ? let_go", "(--held->unanswered == 0 || MUTANT) && held->let_go ? let_go", "guard:AnyOf*"),
     ("skip the owner's own operation", "daemon/session/broker.cc",
      "      log_(0, \"held: \" + op.what);\n",
      "      log_(0, \"held: \" + op.what);\n"

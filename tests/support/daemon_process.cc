@@ -23,7 +23,6 @@ namespace mrlease::test {
 
 namespace {
 
-constexpr uid_t kNobody = 65534;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
@@ -152,13 +151,16 @@ void Child::kill(int signal) {
   ::waitid(P_PID, static_cast<id_t>(pid_), &stopped, WSTOPPED | WEXITED | WNOWAIT);
 }
 
+bool is_in(pid_t task, long number) {
+  std::ifstream in("/proc/" + std::to_string(task) + "/syscall");
+  std::string word;
+  return in >> word && word == std::to_string(number);
+}
+
 bool Child::blocked_in(long number, milliseconds timeout) {
-  // There is no event for "a task blocks in the kernel": its /proc file is looked at until it says so.
-  const std::string path = "/proc/" + std::to_string(pid_) + "/syscall";
+  // There is no event for "a task blocks in the kernel": it is looked at until it does.
   for (const auto deadline = steady_clock::now() + timeout; steady_clock::now() < deadline;) {
-    std::ifstream in(path);
-    std::string word;
-    if (in >> word && word == std::to_string(number)) return true;
+    if (is_in(pid_, number)) return true;
     if (wait_exit(pid_, milliseconds(1))) return false;
   }
   return false;

@@ -42,6 +42,11 @@ class DaemonProcess {
   pid_t pid_ = -1;
 };
 
+inline constexpr uid_t kNobody = 65534;
+
+// Whether this task blocks in the system call `number` now.
+bool is_in(pid_t task, long number);
+
 // A child process that has become nobody (uid 65534) and runs `body`; its exit status is body's result.
 class Child {
  public:

@@ -79,11 +79,6 @@ class KeptTest : public DaemonTest {
     f.mutable_thaw_file()->set_freeze(freeze);
     return client->send(std::move(f));
   }
-  // daemon/guard/journal.cc, Layout::reading.
-  void pretend_it_was_reading() {
-    const std::uint32_t yes = 1;
-    ASSERT_EQ(::pwrite(manager->kept("journal"), &yes, sizeof yes, 8), static_cast<ssize_t>(sizeof yes));
-  }
   // What the daemon keeps under this name, for as long as the result lives.
   std::shared_ptr<void> kept_memory(const std::string& name, std::size_t bytes) {
     return {::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, manager->kept(name), 0), [bytes](void* at) { ::munmap(at, bytes); }};

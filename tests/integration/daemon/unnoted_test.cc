@@ -1,171 +1,184 @@
 // SPDX-License-Identifier: Apache-2.0
-// kill -9 of the daemon between the kernel's hand-over of an operation and the daemon's own note of it: somebody may be held of whom nobody
-// knows. Every lease gets out of his way once, and meanwhile the daemon goes on.
-#include <algorithm>
-#include <stdexcept>
+// kill -9 of the daemon between the kernel's hand-over of an operation and the daemon's own note of it. What was read it leaves in the journal,
+// but for the file, which it had not looked at.
+#include <sys/syscall.h>
 
 #include "tests/integration/daemon/kept_fixture.h"
+#include "tests/integration/daemon/killed_in_read.h"
+#include "tests/support/foreign.h"
 
 namespace mrlease::test {
 
 using std::chrono::milliseconds;
 
-// Opens the file, and reads of it when it is told to: a read shows at once what it is, an open may take a busy machine too long.
-class Reader {
- public:
-  explicit Reader(const std::string& file) {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("pipe");
-    const wire::Fd told(ends[0]);
-    go_ = wire::Fd(ends[1]);
-    child_ = std::make_unique<Child>([file, told = told.get()] {
-      if (told != 3) ::dup2(told, 3);
-      ::close_range(4, ~0u, 0);  // nothing of what the manager keeps
-      const int own = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-      char c = 0;
-      if (own < 0 || ::read(3, &c, 1) != 1) return 1;
-      return ::pread(own, &c, 1, 0) == 1 ? 0 : errno;
-    });
-    if (!child_->blocked_in(SYS_read)) throw std::runtime_error("the reader does not wait");
-  }
-  void go() { EXPECT_EQ(::write(go_.get(), "g", 1), 1); }
-  int wait(milliseconds timeout) { return child_->wait(timeout); }
-
- private:
-  wire::Fd go_;
-  std::unique_ptr<Child> child_;
-};
-
 class UnnotedTest : public KeptTest {
  protected:
-  // What the daemon that was killed holds, it had read and not noted.
-  void forget_what_is_held() {
-    const auto memory = kept_memory("journal", guard::Journal::bytes());
-    ASSERT_NE(memory.get(), MAP_FAILED);
-    guard::Journal journal(memory.get());
-    const auto held = journal.orphans();
-    ASSERT_EQ(held.size(), 1u);
-    journal.answered(held[0].number);
-    number = held[0].number;
-    pretend_it_was_reading();
+  void SetUp() override {
+    KeptTest::SetUp();
+    start_service();
+    connect();
+    client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
   }
-  // Numbers of what is held and noted, when there is something.
-  std::vector<int> wait_for_held() {
-    const auto memory = kept_memory("journal", guard::Journal::bytes());
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    std::vector<int> numbers;
-    while (numbers.empty() && std::chrono::steady_clock::now() < deadline)
-      for (const guard::Orphan& each : guard::Journal(memory.get()).orphans()) numbers.push_back(each.number);
-    return numbers;
+  // The daemon gets what `begin` begins, and is killed before it has noted it.
+  void kill_when_it_gets(const std::function<void()>& begin) {
+    ASSERT_TRUE(kill_in_read(manager->pid(), begin, [this] {
+      std::uint32_t reading = 0;  // daemon/guard/journal.cc, Layout::reading
+      return ::pread(manager->kept("journal"), &reading, sizeof reading, 8) == sizeof reading && reading != 0;
+    }));
+    manager->kill(SIGKILL);
+    EXPECT_TRUE(guard::Journal(kept_memory("journal", guard::Journal::bytes()).get()).orphans().empty()) << "it had noted it";
   }
-  int unnoted_below() { return guard::Journal(kept_memory("journal", guard::Journal::bytes()).get()).unnoted_below(); }
-  // How many were to trim.
-  int comply_until_over(const std::vector<Child*>& held) {
-    int trims = 0;
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    const auto waits = [](Child* each) { return each->running(); };
-    while (std::any_of(held.begin(), held.end(), waits) && std::chrono::steady_clock::now() < deadline) {
-      const auto m = client->next(milliseconds(20));
-      if (!m || !m->frame.has_recall()) continue;
-      trims += m->frame.recall().action() == v1::ACTION_TRIM;
-      client->comply(m->frame.recall());
-    }
-    for (Child* each : held) EXPECT_EQ(each->wait(), 0) << manager->log();
-    return trims;
+  // Who is held in this while the guard is stopped.
+  static void held(Foreign& who, long call) {
+    who.next();
+    EXPECT_TRUE(who.blocked_in(call));
   }
-  // Its file system is armed by the lease that there is: operations through it can be held, the daemon's own as well.
-  wire::Fd armed(const std::string& file) { return wire::Fd(::open(file.c_str(), O_RDWR | O_CLOEXEC)); }
-  std::unique_ptr<Child> read_by_other(const std::string& file) {
-    return std::make_unique<Child>([file] {
-      const wire::Fd own(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  std::unique_ptr<Foreign> truncated(const std::string& file, off_t size) {
+    auto who = std::make_unique<Foreign>(std::vector<Foreign::Step>{[file, size] { return outcome(::truncate(file.c_str(), size)); }});
+    held(*who, SYS_truncate);
+    return who;
+  }
+  // Who has it open: an open would be held as well.
+  static std::unique_ptr<Foreign> has_open(const std::string& file, std::function<int(int)> then) {
+    const auto own = std::make_shared<int>(-1);
+    auto who = std::make_unique<Foreign>(std::vector<Foreign::Step>{
+        [own, file] { return outcome(*own = ::open(file.c_str(), O_RDWR | O_CLOEXEC)); }, [own, then = std::move(then)] { return then(*own); }});
+    who->next();
+    EXPECT_EQ(who->result(), 0);
+    return who;
+  }
+  static std::unique_ptr<Foreign> reader(const std::string& file) {
+    return has_open(file, [](int own) {
       char c = 0;
-      return own.get() < 0 ? errno : ::pread(own.get(), &c, 1, 0) == 1 ? 0 : errno;
+      return outcome(::pread(own, &c, 1, 0));
     });
   }
-
-  // What the predecessor had asked for is undone, then every lease gets out of the way.
-  void let_it_go(Child* held) {
-    const Message settle = client->recall();
-    ASSERT_EQ(settle.frame.recall().action(), v1::ACTION_SETTLE) << manager->log();
-    client->comply(settle.frame.recall());
-    const Message trim = client->recall();
-    ASSERT_EQ(trim.frame.recall().action(), v1::ACTION_TRIM) << manager->log();
-    EXPECT_TRUE(held->running());
-    EXPECT_EQ(size(), kSize);
-    client->comply(trim.frame.recall());
-    EXPECT_EQ(held->wait(), 0) << manager->log();
+  static std::unique_ptr<Foreign> writer(const std::string& file) {
+    return has_open(file, [](int own) { return outcome(::pwrite(own, "w", 1, 0)); });
   }
-
-  int number = -1;  // of what is held without a note
+  wire::Fd lease_of(const std::string& name, v1::Backing backing = v1::BACKING_ODP_TRANSPARENT) {
+    wire::Fd other(::open(directory->file(name, kSize).c_str(), O_RDWR | O_CLOEXEC));
+    client->lease(other.get(), backing, 0, kSize);
+    return other;
+  }
+  void comply_with(v1::Action asked) {
+    const Message m = client->recall();
+    ASSERT_EQ(m.frame.recall().action(), asked) << manager->log();
+    client->comply(m.frame.recall());
+  }
 };
 
-TEST_F(UnnotedTest, EveryLeaseGetsOutOfTheWayOnce) {
-  start_service();
-  connect();
-  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
-  auto other = truncate_to(4096);
-  const Message trim = client->recall();
-  manager->kill(SIGKILL);
-  pretend_it_was_reading();
+TEST_F(UnnotedTest, ATruncateIsHeldOnForItsOwnNewEnd) {
+  std::unique_ptr<Foreign> other;
+  kill_when_it_gets([&] { other = truncated(path, 4096); });
   manager->start();
   resume();
-  // What was noted, and what was not, need the same lease: one after the other, and each ends.
-  int trims = 0;
-  while (const auto m = client->next(milliseconds(trims == 2 ? 700 : 10000))) {
-    if (!m->frame.has_recall()) continue;
-    trims += m->frame.recall().action() == v1::ACTION_TRIM;
-    if (trims == 0) {
-      EXPECT_EQ(size(), kSize);
-    }
-    client->comply(m->frame.recall());
-  }
-  EXPECT_EQ(trims, 2) << manager->log();
-  EXPECT_EQ(other->wait(), 0) << manager->log();
+  const Message trim = client->recall();
+  ASSERT_EQ(trim.frame.recall().action(), v1::ACTION_TRIM) << manager->log();
+  EXPECT_EQ(trim.frame.recall().size(), 4096u);
+  EXPECT_FALSE(other->done());
+  EXPECT_EQ(size(), kSize);
+  client->comply(trim.frame.recall());
+  EXPECT_EQ(other->result(), 0) << manager->log();
   EXPECT_EQ(size(), 4096u);
-  auto next = truncate_to(0);  // and events are read again
-  client->comply(client->recall().frame.recall());
+  comply_with(v1::ACTION_SETTLE);
+}
+
+// A successor that is killed as well leaves it to the next one.
+TEST_F(UnnotedTest, ItIsHeldOnAfterTwoKills) {
+  std::unique_ptr<Foreign> other;
+  kill_when_it_gets([&] { other = truncated(path, 4096); });
+  manager->start();
+  resume();
+  ASSERT_EQ(client->recall().frame.recall().action(), v1::ACTION_TRIM) << manager->log();
+  replace_daemon();
+  resume();
+  comply_with(v1::ACTION_SETTLE);  // of the trim that was begun
+  const Message trim = client->recall();
+  ASSERT_EQ(trim.frame.recall().action(), v1::ACTION_TRIM) << manager->log();
+  EXPECT_EQ(size(), kSize);
+  client->comply(trim.frame.recall());
+  EXPECT_EQ(other->result(), 0) << manager->log();
+  EXPECT_EQ(size(), 4096u);
+}
+
+// A client's own thread may be held so, in what it was recalled for: it must not have to comply before it goes on.
+TEST_F(UnnotedTest, WhoReadsOrWritesWaitsForNoClient) {
+  const auto reads = reader(path), writes = writer(path);
+  kill_when_it_gets([&] {
+    held(*writes, SYS_pwrite64);
+    held(*reads, SYS_pread64);
+  });
+  manager->start();
+  EXPECT_EQ(writes->result(), 0) << manager->log();
+  EXPECT_EQ(reads->result(), 0) << manager->log();
+  resume();
+  EXPECT_FALSE(client->next(milliseconds(200))) << "nothing was to be asked of it\n" << manager->log();
+}
+
+// By its name nobody knows which file it is of: the leases of each get out of its way.
+TEST_F(UnnotedTest, OneOfAnyFileWaitsForAll) {
+  const wire::Fd second = lease_of("second");
+  std::unique_ptr<Foreign> other;
+  kill_when_it_gets([&] { other = truncated(path, 4096); });
+  manager->start();
+  resume();
+  comply_with(v1::ACTION_TRIM);
+  EXPECT_FALSE(other->done(200)) << "the other file's lease is not out of its way";
+  comply_with(v1::ACTION_TRIM);
+  EXPECT_EQ(other->result(), 0) << manager->log();
+  EXPECT_EQ(size(), 4096u);
+  comply_with(v1::ACTION_SETTLE);
+  comply_with(v1::ACTION_SETTLE);
+}
+
+TEST_F(UnnotedTest, SeveralOfOneReadEachGoOn) {
+  const auto writes = writer(path);
+  std::vector<std::unique_ptr<Foreign>> all;
+  kill_when_it_gets([&] {
+    all.push_back(truncated(path, 8192));
+    held(*writes, SYS_pwrite64);
+    all.push_back(truncated(path, 4096));
+  });
+  manager->start();
+  EXPECT_EQ(writes->result(), 0) << manager->log();
+  resume();
+  for (int i = 0; i < 2; i++) {
+    comply_with(v1::ACTION_TRIM);
+    comply_with(v1::ACTION_SETTLE);
+  }
+  for (const auto& each : all) EXPECT_EQ(each->result(), 0) << manager->log();
+}
+
+TEST_F(UnnotedTest, WhoWasKilledMeanwhileIsWaitedForByNobody) {
+  std::unique_ptr<Foreign> other;
+  kill_when_it_gets([&] { other = truncated(path, 4096); });
+  other->kill();
+  manager->start();
+  resume();
+  EXPECT_FALSE(client->next(milliseconds(200))) << manager->log();
+  auto next = truncate_to(8192);  // and events are read
+  comply_with(v1::ACTION_TRIM);
   EXPECT_EQ(next->wait(), 0) << manager->log();
 }
 
-TEST_F(UnnotedTest, AFreezeHoldsNobodyUp) {
-  start_service();
-  connect();
-  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
+// Another file's thaw is not waited for; but as it may be of that one, nothing thaws before it has left.
+TEST_F(UnnotedTest, AFreezeDoesNotHoldItUpAndDoesNotThawUnderIt) {
   ask_freeze();
-  client->comply(client->recall().frame.recall());
-  ASSERT_TRUE(client->next()->frame.has_frozen());
-  manager->kill(SIGKILL);
-  pretend_it_was_reading();
-  manager->start();
-  resume();
-  auto reader = foreign([](const char* p) {
-    const int g = ::open(p, O_RDONLY);
-    char c;
-    return ::pread(g, &c, 1, 0) == 1 ? 0 : errno;
-  });
-  EXPECT_EQ(reader->wait(milliseconds(5000)), 0) << manager->log();
-}
-
-// Who may be held of a frozen file is let go when the leases of the others are out of the way: a thaw would put a device under it before.
-TEST_F(UnnotedTest, NothingThawsBeforeItIsLetGo) {
-  start_service();
-  connect();
-  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
-  ask_freeze();
-  client->comply(client->recall().frame.recall());
+  comply_with(v1::ACTION_FREEZE);
   const auto frozen = client->next();
   ASSERT_TRUE(frozen && frozen->frame.has_frozen());
-  const wire::Fd other(::open(directory->file("other", 4096).c_str(), O_RDWR | O_CLOEXEC));
-  client->lease(other.get(), v1::BACKING_ODP_TRANSPARENT, 0, 4096);
-  manager->kill(SIGKILL);
-  pretend_it_was_reading();
+  const wire::Fd second = lease_of("second");
+  std::unique_ptr<Foreign> other;
+  kill_when_it_gets([&] { other = truncated(directory->path("second"), 4096); });
   manager->start();
   resume();
   const Message trim = client->recall();
   ASSERT_EQ(trim.frame.recall().action(), v1::ACTION_TRIM) << manager->log();
   ask_thaw(frozen->frame.frozen().freeze());
-  EXPECT_FALSE(client->next(milliseconds(300))) << "a thaw under somebody who may be held";
+  EXPECT_FALSE(client->next(milliseconds(300))) << "a thaw under somebody who is held";
   client->comply(trim.frame.recall());
+  EXPECT_EQ(other->result(), 0) << manager->log();
   bool thawed = false;
   while (!thawed) {
     const Message next = client->recall();
@@ -174,84 +187,15 @@ TEST_F(UnnotedTest, NothingThawsBeforeItIsLetGo) {
   }
 }
 
-TEST_F(UnnotedTest, WhoIsHeldWithoutANoteGoesOn) {
-  start_service();
-  connect();
-  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
-  auto other = truncate_to(4096);
-  client->recall();
-  manager->kill(SIGKILL);
-  forget_what_is_held();
-  manager->start();
-  resume();
-  let_it_go(other.get());
-}
-
-// Who needs no lease's going is not held up meanwhile. The second successor has nothing of its own to tell that somebody is held: the first one had
-// read events, and noted them.
-TEST_F(UnnotedTest, HeGoesOnAfterTwoKillsAndOthersAtOnce) {
-  start_service();
-  connect();
-  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
-  auto other = truncate_to(4096);
-  client->recall();
-  auto reader = std::make_unique<Reader>(path);
-  manager->kill(SIGKILL);
-  forget_what_is_held();
-  manager->start();
-  resume();
-  client->comply(client->recall().frame.recall());
-  ASSERT_EQ(client->recall().frame.recall().action(), v1::ACTION_TRIM);  // not answered
-  reader->go();
-  EXPECT_EQ(reader->wait(milliseconds(1000)), 0) << manager->log();
-  auto later = truncate_to(8192);
-  ASSERT_TRUE(later->blocked_in(SYS_truncate));
-  const auto numbers = wait_for_held();
-  ASSERT_EQ(numbers.size(), 1u) << manager->log();
-  EXPECT_GT(unnoted_below(), number);
-  EXPECT_GE(numbers[0], unnoted_below()) << "it could be the number of somebody who is held";
-  replace_daemon();
-  resume();
-  EXPECT_EQ(comply_until_over({other.get(), later.get()}), 2) << manager->log();
-}
-
-// Also where it had many that are not kept: here each lease's own descriptor, which are all of one open file.
-TEST_F(UnnotedTest, HoweverManyDescriptorsThereWere) {
-  constexpr int kMany = 1100;  // more than are taken beside those that it knows of (loop/office.cc)
-  start_service();
-  connect();
-  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
-  const wire::Fd many(::open(directory->file("many", 4096).c_str(), O_RDWR | O_CLOEXEC));
-  for (int i = 0; i < kMany; i++) client->lease(many.get(), v1::BACKING_ODP_TRANSPARENT, 0, 4096, true, true);
-  auto other = truncate_to(4096);
-  client->recall();
-  manager->kill(SIGKILL);
-  forget_what_is_held();
-  EXPECT_GT(number, kMany);
-  manager->start();
-  resume();
-  EXPECT_EQ(comply_until_over({other.get()}), kMany + 1) << manager->log();
-}
-
-// What the daemon does to the file through a descriptor of which events come is held for the daemon itself.
+// What the daemon does to a file for it, through a descriptor of which events come, is held for nobody.
 TEST_F(UnnotedTest, TheDaemonsOwnWorkIsNotHeldUp) {
-  start_service();
-  connect();
-  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, 4096);
-  const wire::Fd own = armed(path);
-  const Message granted = client->lease(own.get(), v1::BACKING_BOUNCE, 4096, kSize - 4096);
-  ASSERT_EQ(::pwrite(granted.fds[0].get(), "RDMA", 4, 4096), 4);
-  manager->kill(SIGKILL);
-  pretend_it_was_reading();
+  wire::Fd bounced(::open(directory->file("bounced", kSize).c_str(), O_RDWR | O_CLOEXEC));
+  const Message granted = client->lease(bounced.get(), v1::BACKING_BOUNCE, 0, kSize);
+  ASSERT_EQ(::pwrite(granted.fds[0].get(), "RDMA", 4, 0), 4);
+  const auto reads = reader(directory->path("bounced"));
+  kill_when_it_gets([&] { held(*reads, SYS_pread64); });
   manager->start();
-  auto reader = read_by_other(path);
-  resume();
-  for (const auto asked : {v1::ACTION_TRIM, v1::ACTION_SETTLE}) {
-    const Message recall = client->recall();
-    EXPECT_EQ(recall.frame.recall().action(), asked);
-    client->comply(recall.frame.recall());
-  }
-  EXPECT_EQ(reader->wait(milliseconds(4000)), 0) << manager->log();
+  EXPECT_EQ(reads->result(), 0) << manager->log();
   EXPECT_EQ(manager->log().find("overran"), std::string::npos) << manager->log();
 }
 

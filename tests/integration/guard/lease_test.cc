@@ -14,11 +14,14 @@
 
 #include "daemon/guard/guard_core.h"
 #include "daemon/guard/lease_guard.h"
-#include "tests/integration/guard/foreign.h"
 #include "tests/integration/guard/recorder.h"
 #include "tests/integration/guard/scratch.h"
+#include "tests/support/foreign.h"
 
 namespace mrlease::guard::test {
+
+using mrlease::test::Foreign;
+using mrlease::test::outcome;
 namespace {
 
 using core::BreakKind;

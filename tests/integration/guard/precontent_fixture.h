@@ -7,11 +7,14 @@
 #include <memory>
 
 #include "daemon/guard/guard.h"
-#include "tests/integration/guard/foreign.h"
 #include "tests/integration/guard/recorder.h"
 #include "tests/integration/guard/scratch.h"
+#include "tests/support/foreign.h"
 
 namespace mrlease::guard::test {
+
+using mrlease::test::Foreign;
+using mrlease::test::outcome;
 
 // A guard on one file, that wants to hear of everything.
 class PrecontentTest : public testing::Test {

@@ -151,24 +151,87 @@ TEST_F(LedgerTest, WithoutATaskTheBoundCounts) {
   EXPECT_EQ(left[0], std::make_pair(id, false));
 }
 
-// What a predecessor had not noted is answered long before it is let go: what others do meanwhile is not its.
-TEST_F(LedgerTest, NobodysDoingEndsAnUnknownOne) {
-  ForeignOp op;
-  op.file = file;
-  op.unknown = true;
-  const auto id = ledger.hold(op, TaskView{}, [](int) { return 0; });
-  ledger.answer(id, 0, true);
-  EXPECT_FALSE(ledger.modified(file, ::gettid()));
-  ledger.opened(file, ::gettid());
-  ledger.came_again(file, 0);
+class AnyOfTest : public LedgerTest {
+ protected:
+  // One operation that is of `file` or of `other`; both ids are in `held`.
+  void hold_any(int tid, int result = 0) {
+    std::vector<ForeignOp> ops(2);
+    ops[0].file = file;
+    ops[1].file = other;
+    for (ForeignOp& op : ops) op.tid = tid;
+    ledger.hold_any_of(ops, tid != 0 ? look(tid) : TaskView{}, [this, result](int deny) { answers.push_back(deny); return result; }, bound);
+    tell();
+  }
+  void answer(std::size_t which, int deny = 0) {
+    ledger.answer(held.at(which).id, deny, true);
+    tell();
+  }
+};
+
+TEST_F(AnyOfTest, ItGoesOnWhenAllAreAnsweredAndLeavesEach) {
+  hold_any(::gettid());
+  ASSERT_EQ(held.size(), 2u);
+  answer(0);
+  EXPECT_TRUE(answers.empty());
+  EXPECT_FALSE(ledger.modified(file, ::gettid())) << "it cannot have done that yet";
+  ledger.came_again(file, ::gettid());
   EXPECT_TRUE(ledger.busy(file));
-  ledger.goes_on(id, bound);
-  EXPECT_TRUE(ledger.modified(file, ::gettid())) << "it may have been this one";
-  EXPECT_TRUE(ledger.busy(file));
-  ledger.poll(Clock::now() + 2 * bound, [] {});
+  answer(1);
+  EXPECT_EQ(answers, std::vector<int>{0});
+  EXPECT_TRUE(ledger.modified(file, ::gettid()));
+  ledger.came_again(other, ::gettid());
   tell();
-  ASSERT_EQ(left.size(), 1u);
-  EXPECT_EQ(left[0], std::make_pair(id, false));
+  EXPECT_EQ(left.size(), 2u);
+}
+
+TEST_F(AnyOfTest, OneDenialIsEnough) {
+  hold_any(::gettid());
+  answer(0, EBUSY);
+  answer(1);
+  EXPECT_EQ(answers, std::vector<int>{EBUSY});
+  EXPECT_EQ(left.size(), 2u) << "it failed";
+  EXPECT_TRUE(ledger.empty());
+}
+
+TEST_F(AnyOfTest, WithoutATaskTheBoundCountsFromTheLastAnswer) {
+  hold_any(0);
+  answer(0);
+  EXPECT_EQ(ledger.next_due(), Clock::time_point::max());
+  EXPECT_FALSE(ledger.modified(file, ::gettid()));
+  answer(1);
+  const auto due = ledger.next_due();
+  EXPECT_LE(due, Clock::now() + bound);
+  ledger.poll(due, [] {});
+  tell();
+  ASSERT_EQ(left.size(), 2u);
+  EXPECT_FALSE(left[0].second);
+}
+
+// It is answered for the rest of the files as for one that lives: nobody waits for its end.
+TEST_F(AnyOfTest, WhoIsKilledInBetweenIsOverWithTheLastAnswer) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    for (;;) ::pause();
+  }
+  hold_any(child, ENOENT);
+  answer(0);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  EXPECT_EQ(ledger.next_due(), Clock::time_point::max()) << "nothing is to be looked at";
+  answer(1);
+  EXPECT_EQ(left.size(), 1u);
+  ledger.poll(ledger.next_due(), [] {});
+  tell();
+  EXPECT_EQ(left.size(), 2u);
+}
+
+TEST_F(AnyOfTest, WhatIsLetGoWithAllElseMayVanishMeanwhile) {
+  hold_any(::gettid(), ENOENT);
+  hold(::gettid(), ENOENT);
+  ledger.allow_all();
+  tell();
+  EXPECT_GE(left.size(), 2u);
+  EXPECT_FALSE(ledger.any_held());
 }
 
 TEST_F(LedgerTest, WhatATaskDidIsReadBeforeItIsSaidToHaveLeft) {

@@ -3,9 +3,12 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/fanotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <cstring>
 
 namespace mrlease::guard {
 namespace {
@@ -35,14 +38,13 @@ TEST_F(JournalTest, ASuccessorFindsWhatWasReadAndNotAnswered) {
   ::fstat(held.fd.get(), &st);
   {
     Journal first(memory);
-    first.begin_read();
+    first.begin_read(Group::Precontent);
     first.was_read(held, {st.st_dev, st.st_ino}, Group::Perm);
     first.was_read(answered, {st.st_dev, st.st_ino}, Group::Precontent);
     first.end_read();
     first.answered(answered.fd.get());
   }
   const Journal second(memory);
-  EXPECT_FALSE(second.was_reading());
   const auto orphans = second.orphans();
   ASSERT_EQ(orphans.size(), 1u);
   EXPECT_EQ(orphans[0].number, held.fd.get());
@@ -67,41 +69,58 @@ TEST_F(JournalTest, WhatIsBeingAllowedIsToldFromWhatIsHeld) {
   for (const Orphan& o : orphans) EXPECT_EQ(o.allowed, o.tid == 12);
 }
 
-TEST_F(JournalTest, AKillDuringAReadIsSeen) {
-  Journal(memory).begin_read();
-  EXPECT_TRUE(Journal(memory).was_reading());
+// What the kernel puts into the buffer of a read: fanotify(7).
+class ReadBuffer {
+ public:
+  explicit ReadBuffer(std::span<char> buffer) : at_(buffer.data()) {}
+  void add(int number, int tid) {
+    fanotify_event_metadata meta{};
+    meta.event_len = meta.metadata_len = FAN_EVENT_METADATA_LEN;
+    meta.vers = FANOTIFY_METADATA_VERSION;
+    meta.mask = 0x100000;
+    meta.fd = number;
+    meta.pid = tid;
+    std::memcpy(at_, &meta, sizeof meta);
+    at_ += sizeof meta;
+  }
+
+ private:
+  char* at_;
+};
+
+TEST_F(JournalTest, WhatAKilledReadHasGotIsNotedWithoutItsFile) {
+  const sys::FanEvent noted = event(11);
+  {
+    Journal first(memory);
+    ReadBuffer got(first.begin_read(Group::Perm));
+    got.add(noted.fd.get(), 11);
+    got.add(77, 12);
+    got.add(FAN_NOFD, 13);
+    first.was_read(noted, {8, 9}, Group::Perm);
+  }
+  Journal second(memory);
+  EXPECT_EQ(second.orphans().size(), 1u) << "who only looks does not change it";
+  second.note_read();
+  EXPECT_EQ(::fcntl(noted.fd.get(), F_GETFD), FD_CLOEXEC) << "it closes nothing of ours";
+  const auto orphans = Journal(memory).orphans();
+  ASSERT_EQ(orphans.size(), 2u);
+  EXPECT_EQ(orphans[0].file, (core::FileKey{8, 9}));
+  EXPECT_EQ(orphans[1].number, 77);
+  EXPECT_EQ(orphans[1].tid, 12);
+  EXPECT_EQ(orphans[1].group, Group::Perm);
+  EXPECT_EQ(orphans[1].mask, 0x100000u);
+  EXPECT_FALSE(orphans[1].seen());
 }
 
-// Though events have been read since: until nobody can be held any more of whom nobody knows.
-TEST_F(JournalTest, WhoMayBeHeldWithoutANoteIsRemembered) {
+TEST_F(JournalTest, WhatAReadThatHasEndedHadGotIsNoNews) {
   Journal first(memory);
-  first.begin_read();
-  Journal second(memory);
-  second.begin_unnoted(77, 70);
-  second.begin_read();
-  second.end_read();
-  EXPECT_TRUE(Journal(memory).was_reading());
-  EXPECT_EQ(Journal(memory).unnoted_below(), 77);
-  second.end_unnoted(8);
-  EXPECT_FALSE(Journal(memory).was_reading());
-  EXPECT_EQ(Journal(memory).unnoted_below(), 0);
-}
-
-// How far the number of an event can be that nobody has noted: what is only taken meanwhile does not count.
-TEST_F(JournalTest, HowManyDescriptorsWereOpenIsRemembered) {
-  Journal first(memory);
-  first.got(30);
-  first.got(12);
-  EXPECT_EQ(Journal(memory).open_most(), 31);
-  const sys::FanEvent held = event(11);
-  first.was_read(held, {}, Group::Precontent);
-  EXPECT_EQ(Journal(memory).open_most(), std::max(31, held.fd.get() + 1));
-  Journal second(memory);
-  second.begin_unnoted(1100, 1060);
-  second.got(1100);
-  EXPECT_EQ(Journal(memory).open_most(), 41);
-  second.end_unnoted(20);
-  EXPECT_EQ(Journal(memory).open_most(), 21) << "of now";
+  ReadBuffer(first.begin_read(Group::Precontent)).add(77, 12);
+  first.end_read();
+  Journal(memory).note_read();
+  EXPECT_TRUE(Journal(memory).orphans().empty());
+  first.begin_read(Group::Precontent);  // and got nothing
+  Journal(memory).note_read();
+  EXPECT_TRUE(Journal(memory).orphans().empty());
 }
 
 TEST_F(JournalTest, WhatPassesIsKeptAsItWasSeen) {
@@ -127,17 +146,13 @@ TEST_F(JournalTest, WhatPassesIsKeptAsItWasSeen) {
 
 TEST_F(JournalTest, WithoutMemoryNothingHappens) {
   Journal none;
-  none.begin_read();
+  EXPECT_FALSE(none.begin_read(Group::Perm).empty());
   none.was_read(event(1), {}, Group::Perm);
   none.allows(5);
   none.answered(5);
   EXPECT_EQ(none.passes({}, TaskView{}), Journal::kNoSlot);
   EXPECT_TRUE(none.orphans().empty());
-  none.begin_unnoted(9, 9);
-  none.got(5);
-  EXPECT_EQ(none.open_most(), 0);
-  EXPECT_FALSE(none.was_reading());
-  EXPECT_EQ(none.unnoted_below(), 0);
+  none.note_read();
 }
 
 }  // namespace

@@ -8,9 +8,9 @@
 #include <functional>
 #include <vector>
 
-#include "daemon/sys/fd.h"
+#include "proto/fd_passing.h"
 
-namespace mrlease::guard::test {
+namespace mrlease::test {
 
 class Foreign {
  public:
@@ -25,16 +25,17 @@ class Foreign {
   // The step's result; -1: it did not come within 5 s, or the child is dead.
   int result();
   bool done(int wait_ms = 20);  // is there a result
+  bool blocked_in(long number);  // until the step sits in this system call (it is being held), or has a result: false
   void kill();
 
  private:
   [[noreturn]] void run(const std::vector<Step>& steps, int keep, int go, int results);
 
   pid_t pid_ = -1;
-  sys::Fd go_, results_;
+  wire::Fd go_, results_;
 };
 
 // 0 or errno.
 inline int outcome(long result) { return result < 0 ? errno : 0; }
 
-}  // namespace mrlease::guard::test
+}  // namespace mrlease::test

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/integration/guard/foreign.h"
+#include "tests/support/foreign.h"
 
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -10,10 +10,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-namespace mrlease::guard::test {
+#include "tests/support/daemon_process.h"
+
+namespace mrlease::test {
 namespace {
 
-constexpr uid_t kNobody = 65534;
 constexpr int kDeadlineMs = 5000;
 
 }  // namespace
@@ -25,8 +26,8 @@ Foreign::Foreign(std::vector<Step> steps, int keep) {
   if (pid_ == 0) run(steps, keep, go[0], results[1]);
   ::close(go[0]);
   ::close(results[1]);
-  go_.reset(go[1]);
-  results_.reset(results[0]);
+  go_ = wire::Fd(go[1]);
+  results_ = wire::Fd(results[0]);
 }
 
 // In the child: it must not hold the guard's fanotify groups open, so everything else is closed.
@@ -71,6 +72,12 @@ int Foreign::result() {
   return value;
 }
 
+bool Foreign::blocked_in(long number) {
+  while (!is_in(pid_, number))
+    if (done(1)) return false;
+  return true;
+}
+
 void Foreign::kill() {
   if (pid_ <= 0) return;
   ::kill(pid_, SIGKILL);
@@ -80,4 +87,4 @@ void Foreign::kill() {
 
 Foreign::~Foreign() { kill(); }
 
-}  // namespace mrlease::guard::test
+}  // namespace mrlease::test
