@@ -9,15 +9,20 @@
 namespace mrlease::core {
 namespace {
 
+// Of an operation that makes the file shorter a flush would bring the old end back. Of another one that only writes it may run beside it.
+bool holds_flush(const Break& b, const Duty& after) {
+  return after.work == Work::ResumeFlush || (after.work == Work::Merge && b.ask.shortens);
+}
+
 // What puts a device, or a flush, back onto the file.
-bool reaches_file(const Duty& after) {
-  return after.action == Action::Reregister || after.action == Action::Settle || after.work == Work::ResumeFlush;
+bool reaches_file(const Break& b, const Duty& after) {
+  return after.action == Action::Reregister || after.action == Action::Settle || holds_flush(b, after);
 }
 
 // By its own, or by what was handed over to it: something of a lease is kept from the file until it has left.
 bool holds_back(const Break& b) {
   return std::any_of(b.parts.begin(), b.parts.end(),
-                     [](const Part& p) { return p.step == Step::Complied && reaches_file(p.row.after); });
+                     [&b](const Part& p) { return p.step == Step::Complied && reaches_file(b, p.row.after); });
 }
 
 // One that a predecessor had allowed: what it has got out of its way nobody knows, so it may be anything.
@@ -98,7 +103,7 @@ void Arbiter::State::hand_over(Break& b) {
   for (std::size_t i = 0; i < b.parts.size(); ++i) {
     const Part p = b.parts[i];
     LeaseEntry* entry = leases.find(p.lease);
-    if (p.step != Step::Complied || !reaches_file(p.row.after) || !entry || (entry->overdue == 0 && any == nullptr)) continue;
+    if (p.step != Step::Complied || !reaches_file(b, p.row.after) || !entry || (entry->overdue == 0 && any == nullptr)) continue;
     Break* heir = any;
     bool given = false;
     for (Break* o : queue.overdue) {
@@ -127,7 +132,7 @@ void Arbiter::State::already_out(Break& b, LeaseEntry& entry, Row* row, Extent* 
     for (auto it = first; it != last; ++it) {
       const Part& p = o->parts[it->second];
       if (p.step != Step::Complied) continue;
-      if (p.row.after.work == Work::ResumeFlush) {
+      if (holds_flush(*o, p.row.after)) {
         // Its flush is held: a write or a read finds the file as it is, as under a freeze.
         row->before = {};
       } else if (p.row.after.action == Action::Reregister) {

@@ -62,7 +62,10 @@ Verdict doubtful(const EventFacts& event, std::string name) {
   if (event.open) {
     out = truncation(0, "open, possibly O_TRUNC, by " + name);
   } else if (may_truncate(event)) {
-    out = truncation(event.offset, name);  // as far as it reaches: also a punch of that page
+    // Also a punch, a write or a read of that page: what has been written elsewhere has to be in the file before, and in the lease after it.
+    out = verdict(BreakKind::Destructive, {event.offset, core::kToEnd}, name);
+    out.shortens = true;
+    out.new_size = event.offset;
   } else {
     out = verdict(BreakKind::Destructive, {}, name);
   }

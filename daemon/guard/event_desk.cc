@@ -99,10 +99,9 @@ int respond(const sys::FanGroup& group, int event_fd, int deny_errno) {
 }
 
 // Whoever is held is woken with all others, to see whether it is its own answer that has come, and sleeps again.
-TaskView look_asleep(int tid) {
+TaskView look_asleep(int tid, Clock::time_point until) {
   TaskView view = look(tid);
-  for (const auto until = Clock::now() + kEarlyBound; view.call && view.call->running && Clock::now() < until; view = look(tid))
-    std::this_thread::sleep_for(kEarlyStep);
+  for (; view.call && view.call->running && Clock::now() < until; view = look(tid)) std::this_thread::sleep_for(kEarlyStep);
   return view;
 }
 
@@ -242,34 +241,37 @@ Ledger::LetGo EventDesk::let_go_of(const sys::FanGroup* group, sys::FanEvent eve
 
 // A call that reads or writes has its file in a register. What else is known of a file by its name only, or by what another
 // thread could exchange while nobody looks.
-bool EventDesk::may_be_of(const WatchedFile& file, Group which, const sys::FanEvent& event, const TaskView& view) const {
-  if (file.needs == core::Needs{} || (file.kind == Kind::Precontent) != (which == Group::Precontent)) return false;
-  if (!trusted({view.stat, view.call}) || !reads_or_writes(*view.call)) return true;
-  const CallFds fds = call_fds(*view.call);
-  const auto info = sys::read_fdinfo(event.tid, std::max(fds.from, fds.to));
-  return !info || info->inode == file.key.inode;
+std::vector<WatchedFile*> EventDesk::may_be_of(Group which, const TaskView& view) const {
+  std::vector<WatchedFile*> all, own;
+  std::optional<sys::FdInfo> info;
+  if (trusted({view.stat, view.call}) && reads_or_writes(*view.call)) {
+    const CallFds fds = call_fds(*view.call);
+    info = sys::read_fdinfo(view.tid, std::max(fds.from, fds.to));
+  }
+  for (auto& [key, file] : files_->all()) {
+    if (file.needs == core::Needs{} || (file.kind == Kind::Precontent) != (which == Group::Precontent)) continue;
+    all.push_back(&file);
+    if (info && info->inode == key.inode) own.push_back(&file);
+  }
+  return own.empty() ? all : own;  // none: it was exchanged already
 }
 
 // A client's own task may be the one that is held, in the very work that it was recalled for. It reads and writes there, of
 // which no client has to get out of the way, so that it does not wait for itself.
-void EventDesk::take_over_unseen(const sys::FanGroup* group, Group which, sys::FanEvent event) {
-  const TaskView view = look_asleep(event.tid);
+std::vector<core::BreakId> EventDesk::take_over_unseen(const sys::FanGroup* group, Group which, sys::FanEvent event, Clock::time_point look_until) {
+  const TaskView view = look_asleep(event.tid, look_until);
+  const bool gone = event.tid != 0 && !view.stat;
   std::vector<ForeignOp> perhaps;
-  if (!open_ && (event.tid == 0 || view.stat)) {  // else it is gone
-    for (auto& [key, file] : files_->all()) {
-      if (!may_be_of(file, which, event, view)) continue;
-      note_passed(&file, event.tid);
-      struct stat st {};
-      const bool sized = ::fstat(file.fd.get(), &st) == 0;
-      const EventFile at{key, sized ? static_cast<std::uint64_t>(st.st_size) : 0, {}, false};
-      const auto verdict = wanted(judge(event, view, at), file.needs);
-      if (!verdict) continue;
-      perhaps.push_back(operation(key, *verdict, view, event.tid));
-      perhaps.back().file_known = false;
-    }
+  for (WatchedFile* file : open_ || gone ? std::vector<WatchedFile*>{} : may_be_of(which, view)) {
+    note_passed(file, event.tid);
+    struct stat st {};
+    const bool sized = ::fstat(file->fd.get(), &st) == 0;
+    const EventFile at{file->key, sized ? static_cast<std::uint64_t>(st.st_size) : 0, {}, false};
+    if (const auto verdict = wanted(judge(event, view, at), file->needs)) perhaps.push_back(operation(file->key, *verdict, view, event.tid));
   }
-  if (perhaps.empty()) return allow(*group, event);
-  ledger_->hold_any_of(std::move(perhaps), view, let_go_of(group, std::move(event)), kUnseenBound);
+  if (!perhaps.empty()) return ledger_->hold_any_of(std::move(perhaps), view, let_go_of(group, std::move(event)), kUnseenBound);
+  allow(*group, event);
+  return {};
 }
 
 }  // namespace mrlease::guard

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <thread>
 
 #include "daemon/guard/guard_core.h"
@@ -16,6 +15,7 @@ namespace mrlease::guard {
 namespace {
 
 constexpr std::chrono::milliseconds kLook{1};
+constexpr std::chrono::milliseconds kLookBound{1000};  // for tasks that are not seen asleep, all together
 
 }  // namespace
 
@@ -72,9 +72,9 @@ const sys::FanGroup* GuardCore::group_of(Group group) const {
 }
 
 // Its number is reserved: whoever started us has put a descriptor there.
-void GuardCore::take_over(const Orphan& orphan) {
+std::vector<core::BreakId> GuardCore::take_over(const Orphan& orphan, Clock::time_point look_until) {
   const sys::FanGroup* group = group_of(orphan.group);
-  if (group == nullptr) return;
+  if (group == nullptr) return {};
   sys::FanEvent event;
   event.mask = orphan.mask;
   event.tid = orphan.tid;
@@ -82,20 +82,25 @@ void GuardCore::take_over(const Orphan& orphan) {
   event.offset = orphan.offset;
   event.count = orphan.count;
   event.fd.reset(orphan.number);
-  if (!orphan.seen()) return desk_.take_over_unseen(group, orphan.group, std::move(event));
+  if (!orphan.seen()) return desk_.take_over_unseen(group, orphan.group, std::move(event), look_until);
   // What is known of the file is asked of it.
   if (const WatchedFile* file = files_.find(orphan.file)) ::dup3(file->fd.get(), orphan.number, O_CLOEXEC);
   desk_.take_over(group, orphan.file, std::move(event));  // a file that is not leased (any more): allowed
+  return {};
 }
 
-std::string GuardCore::begin() {
+Began GuardCore::begin() {
   std::lock_guard lock(mutex_);
   if (begun_) return {};
   const auto orphans = journal_.orphans();
-  for (const Orphan& orphan : orphans) take_over(orphan);
+  Began began{std::to_string(orphans.size()) + " operations that the predecessor held are held on", {}};
+  const auto look_until = Clock::now() + kLookBound;
+  for (const Orphan& orphan : orphans)
+    for (const core::BreakId id : take_over(orphan, look_until)) began.unseen.push_back(id);
+  if (!began.unseen.empty()) began.text += "; it was killed while it read: nobody knows which file some of them are of";
   begun_ = true;
   wake();
-  return std::to_string(orphans.size()) + " operations that the predecessor held are held on";
+  return began;
 }
 
 }  // namespace mrlease::guard

@@ -24,9 +24,11 @@ core::BreakId Ledger::hold(ForeignOp op, TaskView view, LetGo let_go, Clock::dur
   return add(std::move(op), view, std::make_shared<Held>(Held{std::move(let_go), bound}));
 }
 
-void Ledger::hold_any_of(std::vector<ForeignOp> ops, const TaskView& view, LetGo let_go, Clock::duration bound) {
+std::vector<core::BreakId> Ledger::hold_any_of(std::vector<ForeignOp> ops, const TaskView& view, LetGo let_go, Clock::duration bound) {
   const auto held = std::make_shared<Held>(Held{std::move(let_go), bound, ops.size()});
-  for (ForeignOp& op : ops) add(std::move(op), view, held);
+  std::vector<core::BreakId> ids;
+  for (ForeignOp& op : ops) ids.push_back(add(std::move(op), view, held));
+  return ids;
 }
 
 core::BreakId Ledger::add(ForeignOp op, const TaskView& view, std::shared_ptr<Held> held) {

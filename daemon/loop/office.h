@@ -8,7 +8,6 @@
 #include <set>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "daemon/guard/guard.h"
 #include "daemon/keep/state.h"

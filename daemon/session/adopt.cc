@@ -263,16 +263,4 @@ void Broker::adopt_freeze(keep::Slot slot, const keep::FreezeRecord& r) {
   step(freeze);
 }
 
-// Every lease of it lies within a freeze that holds.
-bool Broker::all_frozen(const core::FileKey& file) const {
-  return std::all_of(leases_.begin(), leases_.end(), [&](const auto& each) {
-    const LeaseHold& lease = *each.second;
-    if (lease.file != file || lease.destroyed) return true;
-    return std::any_of(api_breaks_.begin(), api_breaks_.end(), [&](const auto& b) {
-      const core::Extent& frozen = b.second.extent;
-      return b.second.slot != keep::kNoSlot && b.second.file == file && frozen.begin <= lease.extent.begin && lease.extent.end <= frozen.end;
-    });
-  });
-}
-
 }  // namespace mrlease::session

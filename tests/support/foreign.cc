@@ -73,9 +73,9 @@ int Foreign::result() {
 }
 
 bool Foreign::blocked_in(long number) {
-  while (!is_in(pid_, number))
+  for (int looks = 0; looks < kDeadlineMs && !is_in(pid_, number); looks++)
     if (done(1)) return false;
-  return true;
+  return is_in(pid_, number);
 }
 
 void Foreign::kill() {

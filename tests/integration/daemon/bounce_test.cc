@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "tests/integration/daemon/fixture.h"
+#include "tests/support/ring.h"
 
 namespace mrlease::test {
 
@@ -32,6 +33,33 @@ TEST_F(BounceTest, IsFilledFromTheFileAndFlushedForAForeignReader) {
     return f >= 0 && ::pread(f, &c, 1, 4096) == 1 ? c : 1;
   });
   EXPECT_EQ(reader.wait(), 'R');
+}
+
+// Of a worker of io_uring's nobody can tell what it does. A request of one page may be a truncate into it, but is a read or a write mostly.
+TEST_F(BounceTest, AWorkersPageIsFlushedBeforeAndMergedAfterwards) {
+  start();
+  char* pages = map(client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize));
+  std::memset(pages + 4096, 'R', 100);
+  const auto work = [p = path](int opcode, char byte, std::uint64_t at) {
+    return [=] {
+      static char buffer[4096];
+      std::memset(buffer, byte, sizeof buffer);
+      Ring ring;
+      if (!ring.open()) return 1;
+      io_uring_sqe* entry = ring.add(opcode, ::open(p.c_str(), O_RDWR));
+      entry->addr = reinterpret_cast<std::uint64_t>(buffer);
+      entry->len = sizeof buffer;
+      entry->off = at;
+      return ring.submit() && ring.result() == sizeof buffer ? buffer[0] : 2;
+    };
+  };
+  Child reader(work(IORING_OP_READ, 0, 4096));
+  EXPECT_EQ(reader.wait(), 'R') << daemon->log();
+  Child writer(work(IORING_OP_WRITE, 'w', 8192));
+  EXPECT_EQ(writer.wait(), 'w') << daemon->log();
+  client->call(to_register(v1::BACKING_BOUNCE, 0, kSize), {fd.get()});  // is refused when the write has come to its end
+  EXPECT_EQ(pages[8192], 'w') << daemon->log();
+  EXPECT_EQ(size(), kSize);
 }
 
 // An fsync(2) of the client's has failed: what the daemon wrote before may be gone from the disk, and nobody tells it. 'X' shows whether it is

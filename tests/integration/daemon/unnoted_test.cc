@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // kill -9 of the daemon between the kernel's hand-over of an operation and the daemon's own note of it. What was read it leaves in the journal,
 // but for the file, which it had not looked at.
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+
+#include <cstring>
+#include <filesystem>
+#include <thread>
 
 #include "tests/integration/daemon/kept_fixture.h"
 #include "tests/integration/daemon/killed_in_read.h"
@@ -19,14 +24,20 @@ class UnnotedTest : public KeptTest {
     connect();
     client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize);
   }
-  // The daemon gets what `begin` begins, and is killed before it has noted it.
-  void kill_when_it_gets(const std::function<void()>& begin) {
+  // The daemon gets the operations that `begin` begins, all in one read, and is killed before it has noted them.
+  void kill_when_it_gets(const std::function<void()>& begin, std::size_t count = 1) {
     ASSERT_TRUE(kill_in_read(manager->pid(), begin, [this] {
       std::uint32_t reading = 0;  // daemon/guard/journal.cc, Layout::reading
       return ::pread(manager->kept("journal"), &reading, sizeof reading, 8) == sizeof reading && reading != 0;
     }));
     manager->kill(SIGKILL);
-    EXPECT_TRUE(guard::Journal(kept_memory("journal", guard::Journal::bytes()).get()).orphans().empty()) << "it had noted it";
+    const auto memory = kept_memory("journal", guard::Journal::bytes());
+    EXPECT_TRUE(guard::Journal(memory.get()).orphans().empty()) << "it had noted it";
+    std::vector<char> copy(guard::Journal::bytes());
+    std::memcpy(copy.data(), memory.get(), copy.size());
+    guard::Journal journal(copy.data());
+    journal.note_read();
+    EXPECT_EQ(journal.orphans().size(), count);
   }
   // Who is held in this while the guard is stopped.
   static void held(Foreign& who, long call) {
@@ -108,7 +119,7 @@ TEST_F(UnnotedTest, WhoReadsOrWritesWaitsForNoClient) {
   kill_when_it_gets([&] {
     held(*writes, SYS_pwrite64);
     held(*reads, SYS_pread64);
-  });
+  }, 2);
   manager->start();
   EXPECT_EQ(writes->result(), 0) << manager->log();
   EXPECT_EQ(reads->result(), 0) << manager->log();
@@ -139,7 +150,7 @@ TEST_F(UnnotedTest, SeveralOfOneReadEachGoOn) {
     all.push_back(truncated(path, 8192));
     held(*writes, SYS_pwrite64);
     all.push_back(truncated(path, 4096));
-  });
+  }, 3);
   manager->start();
   EXPECT_EQ(writes->result(), 0) << manager->log();
   resume();
@@ -162,41 +173,127 @@ TEST_F(UnnotedTest, WhoWasKilledMeanwhileIsWaitedForByNobody) {
   EXPECT_EQ(next->wait(), 0) << manager->log();
 }
 
-// Another file's thaw is not waited for; but as it may be of that one, nothing thaws before it has left.
-TEST_F(UnnotedTest, AFreezeDoesNotHoldItUpAndDoesNotThawUnderIt) {
-  ask_freeze();
-  comply_with(v1::ACTION_FREEZE);
-  const auto frozen = client->next();
-  ASSERT_TRUE(frozen && frozen->frame.has_frozen());
+// It goes on when all have answered; a kill in between leaves that as it was.
+TEST_F(UnnotedTest, WhatHasCompliedComesBackAndIsAskedAgainAfterAKill) {
   const wire::Fd second = lease_of("second");
   std::unique_ptr<Foreign> other;
-  kill_when_it_gets([&] { other = truncated(directory->path("second"), 4096); });
+  kill_when_it_gets([&] { other = truncated(path, 4096); });
+  manager->start();
+  resume();
+  comply_with(v1::ACTION_TRIM);
+  ASSERT_EQ(client->recall().frame.recall().action(), v1::ACTION_TRIM);
+  const auto memory = kept_memory("journal", guard::Journal::bytes());
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (guard::Journal(memory.get()).passing().empty() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  ASSERT_EQ(guard::Journal(memory.get()).passing().size(), 1u) << "one of two";
+  replace_daemon();
+  resume();
+  comply_with(v1::ACTION_SETTLE);
+  comply_with(v1::ACTION_SETTLE);
+  comply_with(v1::ACTION_TRIM);
+  EXPECT_FALSE(other->done(200)) << "half of it is not enough";
+  EXPECT_EQ(size(), kSize);
+  comply_with(v1::ACTION_TRIM);
+  EXPECT_EQ(other->result(), 0) << manager->log();
+}
+
+// It may be of the file that is asked for, where that was leased before the kill.
+TEST_F(UnnotedTest, NobodyGetsANewLeaseBeforeItHasLeft) {
+  std::unique_ptr<Foreign> other;
+  kill_when_it_gets([&] { other = truncated(path, 4096); });
   manager->start();
   resume();
   const Message trim = client->recall();
   ASSERT_EQ(trim.frame.recall().action(), v1::ACTION_TRIM) << manager->log();
-  ask_thaw(frozen->frame.frozen().freeze());
-  EXPECT_FALSE(client->next(milliseconds(300))) << "a thaw under somebody who is held";
+  const wire::Fd second(::open(directory->file("second", kSize).c_str(), O_RDWR | O_CLOEXEC));
+  WireClient newcomer(manager->socket());
+  newcomer.send(to_register(v1::BACKING_ODP_TRANSPARENT, 0, kSize, true, false), {second.get()});
+  EXPECT_FALSE(newcomer.next(milliseconds(200))) << "under an operation that may be of its file";
   client->comply(trim.frame.recall());
   EXPECT_EQ(other->result(), 0) << manager->log();
-  bool thawed = false;
-  while (!thawed) {
-    const Message next = client->recall();
-    thawed = next.frame.recall().action() == v1::ACTION_THAW;
-    client->comply(next.frame.recall());
-  }
+  const auto granted = newcomer.next();
+  ASSERT_TRUE(granted && granted->frame.has_granted()) << manager->log();
 }
 
-// What the daemon does to a file for it, through a descriptor of which events come, is held for nobody.
-TEST_F(UnnotedTest, TheDaemonsOwnWorkIsNotHeldUp) {
+// Like every operation that may change a frozen file it waits for the thaw.
+TEST_F(UnnotedTest, AFreezeIsKept) {
+  ask_freeze();
+  comply_with(v1::ACTION_FREEZE);
+  const auto frozen = client->next();
+  ASSERT_TRUE(frozen && frozen->frame.has_frozen());
+  const auto writes = writer(path);
+  kill_when_it_gets([&] { held(*writes, SYS_pwrite64); });
+  manager->start();
+  resume();
+  EXPECT_FALSE(writes->done(300)) << "the file is frozen\n" << manager->log();
+  ask_thaw(frozen->frame.frozen().freeze());
+  comply_with(v1::ACTION_THAW);
+  EXPECT_EQ(writes->result(), 0) << manager->log();
+}
+
+class UnnotedDenyTest : public UnnotedTest {
+ protected:
+  UnnotedDenyTest() { options = {"--on-timeout", "deny"}; }
+};
+
+TEST_F(UnnotedDenyTest, OneClientThatRefusesIsEnough) {
+  const wire::Fd second = lease_of("second");
+  std::unique_ptr<Foreign> other;
+  kill_when_it_gets([&] { other = truncated(path, 4096); });
+  manager->start();
+  resume();
+  comply_with(v1::ACTION_TRIM);
+  client->comply(client->recall().frame.recall(), EPERM);
+  EXPECT_EQ(other->result(), EBUSY) << manager->log();
+  EXPECT_EQ(size(), kSize);
+}
+
+// What the daemon does to a file for it, through a descriptor of which events come, is held for nobody; and it is done before.
+TEST_F(UnnotedTest, TheDaemonsOwnWorkComesFirstAndIsNotHeldUp) {
   wire::Fd bounced(::open(directory->file("bounced", kSize).c_str(), O_RDWR | O_CLOEXEC));
   const Message granted = client->lease(bounced.get(), v1::BACKING_BOUNCE, 0, kSize);
   ASSERT_EQ(::pwrite(granted.fds[0].get(), "RDMA", 4, 0), 4);
-  const auto reads = reader(directory->path("bounced"));
+  const auto reads = has_open(directory->path("bounced"), [](int own) {
+    char c = 0;
+    return ::pread(own, &c, 1, 0) == 1 ? c : -errno;
+  });
   kill_when_it_gets([&] { held(*reads, SYS_pread64); });
   manager->start();
-  EXPECT_EQ(reads->result(), 0) << manager->log();
+  EXPECT_EQ(reads->result(), 'R') << manager->log();
   EXPECT_EQ(manager->log().find("overran"), std::string::npos) << manager->log();
+}
+
+// The number in its register may be another file's by now.
+TEST_F(UnnotedTest, AReadThroughADescriptorThatWasExchangedMayBeOfAnyFile) {
+  const wire::Fd bounced(::open(directory->file("bounced", kSize).c_str(), O_RDWR | O_CLOEXEC));
+  const Message granted = client->lease(bounced.get(), v1::BACKING_BOUNCE, 0, kSize);
+  ASSERT_EQ(::pwrite(granted.fds[0].get(), "RDMA", 4, 0), 4);
+  const auto reads = has_open(directory->path("bounced"), [](int own) {
+    char c = 0;
+    ::prctl(PR_SET_DUMPABLE, 1);  // it looks at itself
+    std::thread exchanges([own] {
+      while (!is_in(::getpid(), SYS_pread64)) std::this_thread::yield();
+      ::dup2(STDIN_FILENO, own);
+    });
+    const int got = ::pread(own, &c, 1, 0) == 1 ? c : -errno;
+    exchanges.join();
+    return got;
+  });
+  const auto has_it = [&] {
+    for (const auto& each : std::filesystem::directory_iterator("/proc/" + std::to_string(reads->pid()) + "/fd"))
+      if (std::error_code none; std::filesystem::read_symlink(each.path(), none) == directory->path("bounced")) return true;
+    return false;
+  };
+  kill_when_it_gets([&] {
+    held(*reads, SYS_pread64);
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (has_it() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  });
+  manager->start();
+  resume();
+  comply_with(v1::ACTION_TRIM);
+  EXPECT_EQ(reads->result(), 'R') << manager->log();
+  comply_with(v1::ACTION_SETTLE);
 }
 
 }  // namespace mrlease::test

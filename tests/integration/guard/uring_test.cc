@@ -3,58 +3,19 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/falloc.h>
-#include <linux/io_uring.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cstring>
-
 #include "tests/integration/guard/precontent_fixture.h"
+#include "tests/support/ring.h"
 
 namespace mrlease::guard::test {
 namespace {
 
+using mrlease::test::Ring;
+
 constexpr unsigned kLength = 32768;
 char read_into[kLength];
-
-// The least of io_uring that can hand requests to workers. Results are not waited for.
-class Ring {
- public:
-  bool open() {
-    io_uring_params params{};
-    fd_ = ::syscall(SYS_io_uring_setup, 8, &params);
-    if (fd_ < 0) return false;
-    sq_ = static_cast<char*>(::mmap(nullptr, params.sq_off.array + params.sq_entries * sizeof(unsigned),
-                                    PROT_READ | PROT_WRITE, MAP_SHARED, fd_, IORING_OFF_SQ_RING));
-    entries_ = static_cast<io_uring_sqe*>(::mmap(nullptr, params.sq_entries * sizeof(io_uring_sqe),
-                                                 PROT_READ | PROT_WRITE, MAP_SHARED, fd_, IORING_OFF_SQES));
-    offsets_ = params.sq_off;
-    return sq_ != MAP_FAILED && entries_ != MAP_FAILED;
-  }
-  io_uring_sqe* add(int opcode, int fd) {
-    io_uring_sqe* entry = &entries_[count_];
-    std::memset(entry, 0, sizeof *entry);
-    entry->opcode = opcode;
-    entry->fd = fd;
-    entry->flags = IOSQE_ASYNC;
-    reinterpret_cast<unsigned*>(sq_ + offsets_.array)[count_] = count_;
-    ++count_;
-    return entry;
-  }
-  bool submit() {
-    __atomic_store_n(reinterpret_cast<unsigned*>(sq_ + offsets_.tail), count_, __ATOMIC_RELEASE);
-    return ::syscall(SYS_io_uring_enter, fd_, count_, 0, 0, nullptr, 0) == static_cast<long>(count_);
-  }
-
- private:
-  int fd_ = -1;
-  unsigned count_ = 0;
-  char* sq_ = nullptr;
-  io_uring_sqe* entries_ = nullptr;
-  io_sqring_offsets offsets_{};
-};
 
 class UringTest : public PrecontentTest {
  protected:
@@ -117,7 +78,8 @@ TEST_F(UringTest, WhereOnlyATruncateMattersAWorkersPageIsHeldAsOne) {
   child.next();
   auto op = recorder.wait_held();
   ASSERT_TRUE(op);
-  EXPECT_EQ(op->kind, core::BreakKind::Truncate) << op->what;
+  EXPECT_EQ(op->kind, core::BreakKind::Destructive) << op->what;
+  EXPECT_TRUE(op->shortens);
   EXPECT_NE(op->tid, child.pid());
   guard->answer(op->id, 0, true);
   EXPECT_EQ(recorder.wait_left(op->id), true);
@@ -143,7 +105,9 @@ TEST_F(UringTest, ATruncateBehindATimeoutIsHeldWhereOnlyTruncatesMatter) {
   child.next();
   auto op = recorder.wait_held();
   ASSERT_TRUE(op);
-  EXPECT_EQ(op->kind, core::BreakKind::Truncate) << op->what;
+  EXPECT_EQ(op->kind, core::BreakKind::Destructive) << op->what;
+  EXPECT_TRUE(op->shortens);
+  EXPECT_EQ(op->new_size, kLength);
   EXPECT_EQ(file.size(), kFileSize);
   guard->answer(op->id, 0, true);
   EXPECT_EQ(recorder.wait_left(op->id), true);

@@ -99,6 +99,24 @@ TEST_F(Overdue, AHeldFlushStaysHeldAndReadsGoOn) {
   EXPECT_EQ(only<effect::StartWork>().kind, Work::ResumeFlush);
 }
 
+// What may cut the file and may write it too (a worker of io_uring's, a collapse): flushed before, merged after, and no flush in between.
+TEST_F(Overdue, NothingIsFlushedUnderWhatMakesTheFileShorter) {
+  grant(1, Backing::Bounce);
+  step(event::RequestBreak{7, kFile, BreakKind::Destructive, {kPg, kToEnd}, kPg, 0, 0, true, 0, true});
+  EXPECT_EQ(only<effect::StartWork>().kind, Work::Flush);
+  work_done(only<effect::StartWork>());
+  wait(Policy{}.passing_bound);
+  ask(8, BreakKind::Read);
+  EXPECT_TRUE(answered(8));
+  EXPECT_TRUE(none<effect::StartWork>()) << "a flush would bring the old end back";
+  ask(9, BreakKind::Sync, {}, 0, 5);
+  EXPECT_TRUE(answered(9, EBUSY));
+  left(7, kPg);
+  EXPECT_EQ(only<effect::StartWork>().kind, Work::Merge);
+  work_done(only<effect::StartWork>());
+  EXPECT_TRUE(over(7));
+}
+
 TEST_F(Overdue, LeasesThatItDoesNotHaveAreServedAndRestored) {
   grant(1, Backing::Direct, {8 * kPg, kSize});
   stick(8 * kPg);

@@ -58,8 +58,11 @@ TEST_P(Classify, Table) {
   EXPECT_EQ(v.kind, c.kind) << v.name;
   EXPECT_EQ(v.extent, c.extent) << v.extent.begin << ".." << v.extent.end;
   EXPECT_EQ(v.doubtful, c.doubtful) << v.name;
-  if (v.kind == BreakKind::Truncate) {
-    EXPECT_EQ(v.new_size, c.extent.begin);
+  if (v.kind == BreakKind::Truncate || v.shortens) {
+    EXPECT_EQ(v.new_size, v.kind == BreakKind::Truncate ? c.extent.begin : 8192);
+  }
+  if (c.doubtful && c.extent.end == core::kToEnd && v.kind == BreakKind::Destructive) {
+    EXPECT_EQ(v.shortens, c.extent.begin == 8192) << "it may be a truncate";
   }
 }
 
@@ -123,7 +126,8 @@ const Case kDestroys[] = {
     {"unknown_number", kTwoPages, 100000, {3}, kFile, kFile, D, kWhole, true},
     {"outside_of_a_call", kTwoPages, -1, {}, kFile, kFile, D, kWhole, true},
     {"io_worker_shows_read", kTwoPages, SYS_read, {3}, kFile, kNoFd, D, kWhole, true, 0x10},
-    {"io_worker_may_truncate", kNothing, SYS_read, {3}, kFile, kNoFd, T, {8192, core::kToEnd}, true, 0x10},
+    {"io_worker_may_truncate", kNothing, SYS_read, {3}, kFile, kNoFd, D, {8192, core::kToEnd}, true, 0x10},
+    {"io_worker_of_one_page", kOnePage, SYS_read, {3}, kFile, kNoFd, D, {8192, core::kToEnd}, true, 0x10},
     {"user_worker_shows_write", kTwoPages, SYS_write, {3}, kNoFd, kFile, D, kWhole, true, 0x4000},
     {"kernel_thread_shows_read", kTwoPages, SYS_read, {}, kFile, kNoFd, D, kWhole, true, 0x200000},
     {"core_dump_behind_read", kTwoPages, SYS_read, {3}, kFile, kNoFd, D, kWhole, true, 0x200},
@@ -135,10 +139,10 @@ const Case kTruncates[] = {
     {"ftruncate_aligned", kNothing, SYS_ftruncate, {3, 8192}, kNoFd, kFile, T, {8192, core::kToEnd}},
     {"ftruncate_odd", kOnePage, SYS_ftruncate, {3, 8193}, kNoFd, kFile, T, {8193, core::kToEnd}},
     {"truncate", kOnePage, SYS_truncate, {0xdead, 9000}, kNoFd, kNoFd, T, {9000, core::kToEnd}},
-    {"truncate_disagrees", kNothing, SYS_truncate, {0xdead, 90000}, kNoFd, kNoFd, T, {8192, core::kToEnd}, true},
-    {"ftruncate_of_other_file", kNothing, SYS_ftruncate, {4, 8192}, kNoFd, kOther, T, {8192, core::kToEnd}, true},
+    {"truncate_disagrees", kNothing, SYS_truncate, {0xdead, 90000}, kNoFd, kNoFd, D, {8192, core::kToEnd}, true},
+    {"ftruncate_of_other_file", kNothing, SYS_ftruncate, {4, 8192}, kNoFd, kOther, D, {8192, core::kToEnd}, true},
     {"ftruncate_with_a_long_range", kTwoPages, SYS_ftruncate, {3, 8192}, kNoFd, kFile, D, kWhole, true},
-    {"ioctl_of_one_page", kOnePage, SYS_ioctl, {3}, kNoFd, kNoFd, T, {8192, core::kToEnd}, true},
+    {"ioctl_of_one_page", kOnePage, SYS_ioctl, {3}, kNoFd, kNoFd, D, {8192, core::kToEnd}, true},
     {"openat_trunc", kOpen, SYS_openat, {0, 0, O_WRONLY | O_TRUNC}, kNoFd, kNoFd, T, kWhole},
     {"open_trunc", kOpen, SYS_open, {0, O_RDONLY | O_TRUNC}, kNoFd, kNoFd, T, kWhole},
     {"creat", kOpen, SYS_creat, {0, 0600}, kNoFd, kNoFd, T, kWhole},
