@@ -100,6 +100,8 @@ void Arbiter::State::hand_over(Break& b) {
   const FileQueue& queue = queues.at(b.ask.file);
   if (queue.overdue.empty()) return;
   Break* const any = inherited(queue);
+  // A merge is done beside what only writes. Under what makes the file shorter it would be for nothing.
+  const auto can_have = [](const Part& p, const Break& o) { return p.row.after.work != Work::Merge || holds_back(o); };
   for (std::size_t i = 0; i < b.parts.size(); ++i) {
     const Part p = b.parts[i];
     LeaseEntry* entry = leases.find(p.lease);
@@ -107,6 +109,7 @@ void Arbiter::State::hand_over(Break& b) {
     Break* heir = any;
     bool given = false;
     for (Break* o : queue.overdue) {
+      if (!can_have(p, *o)) continue;
       const auto [first, last] = o->by_lease.equal_range(p.lease);
       for (auto it = first; it != last; ++it) {
         heir = o;

@@ -38,10 +38,6 @@ void Arbiter::State::cut_leases(Break& b) {
       if (entry.lease.on_file_end > b.ask.new_size) cut(entry.lease);
       return true;
     });
-    // Fenced, so out of the index; what their stores hold is to come to the file yet.
-    for (const Break* freeze : queues.at(b.ask.file).frozen)
-      for (const Part& part : freeze->parts)
-        if (LeaseEntry* entry = leases.find(part.lease); entry && entry->retired()) cut(entry->lease);
   } else if (b.ask.kind == BreakKind::Destructive) {  // it may have shrunk the file; what comes back must fit
     for (const Part& part : b.parts) {
       LeaseEntry* entry = leases.find(part.lease);
@@ -50,6 +46,11 @@ void Arbiter::State::cut_leases(Break& b) {
       if (entry && back) cut(entry->lease);
     }
   }
+  if (b.adopted || !may_shorten(b.ask)) return;
+  // Fenced, so out of the index; what their stores hold is to come to the file yet.
+  for (const Break* freeze : queues.at(b.ask.file).frozen)
+    for (const Part& part : freeze->parts)
+      if (LeaseEntry* entry = leases.find(part.lease); entry && entry->retired()) cut(entry->lease);
 }
 
 void Arbiter::State::restore(Break& b) {

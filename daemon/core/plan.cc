@@ -14,7 +14,7 @@ std::uint64_t new_end(const Break& b, const Lease& lease, const FileQueue& queue
   if (b.ask.shorter_by == 0 || (!b.behind && queue.overdue.empty())) return b.ask.new_size;
   std::uint64_t end = lease.on_file_end;
   for (const Break* o : queue.overdue) {
-    if (o->ask.kind == BreakKind::Truncate) end = std::min(end, o->ask.new_size);
+    if (o->ask.kind == BreakKind::Truncate || (o->ask.shortens && o->ask.shorter_by == 0)) end = std::min(end, o->ask.new_size);
     else end -= std::min(end, o->ask.shorter_by);
   }
   return std::max(b.ask.extent.begin, std::min(b.ask.new_size, end - std::min(end, b.ask.shorter_by)));
@@ -47,12 +47,12 @@ bool Arbiter::State::somebody_waits(const Break& b) {
 }
 
 void Arbiter::State::plan(Break& b) {
-  b.has_after = somebody_waits(b);
+  // Even where nothing is asked of anybody: the size has to be learned, an extension must wait until it is known, and who asks for a lease
+  // of what may be cut off until that has happened.
+  b.has_after = somebody_waits(b) || may_shorten(b.ask);
   const FileQueue& queue = queues.at(b.ask.file);
   leases.visit(b.ask.file, b.extent(), [&](LeaseEntry& entry) {
     if (b.ask.only != 0 && b.ask.only != entry.lease.id) return true;
-    // Even where nothing is asked of it: the size has to be learned, and an extension must wait until it is known.
-    if (b.ask.kind == BreakKind::Truncate) b.has_after = true;
     const BreakKind kind = kind_for(b.ask.kind, b.ask.shortens, entry.lease);
     Row row = row_for(kind, entry.lease, entry.frozen_by != 0);
     Extent extent = asked_extent(b, kind, entry.lease, queue);

@@ -71,6 +71,8 @@ struct Writeback {
   int failed = 0;            // what the work of one came to, until somebody who asks for a sync has heard of it
 };
 
+inline bool may_shorten(const event::RequestBreak& ask) { return ask.kind == BreakKind::Truncate || ask.shortens; }
+
 struct Arbiter::State {
   explicit State(Policy p) : policy(std::move(p)) {}
 

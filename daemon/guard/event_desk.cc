@@ -239,26 +239,26 @@ Ledger::LetGo EventDesk::let_go_of(const sys::FanGroup* group, sys::FanEvent eve
   };
 }
 
-// A call that reads or writes has its file in a register. What else is known of a file by its name only, or by what another
-// thread could exchange while nobody looks.
+// Most calls have their file in a register. Of the others it is known by its name only, which may have another meaning by now.
 std::vector<WatchedFile*> EventDesk::may_be_of(Group which, const TaskView& view) const {
   std::vector<WatchedFile*> all, own;
-  std::optional<sys::FdInfo> info;
-  if (trusted({view.stat, view.call}) && reads_or_writes(*view.call)) {
+  std::optional<sys::FdInfo> from, to;
+  if (trusted({view.stat, view.call})) {
     const CallFds fds = call_fds(*view.call);
-    info = sys::read_fdinfo(view.tid, std::max(fds.from, fds.to));
+    from = sys::read_fdinfo(view.tid, fds.from);
+    to = sys::read_fdinfo(view.tid, fds.to);
   }
   for (auto& [key, file] : files_->all()) {
     if (file.needs == core::Needs{} || (file.kind == Kind::Precontent) != (which == Group::Precontent)) continue;
     all.push_back(&file);
-    if (info && info->inode == key.inode) own.push_back(&file);
+    if ((from && from->inode == key.inode) || (to && to->inode == key.inode)) own.push_back(&file);
   }
   return own.empty() ? all : own;  // none: it was exchanged already
 }
 
 // A client's own task may be the one that is held, in the very work that it was recalled for. It reads and writes there, of
 // which no client has to get out of the way, so that it does not wait for itself.
-std::vector<core::BreakId> EventDesk::take_over_unseen(const sys::FanGroup* group, Group which, sys::FanEvent event, Clock::time_point look_until) {
+void EventDesk::take_over_unseen(const sys::FanGroup* group, Group which, sys::FanEvent event, Clock::time_point look_until) {
   const TaskView view = look_asleep(event.tid, look_until);
   const bool gone = event.tid != 0 && !view.stat;
   std::vector<ForeignOp> perhaps;
@@ -269,9 +269,9 @@ std::vector<core::BreakId> EventDesk::take_over_unseen(const sys::FanGroup* grou
     const EventFile at{file->key, sized ? static_cast<std::uint64_t>(st.st_size) : 0, {}, false};
     if (const auto verdict = wanted(judge(event, view, at), file->needs)) perhaps.push_back(operation(file->key, *verdict, view, event.tid));
   }
-  if (!perhaps.empty()) return ledger_->hold_any_of(std::move(perhaps), view, let_go_of(group, std::move(event)), kUnseenBound);
-  allow(*group, event);
-  return {};
+  if (perhaps.empty()) return allow(*group, event);
+  for (ForeignOp& op : perhaps) op.file_known = perhaps.size() == 1;
+  ledger_->hold_any_of(std::move(perhaps), view, let_go_of(group, std::move(event)), kUnseenBound);
 }
 
 }  // namespace mrlease::guard

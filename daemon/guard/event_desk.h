@@ -31,9 +31,8 @@ class EventDesk {
   int read(const sys::FanGroup* from, Group group);
   // What a predecessor had read, of a file that is known. The group must outlive what is held of it.
   void take_over(const sys::FanGroup* group, const core::FileKey& file, sys::FanEvent event);
-  // Of a file that is not known, as the predecessor was killed before it had looked: it may be of each that this group holds. What is
-  // held now: nothing, when it went on.
-  std::vector<core::BreakId> take_over_unseen(const sys::FanGroup* group, Group which, sys::FanEvent event, Clock::time_point look_until);
+  // Of a file that is not known, as the predecessor was killed before it had looked: it may be of each that this group holds.
+  void take_over_unseen(const sys::FanGroup* group, Group which, sys::FanEvent event, Clock::time_point look_until);
   void poll(Clock::time_point now);
   Clock::time_point next_due() const;
   // From now on everything is allowed at once.

@@ -27,6 +27,7 @@ struct ForeignOp {
   core::Extent extent;         // what it touches; Truncate: [new_size, end)
   std::uint64_t new_size = 0;  // Truncate, or where it shortens: as asked for; 0 when it cannot be told
   int tid = 0;                 // 0: not known (lease guard)
+  bool file_known = true;      // false: it may be of any of several files, each of which is told of it; it goes on when all have answered
   std::string what;            // for people: "ftruncate by 1234 (cp)"
   bool shortens = false;       // Destructive: the file may end at new_size afterwards
   std::uint64_t shorter_by = 0;  // by that much, where it can be told
@@ -67,13 +68,6 @@ struct Overdue {
   core::FileKey file;
 };
 
-struct Began {
-  std::string text;  // for people: what was found
-  // Operations that may be of any of several files, each of which has its own here; they go on when all are answered. They may be of a file
-  // that nobody has leased, too. Answer them so that `left` is told.
-  std::vector<core::BreakId> unseen;
-};
-
 // One guard thread; all methods are thread-safe and none blocks on a client or on a marked file.
 class Guard {
  public:
@@ -87,7 +81,8 @@ class Guard {
   // Waits until what a predecessor had allowed is over, no longer than `bound`. What is not: listener.left follows for each.
   virtual std::vector<Overdue> await_passing(std::chrono::milliseconds bound) = 0;
   // The files are watched again and their needs published: what the predecessor held is taken over, then events are read.
-  virtual Began begin() = 0;
+  // For people: what was found.
+  virtual std::string begin() = 0;
 
   virtual std::string describe() const = 0;
   // Start and stop watching a file; fd: a description of it that stays open until unwatch() (the lease guard leases it).

@@ -24,7 +24,7 @@ class GuardCore : public Guard {
   std::string describe() const override;
   std::vector<std::pair<std::string, int>> groups() const override;
   std::vector<Overdue> await_passing(std::chrono::milliseconds bound) override;
-  Began begin() override;
+  std::string begin() override;
   Coverage watch(const core::FileKey& file, int fd) override;
   void unwatch(const core::FileKey& file) override;
   void publish(const core::FileKey& file, const core::Needs& needs) override;
@@ -41,7 +41,7 @@ class GuardCore : public Guard {
   void start_precontent(Heritage* heritage);
   const sys::FanGroup* group_of(Group group) const;
   void finish_answers();
-  std::vector<core::BreakId> take_over(const Orphan& orphan, Clock::time_point look_until);
+  void take_over(const Orphan& orphan, Clock::time_point look_until);
   void start_thread();
   void run();
   void wake() const;

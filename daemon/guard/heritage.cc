@@ -72,9 +72,9 @@ const sys::FanGroup* GuardCore::group_of(Group group) const {
 }
 
 // Its number is reserved: whoever started us has put a descriptor there.
-std::vector<core::BreakId> GuardCore::take_over(const Orphan& orphan, Clock::time_point look_until) {
+void GuardCore::take_over(const Orphan& orphan, Clock::time_point look_until) {
   const sys::FanGroup* group = group_of(orphan.group);
-  if (group == nullptr) return {};
+  if (group == nullptr) return;
   sys::FanEvent event;
   event.mask = orphan.mask;
   event.tid = orphan.tid;
@@ -86,21 +86,17 @@ std::vector<core::BreakId> GuardCore::take_over(const Orphan& orphan, Clock::tim
   // What is known of the file is asked of it.
   if (const WatchedFile* file = files_.find(orphan.file)) ::dup3(file->fd.get(), orphan.number, O_CLOEXEC);
   desk_.take_over(group, orphan.file, std::move(event));  // a file that is not leased (any more): allowed
-  return {};
 }
 
-Began GuardCore::begin() {
+std::string GuardCore::begin() {
   std::lock_guard lock(mutex_);
   if (begun_) return {};
   const auto orphans = journal_.orphans();
-  Began began{std::to_string(orphans.size()) + " operations that the predecessor held are held on", {}};
   const auto look_until = Clock::now() + kLookBound;
-  for (const Orphan& orphan : orphans)
-    for (const core::BreakId id : take_over(orphan, look_until)) began.unseen.push_back(id);
-  if (!began.unseen.empty()) began.text += "; it was killed while it read: nobody knows which file some of them are of";
+  for (const Orphan& orphan : orphans) take_over(orphan, look_until);
   begun_ = true;
   wake();
-  return began;
+  return std::to_string(orphans.size()) + " operations that the predecessor held are held on";
 }
 
 }  // namespace mrlease::guard

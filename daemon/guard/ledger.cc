@@ -24,11 +24,9 @@ core::BreakId Ledger::hold(ForeignOp op, TaskView view, LetGo let_go, Clock::dur
   return add(std::move(op), view, std::make_shared<Held>(Held{std::move(let_go), bound}));
 }
 
-std::vector<core::BreakId> Ledger::hold_any_of(std::vector<ForeignOp> ops, const TaskView& view, LetGo let_go, Clock::duration bound) {
-  const auto held = std::make_shared<Held>(Held{std::move(let_go), bound, ops.size()});
-  std::vector<core::BreakId> ids;
-  for (ForeignOp& op : ops) ids.push_back(add(std::move(op), view, held));
-  return ids;
+void Ledger::hold_any_of(std::vector<ForeignOp> ops, const TaskView& view, LetGo let_go, Clock::duration bound) {
+  const auto held = std::make_shared<Held>(Held{std::move(let_go), bound, ops.size(), true});
+  for (ForeignOp& op : ops) add(std::move(op), view, held);
 }
 
 core::BreakId Ledger::add(ForeignOp op, const TaskView& view, std::shared_ptr<Held> held) {
@@ -148,7 +146,7 @@ void Ledger::opened(const core::FileKey& file, int tid) {
 void Ledger::came_again(const core::FileKey& file, int tid) {
   for (auto at = entries_.begin(); at != entries_.end();) {
     const Entry& entry = at->second;
-    bool match = entry.passes() && entry.op.tid == tid && entry.op.file == file;
+    bool match = entry.passes() && entry.op.tid == tid && (entry.op.file == file || entry.held->any_of);
     at = match ? leave(at, true) : std::next(at);
   }
 }

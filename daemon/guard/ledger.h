@@ -40,7 +40,7 @@ class Ledger {
   // (0: not before it shows).
   core::BreakId hold(ForeignOp op, TaskView view, LetGo let_go, Clock::duration bound = {});
   // One operation, of one of several files: it is let go when the last of these is answered, and fails if one is denied.
-  std::vector<core::BreakId> hold_any_of(std::vector<ForeignOp> ops, const TaskView& view, LetGo let_go, Clock::duration bound);
+  void hold_any_of(std::vector<ForeignOp> ops, const TaskView& view, LetGo let_go, Clock::duration bound);
   // What a predecessor had allowed and noted, and still is inside: `left` is told as if it had been allowed here.
   core::BreakId adopt(const Passing& passing);
   void answer(core::BreakId id, int deny_errno, bool watch_leaving);
@@ -65,6 +65,7 @@ class Ledger {
     LetGo let_go;
     Clock::duration bound{};
     std::size_t unanswered = 1;
+    bool any_of = false;
     int deny = 0;
   };
   struct Entry {

@@ -121,9 +121,8 @@ void Office::take_over(guard::Guard& guard, session::Broker& broker, std::chrono
       log(3, "the guard will not outlive the daemon: " + std::string(std::strerror(code)));
   }
   broker.adopt(guard.await_passing(passing_bound));
-  const guard::Began began = guard.begin();
-  broker.await_unseen(began.unseen);
-  if (!began.text.empty()) log(1, began.text);
+  const std::string found = guard.begin();
+  if (!found.empty()) log(1, found);
 }
 
 void Office::keep_listener(int fd) {

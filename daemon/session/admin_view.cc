@@ -155,7 +155,7 @@ core::BreakId AdminView::ask(AdminAsk ask) {
   wanted.only = ask.only;
   asked.ask = std::move(ask);
   const bool waits = wanted.kind == core::BreakKind::Sync || wanted.kind == core::BreakKind::Freeze;
-  if (!waits || !broker_.in_grace()) {
+  if (!waits || broker_.awaited_.empty()) {
     broker_.step(wanted);
   } else {  // as clients do: see Broker::defer()
     broker_.after_grace_.push_back([this, wanted] {

@@ -40,7 +40,9 @@ guard::Listener Broker::listener(std::function<void(std::string)> failed) {
   listener.held = [this](guard::ForeignOp op) {
     mailbox_.post([this, op = std::move(op)] {
       log_(0, "held: " + op.what);
-      if (options_.break_something) return guard_->answer(op.id, 0, unseen_.count(op.id) != 0);
+      if (options_.break_something) return guard_->answer(op.id, 0, false);
+      // It may be another's: that one would wait for the thaw, and all other leases be out of its way, for the whole hold.
+      if (!op.file_known) thaw_file(op.file);
       guard_breaks_[op.id] = op.file;
       chronicle_.foreign(op.id, op.tid, op.what);
       step(core::event::RequestBreak{op.id, op.file, op.kind, op.extent, op.new_size, 0, 0, op.tid != 0, 0, op.shortens, op.shorter_by});
@@ -48,11 +50,10 @@ guard::Listener Broker::listener(std::function<void(std::string)> failed) {
   };
   listener.left = [this](core::BreakId id, bool sure) {
     mailbox_.post([this, id, sure] {
-      if (const auto it = guard_breaks_.find(id); it != guard_breaks_.end()) {
-        log_(0, "left: break " + std::to_string(id) + (sure ? "" : " (not known for sure)"));
-        step(core::event::OperationLeft{id, file_size(it->second)});
-      }
-      no_longer_unseen(id);
+      const auto it = guard_breaks_.find(id);
+      if (it == guard_breaks_.end()) return;
+      log_(0, "left: break " + std::to_string(id) + (sure ? "" : " (not known for sure)"));
+      step(core::event::OperationLeft{id, file_size(it->second)});
     });
   };
   listener.observed = [this](core::FileKey file, std::string what) {

@@ -44,8 +44,6 @@ class Broker {
   void adopt(const std::vector<guard::Overdue>& overdue);
   // After adopt(): holds new leases back until the clients of a predecessor that was not kept have come back.
   void await_reclaims();
-  // Until these have left: guard::Began.
-  void await_unseen(const std::vector<core::BreakId>& unseen);
   // A new client. Refused (closed) when the user has too many.
   void accept(Connection::Socket socket);
   // For shutdown: what RDMA wrote is brought to the files (bounded by the work deadline), clients are let go, then `done`.
@@ -104,9 +102,6 @@ class Broker {
   // --- reclaim.cc ---
   struct Deferred { core::SessionId session = 0; std::uint32_t user = 0; wire::Frame frame; wire::Fd fd, memory; };  // asked in the grace period
   void end_grace();
-  bool in_grace() const { return !awaited_.empty() || !unseen_.empty(); }
-  void serve_deferred();
-  void no_longer_unseen(core::BreakId id);
   bool no_longer_awaited(pid_t pid);  // one session of it; false: none was
   bool defer(const Session& s, const wire::Frame& f, wire::Fd& fd, wire::Fd& memory);  // true: seen to; they may be taken
   bool still_ending(const Session& s) const;  // another session of its process
@@ -213,6 +208,7 @@ class Broker {
 
   // --- frozen.cc ---
   void thaw_early(core::BreakId freeze, std::string why);
+  void thaw_file(const core::FileKey& file);
   std::string why_over(core::BreakId freeze) const;
   std::map<core::BreakId, std::uint64_t> frozen_memory() const;  // bytes that each freeze takes; without those that end early
   void watch_frozen_memory();  // as long as there is a freeze
@@ -250,7 +246,6 @@ class Broker {
   bool watching_frozen_ = false;
   std::map<core::BreakId, std::string> thawed_early_;  // why: of the last ones
   std::multiset<pid_t> awaited_;   // not empty: the grace period runs. Once for each session
-  std::set<core::BreakId> unseen_;  // guard::Began; likewise
   std::vector<Deferred> deferred_;
   std::vector<std::function<void()>> after_grace_;  // what the administrator asked for meanwhile
   std::multiset<pid_t> reclaimers_;  // who may take leases in the grace period: those that had some

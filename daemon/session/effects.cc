@@ -196,7 +196,7 @@ void Broker::apply(const effect::BreakAnswered& e) {
       return;
     }
     // A denied operation leaves too, and a client that complies late needs to hear of it.
-    guard_->answer(e.id, e.deny_errno, passing_.count(e.id) != 0 || e.deny_errno != 0 || unseen_.count(e.id) != 0);
+    guard_->answer(e.id, e.deny_errno, passing_.count(e.id) != 0 || e.deny_errno != 0);
     return prepare_store();
   }
   const auto it = api_breaks_.find(e.id);

@@ -78,4 +78,11 @@ void Broker::watch_frozen_memory() {
   });
 }
 
+void Broker::thaw_file(const core::FileKey& file) {
+  std::vector<core::BreakId> freezes;
+  for (const auto& [id, b] : api_breaks_)
+    if (b.slot != keep::kNoSlot && b.file == file) freezes.push_back(id);
+  for (const core::BreakId id : freezes) thaw_early(id, "an operation is held of which nobody knows the file, since a daemon was killed while it read");
+}
+
 }  // namespace mrlease::session

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Clients of a daemon that has ended without handing over: they find this one, and take their leases again. Until they
-// have, or the grace period is over, nobody else is granted any, and no file is said to be durable or to stand still. Nor while an
-// operation of a predecessor's is held, or runs, of which nobody knows the file: it may be the one that is asked for.
+// have, or the grace period is over, nobody else is granted any, and no file is said to be durable or to stand still.
 #include <algorithm>
 
 #include "daemon/session/broker.h"
@@ -31,22 +30,12 @@ bool Broker::no_longer_awaited(pid_t pid) {
   return true;
 }
 
-void Broker::await_unseen(const std::vector<core::BreakId>& unseen) { unseen_.insert(unseen.begin(), unseen.end()); }
-
-void Broker::no_longer_unseen(core::BreakId id) {
-  if (unseen_.erase(id) != 0 && !in_grace()) serve_deferred();
-}
-
 void Broker::end_grace() {
   if (awaited_.empty() && deferred_.empty() && after_grace_.empty()) return;
   if (!awaited_.empty()) log_(2, std::to_string(awaited_.size()) + " clients of the daemon before have not reclaimed their leases in time");
   awaited_.clear();
   grace_timer_.cancel();
   note_holders();
-  if (!in_grace()) serve_deferred();
-}
-
-void Broker::serve_deferred() {
   for (Deferred& d : std::exchange(deferred_, {})) {
     std::vector<wire::Fd> fds;
     fds.push_back(std::move(d.fd));
@@ -58,11 +47,11 @@ void Broker::serve_deferred() {
 }
 
 bool Broker::defer(const Session& s, const wire::Frame& f, wire::Fd& fd, wire::Fd& memory) {
-  if (!in_grace() || (unseen_.empty() && f.register_().reclaim() && reclaimers_.contains(s.peer.pid))) return false;
+  if (awaited_.empty() || (f.register_().reclaim() && reclaimers_.contains(s.peer.pid))) return false;
   const auto waiting = std::count_if(deferred_.begin(), deferred_.end(), [&](const Deferred& d) { return d.user == s.peer.uid; });
   if (accounts_.of(s.peer.uid).leases + static_cast<std::uint64_t>(waiting) >= options_.leases_max)
     reply_status(s.id, f.id(), EDQUOT, "the user has, or waits for, " + std::to_string(options_.leases_max) +
-                                           " leases, syncs and freezes, the limit while a daemon is taking over");
+                                           " leases, syncs and freezes, the limit while others reclaim theirs");
   else
     deferred_.push_back({s.id, s.peer.uid, f, std::move(fd), std::move(memory)});
   return true;

@@ -271,7 +271,7 @@ void Broker::apply(const effect::StartWork& e) {
 void Broker::apply(const effect::SyncDue& e) {
   asio::post(loop_, [this, file = e.file] {
     if (stopping_) return;
-    !in_grace() ? write_back(file) : after_grace_.push_back([this, file] { write_back(file); });
+    awaited_.empty() ? write_back(file) : after_grace_.push_back([this, file] { write_back(file); });
   });
 }
 

@@ -50,7 +50,7 @@ class Guard : public guard::Guard {
   }
   std::vector<std::pair<std::string, int>> groups() const override { return {}; }
   std::vector<guard::Overdue> await_passing(milliseconds) override { return {}; }
-  guard::Began begin() override { return {}; }
+  std::string begin() override { return {}; }
   std::string describe() const override { return "the fuzzer's"; }
   guard::Coverage watch(const core::FileKey&, int) override { return {guard::Kind::Precontent, "all"}; }
   void unwatch(const core::FileKey&) override {}

@@ -197,24 +197,6 @@ TEST_F(UnnotedTest, WhatHasCompliedComesBackAndIsAskedAgainAfterAKill) {
   EXPECT_EQ(other->result(), 0) << manager->log();
 }
 
-// It may be of the file that is asked for, where that was leased before the kill.
-TEST_F(UnnotedTest, NobodyGetsANewLeaseBeforeItHasLeft) {
-  std::unique_ptr<Foreign> other;
-  kill_when_it_gets([&] { other = truncated(path, 4096); });
-  manager->start();
-  resume();
-  const Message trim = client->recall();
-  ASSERT_EQ(trim.frame.recall().action(), v1::ACTION_TRIM) << manager->log();
-  const wire::Fd second(::open(directory->file("second", kSize).c_str(), O_RDWR | O_CLOEXEC));
-  WireClient newcomer(manager->socket());
-  newcomer.send(to_register(v1::BACKING_ODP_TRANSPARENT, 0, kSize, true, false), {second.get()});
-  EXPECT_FALSE(newcomer.next(milliseconds(200))) << "under an operation that may be of its file";
-  client->comply(trim.frame.recall());
-  EXPECT_EQ(other->result(), 0) << manager->log();
-  const auto granted = newcomer.next();
-  ASSERT_TRUE(granted && granted->frame.has_granted()) << manager->log();
-}
-
 // Like every operation that may change a frozen file it waits for the thaw.
 TEST_F(UnnotedTest, AFreezeIsKept) {
   ask_freeze();
@@ -229,6 +211,31 @@ TEST_F(UnnotedTest, AFreezeIsKept) {
   ask_thaw(frozen->frame.frozen().freeze());
   comply_with(v1::ACTION_THAW);
   EXPECT_EQ(writes->result(), 0) << manager->log();
+}
+
+// All others would be out of its way until the thaw of a file that it may not be of.
+TEST_F(UnnotedTest, OneOfAnyFileEndsAFreeze) {
+  ask_freeze();
+  comply_with(v1::ACTION_FREEZE);
+  const auto frozen = client->next();
+  ASSERT_TRUE(frozen && frozen->frame.has_frozen());
+  const wire::Fd second = lease_of("second");
+  std::unique_ptr<Foreign> other;
+  kill_when_it_gets([&] { other = truncated(directory->path("second"), 4096); });
+  manager->start();
+  resume();
+  int thaws = 0;
+  while (!other->done(0)) {
+    const Message m = client->recall();
+    thaws += m.frame.recall().action() == v1::ACTION_THAW;
+    client->comply(m.frame.recall());
+    other->done(50);
+  }
+  EXPECT_EQ(other->result(), 0) << manager->log();
+  EXPECT_EQ(thaws, 1);
+  wire::Frame thaw;
+  thaw.mutable_thaw_file()->set_freeze(frozen->frame.frozen().freeze());
+  EXPECT_EQ(status(client->call(std::move(thaw))).code(), ETIMEDOUT) << "who had it is told";
 }
 
 class UnnotedDenyTest : public UnnotedTest {

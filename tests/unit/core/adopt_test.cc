@@ -164,6 +164,8 @@ TEST_F(Adopt, TheLeasesUnderItAreRevokedMeanwhile) {
   EXPECT_TRUE(over(6));
   truncate(10, 0);
   EXPECT_TRUE(answered(10));
+  left(10, 0);
+  EXPECT_TRUE(over(10));
   left(5, kSize);
   EXPECT_TRUE(over(5));
 }

@@ -171,9 +171,11 @@ TEST(BreakExtents, WhatATruncateDoesNotReachIsNotAsked) {
   for (LeaseId id = 1; id <= 4; ++id) h.grant(id, static_cast<Backing>(id - 1));
   h.truncate(7, kSize);
   EXPECT_TRUE(h.answered(7));
-  EXPECT_TRUE(h.over(7));
   EXPECT_TRUE(h.none<effect::Recall>());
   EXPECT_TRUE(h.none<effect::StartWork>());
+  h.left(7, kSize);
+  EXPECT_TRUE(h.over(7));
+  EXPECT_TRUE(h.none<effect::Recall>());
 }
 
 TEST(BreakExtents, AFreezeIsRoundedOutwardsToPagesAndEndsWithTheFile) {

@@ -114,6 +114,20 @@ TEST_F(Grants, TheyDoNotGetAFileThatAnAllowedOperationIsStillChanging) {
   EXPECT_EQ(only<effect::Granted>().lease, 1u);
 }
 
+// Nobody is in the way of the truncate; who asks for a lease now would be, and would not hear of it.
+TEST_F(Grants, TheyDoNotGetWhatATruncateThatNobodyMindedIsCutting) {
+  grant(1, Backing::OdpTransparent, {0, 4 * kPg});
+  for (const bool told : {true, false}) {
+    if (told) truncate(7, 8 * kPg);
+    else step(event::RequestBreak{7, kFile, BreakKind::Destructive, {8 * kPg, kToEnd}, 8 * kPg, 0, 0, true, 0, true});
+    EXPECT_TRUE(answered(7));
+    EXPECT_TRUE(request(lease(2, Backing::OdpTransparent, {8 * kPg, kSize})).empty());
+    left(7, 8 * kPg);
+    EXPECT_EQ(only<effect::Refused>().code, ERANGE);
+    EXPECT_TRUE(over(7));
+  }
+}
+
 TEST_F(Grants, ReadsAndSyncsAreNotWaitedFor) {
   grant(1, Backing::Bounce);
   ask(7, BreakKind::Read);

@@ -117,6 +117,20 @@ TEST_F(Overdue, NothingIsFlushedUnderWhatMakesTheFileShorter) {
   EXPECT_TRUE(over(7));
 }
 
+// A write that does not end must not keep the pages beyond a new end.
+TEST_F(Overdue, WhatIsCutUnderAnOverdueWriteIsCutAtOnce) {
+  grant(1, Backing::Bounce);
+  ask(7, BreakKind::Write, {0, kPg});
+  work_done(only<effect::StartWork>());
+  wait(Policy{}.passing_bound);
+  step(event::RequestBreak{8, kFile, BreakKind::Destructive, {kPg, kToEnd}, kPg, 0, 0, true, 0, true});
+  work_done(only<effect::StartWork>());
+  left(8, kPg);
+  EXPECT_EQ(only<effect::StartWork>().kind, Work::Merge);
+  work_done(only<effect::StartWork>());
+  EXPECT_TRUE(over(8));
+}
+
 TEST_F(Overdue, LeasesThatItDoesNotHaveAreServedAndRestored) {
   grant(1, Backing::Direct, {8 * kPg, kSize});
   stick(8 * kPg);
