@@ -49,6 +49,7 @@ void Broker::adopt(const std::vector<guard::Overdue>& overdue) {
     s.resuming = true;
     wire::Frame frame;
     frame.mutable_resume()->set_version(wire::kVersionMax);
+    frame.mutable_resume()->set_start(head.starts);
     reply(s, 0, std::move(frame));
   }
   state.leases.each([this](keep::Slot slot, const keep::LeaseRecord& r) { adopt_lease(slot, r); });

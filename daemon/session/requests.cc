@@ -447,6 +447,8 @@ void Broker::on_thaw(Session& s, const Frame& f) {
 // The requests that wait for an answer and did not come to us had come to the predecessor.
 void Broker::on_resumed(Session& s, const Frame& f) {
   if (!s.resuming) return;
+  // The answer to a predecessor's Resume. What that one has answered since, its client has heard of when it answers ours.
+  if (const std::uint64_t start = f.resumed().start(); start != 0 && start != kept_.state->head().starts) return;
   s.resuming = false;
   const auto seen = std::exchange(s.seen, {});
   for (const std::uint64_t waiting : f.resumed().waiting()) {

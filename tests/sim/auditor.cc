@@ -185,6 +185,8 @@ void Auditor::on(const effect::Granted& e, Time) {
     if (inside && span(b.ask).overlaps(fresh.extent)) complain("P1: " + lease_name(fresh.id) + " is granted under an operation that is inside");
   }
   leases_[e.lease] = {fresh};
+  // One that comes back: from now on, also where its client never hears of the grant.
+  if (const auto r = w_.regions.find(e.lease); r != w_.regions.end()) excuse_alike(r->second->lease, e.lease);
   of_file_[fresh.file].insert(e.lease);
 }
 

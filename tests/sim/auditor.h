@@ -139,6 +139,7 @@ class Auditor {
   void check_keys(const Region& r);
   // auditor_data.cc
   bool excused(const Place& place, const Written& w);
+  void excuse_alike(core::LeaseId before, core::LeaseId now);
   void check_durable(const BreakView& sync);
   void forgive_overrun();
   void mislead_unprotected(const File& file, u64 end);

@@ -53,10 +53,14 @@ void Auditor::died(core::LeaseId lease) {
   if (unprotected_.erase(lease) != 0) forgive(lease);
 }
 
-// The same memory region under another number.
-void Auditor::reclaimed(core::LeaseId before, core::LeaseId now, const core::FileKey& file) {
+void Auditor::excuse_alike(core::LeaseId before, core::LeaseId now) {
   for (auto* excused : {&lost_leases_, &misled_, &overrun_})
     if (excused->count(before) != 0) excused->insert(now);
+}
+
+// The same memory region under another number.
+void Auditor::reclaimed(core::LeaseId before, core::LeaseId now, const core::FileKey& file) {
+  excuse_alike(before, now);
   auto& written = written_[file];
   for (auto at = written.begin(); at != written.end();) {
     const auto next = std::next(at);

@@ -106,7 +106,7 @@ void Client::handle(const Message& message) {
   if (!unpack(message, &f)) return w_.auditor.complain("wire: the daemon's frame does not decode");
   came_with_ = message.memory;
   if (f.has_recall()) return on_recall(f.recall(), message.memory);
-  if (f.has_resume()) return on_resume();
+  if (f.has_resume()) return on_resume(f.resume().start());
   if (f.has_notice()) {
     if (f.notice().kind() == wire::v1::Notice::FENCED) fenced_by_kernel(f.notice().lease());
     return;
@@ -120,10 +120,10 @@ void Client::handle(const Message& message) {
 }
 
 // What the new daemon must be told; then the devices are handed over again.
-void Client::on_resume() {
+void Client::on_resume(u64 start) {
   std::vector<std::uint64_t> ids;
   for (const auto& [id, w] : waiting_) ids.push_back(id);
-  send(protocol::resumed(ids));
+  send(protocol::resumed(ids, start));
   ++resumes_;
   for (const Ptr& r : all_regions()) release_given_up(r);
   later(w_.shape.think, [this] { call(protocol::add_device("rxe0", 0, 1), [](const wire::Frame&) {}, std::make_shared<Pages>()); });

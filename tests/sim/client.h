@@ -128,7 +128,7 @@ class Client {
   void send(wire::Frame frame, std::shared_ptr<Pages> memory = {}, const File* file = nullptr, Ptr reclaims = {});
   void later(Time delay, std::function<void()> what);
   void handle(const Message& message);
-  void on_resume();
+  void on_resume(u64 start);
   void granted(const wire::Frame& reply, File& file, const protocol::LeaseRequest& asked, std::shared_ptr<Pages> memory);
   Ptr some_region(Dice& dice) const;
   std::vector<Ptr> all_regions() const;

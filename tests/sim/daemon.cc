@@ -268,6 +268,7 @@ void Daemon::on_thaw(Session& s, const Frame& f) {
 
 void Daemon::on_resumed(Session& s, const Frame& f) {
   if (!s.resuming) return;
+  if (f.resumed().start() != starts_) return;  // to a predecessor
   s.resuming = false;
   const core::SessionId id = s.id;
   const auto seen = std::exchange(s.seen, {});

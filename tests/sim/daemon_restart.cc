@@ -95,7 +95,7 @@ void Daemon::take_over() {
     if (s.ended || s.hung_up) continue;
     s.resuming = true;
     wire::Frame frame;
-    frame.mutable_resume();
+    frame.mutable_resume()->set_start(starts_);
     reply(id, 0, std::move(frame));
   }
   for (const core::LeaseId id : lease_ids()) {

@@ -48,7 +48,7 @@ struct Connection::Impl {
   bool read_all(std::string* error);
   void take(wire::Packet packet, wire::Frame frame);
   void take_reply(wire::Packet& packet, wire::Frame& frame);
-  void resume(std::uint32_t version);
+  void resume(const wire::v1::Resume& daemon);
   Outcome call_once(wire::Frame& request, const std::vector<int>& fds, Reply* reply,
                     const std::function<void(const wire::Frame&)>& on_reply);
   void lost(const std::string& reason, bool tell);
@@ -143,12 +143,12 @@ void Connection::Impl::take(wire::Packet packet, wire::Frame frame) {
   } else if (frame.has_notice()) {
     sinks.notice(frame.notice());
   } else if (frame.has_resume()) {
-    resume(frame.resume().version());
+    resume(frame.resume());
   }
 }
 
 // What the old daemon had taken and not answered, only we know. What is sent after this, the new one takes.
-void Connection::Impl::resume(std::uint32_t version) {
+void Connection::Impl::resume(const wire::v1::Resume& daemon) {
   took_over = std::chrono::steady_clock::now();
   successors++;
   std::vector<std::uint64_t> waiting;
@@ -158,8 +158,8 @@ void Connection::Impl::resume(std::uint32_t version) {
     for (const auto& [id, waiter] : waiters)
       if (waiter->sent) waiting.push_back(id);
   }
-  (void)send_now(protocol::resumed(waiting), {});
-  if (sinks.resumed) sinks.resumed(version);
+  (void)send_now(protocol::resumed(waiting, daemon.start()), {});
+  if (sinks.resumed) sinks.resumed(daemon.version());
 }
 
 void Connection::Impl::take_reply(wire::Packet& packet, wire::Frame& frame) {

@@ -11,8 +11,9 @@ Frame hello(const std::string& program) {
   return f;
 }
 
-Frame resumed(const std::vector<std::uint64_t>& waiting) {
+Frame resumed(const std::vector<std::uint64_t>& waiting, std::uint64_t start) {
   Frame f;
+  f.mutable_resumed()->set_start(start);
   f.mutable_resumed()->mutable_waiting()->Add(waiting.begin(), waiting.end());
   return f;
 }

@@ -36,7 +36,7 @@ struct MrIdentity {
 Frame hello(const std::string& program);
 // device: the number that it has already, after a Resume.
 Frame add_device(const std::string& name, std::uint32_t driver_id, std::uint32_t device = 0);
-Frame resumed(const std::vector<std::uint64_t>& waiting);
+Frame resumed(const std::vector<std::uint64_t>& waiting, std::uint64_t start);
 Frame reclaimed();
 Frame add_userfaultfd();
 Frame register_lease(const LeaseRequest& request);

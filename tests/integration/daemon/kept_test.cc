@@ -357,6 +357,33 @@ TEST_F(KeptTest, ARequestThatThePredecessorTookIsAskedAgain) {
   EXPECT_NO_THROW(client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 8192, 4096));
 }
 
+// A daemon that is killed before it has read what is said to it leaves that to the next one, and may have answered what is named there.
+TEST_F(KeptTest, WhatWasSaidToAPredecessorIsNotTakenForOnesOwn) {
+  start_service();
+  connect();
+  const auto resumed = [this](std::uint64_t start, std::uint64_t waiting) {
+    wire::Frame f;
+    f.mutable_resumed()->set_start(start);
+    if (waiting != 0) f.mutable_resumed()->add_waiting(waiting);
+    client->send(std::move(f));
+  };
+  const std::uint64_t granted = client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize).frame.reply_to();
+  replace_daemon();
+  const auto first = client->next();
+  ASSERT_TRUE(first && first->frame.has_resume());
+  replace_daemon();
+  resumed(first->frame.resume().start(), granted);
+  const auto second = client->next();
+  ASSERT_TRUE(second && second->frame.has_resume());
+  EXPECT_GT(second->frame.resume().start(), first->frame.resume().start());
+  resumed(second->frame.resume().start(), 0);
+  auto other = truncate_to(4096);
+  const Message trim = client->recall();
+  EXPECT_EQ(trim.frame.recall().action(), v1::ACTION_TRIM) << manager->log();
+  client->comply(trim.frame.recall());
+  EXPECT_EQ(other->wait(), 0) << manager->log();
+}
+
 TEST_F(KeptTest, ClientsOfTheVersionsBeforeGoOnToo) {
   start_service();
   std::uint64_t end = kSize;

@@ -62,11 +62,12 @@ TEST_F(ConnectionTest, ARequestThatAnOldDaemonTookIsAskedAgainOfTheNewOne) {
     if (f.has_extend() && asked++ == 0) {  // taken, and the daemon is replaced
       first = f.id();
       Frame resume;
-      resume.mutable_resume();
+      resume.mutable_resume()->set_start(7);
       d.send(std::move(resume));
       return true;
     }
     if (f.has_resumed()) {
+      EXPECT_EQ(f.resumed().start(), 7u);
       EXPECT_EQ(f.resumed().waiting_size(), 1);
       EXPECT_EQ(f.resumed().waiting(0), first);
       Frame taken;
