@@ -44,7 +44,7 @@ void Arbiter::State::adopt_break(const event::AdoptBreak& e) {
   Break* adopted = adopt({e.id, e.file, e.kind, e.extent, e.file_size, e.hold, e.owner});
   if (adopted == nullptr) return;
   Break& b = *adopted;
-  b.left = true;  // the caller has seen to it
+  b.left = has_operation(e.kind);  // the caller has seen to it; the size that a freeze is taken over with is old by its thaw
   b.size = e.file_size;
   activate(b, Phase::Complying);
   for (const auto& [id, extent] : e.parts) {

@@ -170,6 +170,23 @@ TEST_F(Adopt, TheLeasesUnderItAreRevokedMeanwhile) {
   EXPECT_TRUE(over(5));
 }
 
+// The file may have been cut behind what is frozen.
+TEST_F(Adopt, AThawDoesNotBringTheOldEndBack) {
+  adopt(1, Backing::OdpCooperative);
+  step(event::AdoptBreak{5, kFile, BreakKind::Freeze, {0, kPg}, kSize, 500, 9, {{1, {0, kPg}}}});
+  truncate(10, 8 * kPg);
+  answer(only<effect::Recall>());
+  left(10, 8 * kPg);
+  answer(only<effect::Recall>());
+  EXPECT_TRUE(over(10));
+  step(event::ExtendLease{91, 1, 1, 8 * kPg});
+  EXPECT_TRUE(last.empty());
+  step(event::Thaw{5, 77});
+  answer(only<effect::Recall>());
+  EXPECT_EQ(only<effect::Extended>().file_size, 8 * kPg);
+  EXPECT_EQ(arbiter.find(1)->on_file_end, 8 * kPg);
+}
+
 // What of the lease was out of its way, a thaw might bring back.
 TEST_F(Adopt, AFreezeThatHeldBeforeThawsWhenItHasLeft) {
   adopt(1, Backing::Direct);

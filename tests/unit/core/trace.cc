@@ -40,7 +40,7 @@ struct Writer {
   void operator()(const event::FenceDone& e) { out << "> fence of " << e.lease << " done"; }
   void operator()(const event::AdoptLease& e) { out << "> adopt: lease " << e.lease.id; }
   void operator()(const event::AdoptFence& e) { out << "> adopt: fence of lease " << e.lease; }
-  void operator()(const event::AdoptBreak& e) { out << "> adopt: break " << e.id; }
+  void operator()(const event::AdoptBreak& e) { out << "> adopt: break " << e.id << ", size " << e.file_size; }
   void operator()(const event::AdoptPassing& e) { out << "> adopt: break " << e.id << ", inside file " << e.file.inode; }
   void operator()(const event::OperationLeft& e) { out << "> left: break " << e.id << ", size " << e.file_size; }
   void operator()(const event::Tick&) { out << "> tick"; }
@@ -48,7 +48,7 @@ struct Writer {
   void operator()(const effect::Granted& e) { out << "  granted " << e.lease; }
   void operator()(const effect::Refused& e) { out << "  refused: " << e.message; }
   void operator()(const effect::Released& e) { out << "  released " << e.lease << ": " << e.code; }
-  void operator()(const effect::Extended& e) { out << "  extended " << e.lease; }
+  void operator()(const effect::Extended& e) { out << "  extended " << e.lease << " to " << e.file_size; }
   void operator()(const effect::Recall& e) {
     out << "  recall " << e.recall << " of " << e.lease << ": " << kActionNames[static_cast<int>(e.action)] << " "
         << text(e.extent) << " for " << name(e.reason);
