@@ -82,8 +82,10 @@ bool Arbiter::State::in_overdue_hands(const FileQueue& queue, const Break& b) {
                   [&](const Break* o) { return o->extent().overlaps(b.extent()); })) {
     return true;
   }
+  // Of a lease that could not be revoked under what a predecessor had allowed, part may be out of the way, and not in the file.
+  const bool perhaps = sync && inherited(queue) != nullptr;
   bool shares = false;
-  leases.visit(b.ask.file, b.extent(), [&](const LeaseEntry& e) { return !(shares = e.overdue > 0); });
+  leases.visit(b.ask.file, b.extent(), [&](const LeaseEntry& e) { return !(shares = perhaps || e.overdue > 0); });
   return shares;
 }
 

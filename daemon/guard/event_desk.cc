@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/fanotify.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -77,6 +78,7 @@ ForeignOp operation(const core::FileKey& file, const Verdict& verdict, const Tas
   op.shorter_by = verdict.shorter_by;
   op.tid = tid;
   op.what = describe(verdict, task);
+  op.maps = verdict.kind == core::BreakKind::Read && !verdict.doubtful && task.call && task.call->number == SYS_mmap;
   return op;
 }
 

@@ -29,6 +29,7 @@ struct ForeignOp {
   int tid = 0;                 // 0: not known (lease guard)
   bool file_known = true;      // false: it may be of any of several files, each of which is told of it; it goes on when all have answered
   std::string what;            // for people: "ftruncate by 1234 (cp)"
+  bool maps = false;           // Read: mmap(2), which itself moves no byte
   bool shortens = false;       // Destructive: the file may end at new_size afterwards
   std::uint64_t shorter_by = 0;  // by that much, where it can be told
 };

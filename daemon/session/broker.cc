@@ -7,12 +7,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
 #include "daemon/session/translate.h"
 #include "daemon/sys/name_of.h"
 #include "daemon/sys/peer_pidfd.h"
+#include "daemon/sys/task_owner.h"
 
 namespace mrlease::session {
 
@@ -41,6 +43,9 @@ guard::Listener Broker::listener(std::function<void(std::string)> failed) {
     mailbox_.post([this, op = std::move(op)] {
       log_(0, "held: " + op.what);
       if (options_.break_something) return guard_->answer(op.id, 0, false);
+      // The library maps the file in what it is recalled for, and would wait for itself behind the break that asks it, when others have bounce
+      // pages there. No mapping is told of what comes into the file later, either.
+      if (op.maps && has_lease(op.tid, op.file)) return guard_->answer(op.id, 0, false);
       // It may be another's: that one would wait for the thaw, and all other leases be out of its way, for the whole hold.
       if (!op.file_known) thaw_file(op.file);
       guard_breaks_[op.id] = op.file;
@@ -120,6 +125,19 @@ std::chrono::microseconds Broker::patience(uid_t user) const {
 }
 
 core::Time Broker::now() const { return microseconds() / 1000; }
+
+// Its process, as a client.
+bool Broker::has_lease(int task, const core::FileKey& file) {
+  sys::TaskOwner owner;
+  if (!sys::read_owner(task, &owner)) return false;
+  return std::any_of(sessions_.begin(), sessions_.end(), [&](const auto& each) {
+    const Session& s = *each.second;
+    return s.peer.pid == owner.pid && std::any_of(s.leases.begin(), s.leases.end(), [&](core::LeaseId id) {
+             const auto lease = find_lease(id);
+             return lease && lease->file == file;
+           });
+  });
+}
 
 void Broker::accept(Connection::Socket socket) {
   ucred credentials{};

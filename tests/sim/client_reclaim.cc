@@ -174,14 +174,21 @@ void Client::lose(const Ptr& r, bool taken, const Done& done) {
   if (r->mr) World::destroy(*r->mr, *r->file, r->backing);
   r->mr.reset();
   r->usable = false;
-  const auto ended = [this, r, done](int) {
-    call_granter(r, protocol::release(r->lease), [](const wire::Frame&) {});
+  const auto over = [this, r, done] {
     r->fenced = true;
     r->guard.revoke();
     if (r->drained) std::exchange(r->drained, {})();
     w_.auditor.coverage().happened("a reclaim that was lost");
     done(0);
   };
+  const auto ended = [this, r, over](int) {
+    call_granter(r, protocol::release(r->lease), [](const wire::Frame&) {});
+    over();
+  };
+  if (!taken && r->backing == Backing::Bounce)  // a daemon that has granted it has its pages as well
+    return call_granter(r, protocol::release(r->lease), [this, r, over, ended](const wire::Frame& reply) {
+      protocol::expect(reply, wire::Frame::kStatus).ok() ? over() : merge_locally(r, ended);
+    });
   if (!taken) return merge_locally(r, ended);
   w_.auditor.forgive(r->lease);  // somebody else has the range by now
   ended(0);

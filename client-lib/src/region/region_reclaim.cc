@@ -101,6 +101,14 @@ Outcome Region::lose(const Outcome& why) {
   for (const Registration& one : registrations_)
     if (one.mr.mr != nullptr) (void)connection()->call(protocol::remove_mr(lease_, one.device, one.mr.handle), {}, wire::Frame::kStatus, nullptr);
   (void)deregister();
+  const std::string lost = "the lease could not be reclaimed from the daemon that runs now: " + why.text;
+  // A daemon that has granted it has its bounce pages as well, and has written them when it answers. Here a write might be held behind whoever
+  // has the lease recalled, and wait for us.
+  if (!taken_ && spec_.choice.backing == MRL_BACKING_BOUNCE &&
+      connection()->call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr).ok()) {
+    on_fenced(lost);
+    return {};
+  }
   // Somebody else has the range by now, and what that one was promised counts more.
   const Outcome merged = taken_ ? Outcome{EBUSY, "the range is somebody else's"} : backing_->merge_locally();
   if (may_pass(merged)) {
@@ -109,8 +117,7 @@ Outcome Region::lose(const Outcome& why) {
   }
   // Else it would be recalled, and its client be killed for what it cannot answer.
   (void)connection()->call(protocol::release(lease_), {}, wire::Frame::kStatus, nullptr);
-  on_fenced("the lease could not be reclaimed from the daemon that runs now: " + why.text +
-            (merged.ok() ? "" : "; what was not in the file yet is lost: " + merged.text));
+  on_fenced(lost + (merged.ok() ? "" : "; what was not in the file yet is lost: " + merged.text));
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstring>
 #include <fstream>
+#include <future>
 
 #include "tests/integration/daemon/fixture.h"
 #include "tests/support/ring.h"
@@ -60,6 +61,38 @@ TEST_F(BounceTest, AWorkersPageIsFlushedBeforeAndMergedAfterwards) {
   client->call(to_register(v1::BACKING_BOUNCE, 0, kSize), {fd.get()});  // is refused when the write has come to its end
   EXPECT_EQ(pages[8192], 'w') << daemon->log();
   EXPECT_EQ(size(), kSize);
+}
+
+// As the library does when it settles and when it thaws. Its mmap(2) would be held for what the bounce pages owe, behind the very break that waits
+// for this client.
+TEST_F(BounceTest, WhoIsRecalledCanMapItsFile) {
+  start();
+  client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize / 2);
+  WireClient other(daemon->socket());
+  map(other.lease(fd.get(), v1::BACKING_BOUNCE, kSize / 2, kSize / 2));
+  const wire::Fd armed(::open(path.c_str(), O_RDWR | O_CLOEXEC));  // through it operations can be held
+  const auto maps_while_recalled = [&](v1::Action action) {
+    const Message recall = client->recall();
+    EXPECT_EQ(recall.frame.recall().action(), action);
+    auto mapped = std::async(std::launch::async, [&] { return ::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, armed.get(), 0) != MAP_FAILED; });
+    EXPECT_EQ(mapped.wait_for(std::chrono::milliseconds(1000)), std::future_status::ready) << "it waits for itself\n" << daemon->log();
+    client->comply(recall.frame.recall());
+    EXPECT_TRUE(mapped.get());
+  };
+  wire::Frame freeze;
+  freeze.mutable_freeze_file()->set_hold_ms(60000);
+  client->send(std::move(freeze), {fd.get()});
+  client->comply(client->recall().frame.recall());
+  const auto frozen = client->next();
+  ASSERT_TRUE(frozen && frozen->frame.has_frozen());
+  wire::Frame thaw;
+  thaw.mutable_thaw_file()->set_freeze(frozen->frame.frozen().freeze());
+  client->send(std::move(thaw));
+  maps_while_recalled(v1::ACTION_THAW);
+  Child cuts([p = path] { return ::truncate(p.c_str(), 4096) == 0 ? 0 : errno; });
+  client->comply(client->recall().frame.recall());
+  EXPECT_EQ(cuts.wait(), 0);
+  maps_while_recalled(v1::ACTION_SETTLE);
 }
 
 // An fsync(2) of the client's has failed: what the daemon wrote before may be gone from the disk, and nobody tells it. 'X' shows whether it is

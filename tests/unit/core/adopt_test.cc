@@ -170,6 +170,17 @@ TEST_F(Adopt, TheLeasesUnderItAreRevokedMeanwhile) {
   EXPECT_TRUE(over(5));
 }
 
+// Nor is what is on its way from a lease to the file, where that could not be revoked.
+TEST_F(Adopt, NothingIsSaidToBeDurableUnderIt) {
+  adopt(1, Backing::OdpTransparent);
+  step(event::AdoptPassing{5, kFile});
+  ask(6, BreakKind::Sync, {}, 0, 9);
+  EXPECT_TRUE(answered(6, EBUSY));
+  left(5, kSize);
+  ask(7, BreakKind::Sync, {}, 0, 9);
+  EXPECT_EQ(only<effect::StartWork>().kind, Work::Fsync);
+}
+
 // The file may have been cut behind what is frozen.
 TEST_F(Adopt, AThawDoesNotBringTheOldEndBack) {
   adopt(1, Backing::OdpCooperative);
