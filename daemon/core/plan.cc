@@ -14,7 +14,7 @@ std::uint64_t new_end(const Break& b, const Lease& lease, const FileQueue& queue
   if (b.ask.shorter_by == 0 || (!b.behind && queue.overdue.empty())) return b.ask.new_size;
   std::uint64_t end = lease.on_file_end;
   for (const Break* o : queue.overdue) {
-    if (o->ask.kind == BreakKind::Truncate || (o->ask.shortens && o->ask.shorter_by == 0)) end = std::min(end, o->ask.new_size);
+    if (may_shorten(o->ask) && o->ask.shorter_by == 0) end = std::min(end, o->ask.new_size);
     else end -= std::min(end, o->ask.shorter_by);
   }
   return std::max(b.ask.extent.begin, std::min(b.ask.new_size, end - std::min(end, b.ask.shorter_by)));

@@ -272,7 +272,6 @@ void EventDesk::take_over_unseen(const sys::FanGroup* group, Group which, sys::F
     if (const auto verdict = wanted(judge(event, view, at), file->needs)) perhaps.push_back(operation(file->key, *verdict, view, event.tid));
   }
   if (perhaps.empty()) return allow(*group, event);
-  for (ForeignOp& op : perhaps) op.file_known = perhaps.size() == 1;
   ledger_->hold_any_of(std::move(perhaps), view, let_go_of(group, std::move(event)), kUnseenBound);
 }
 

@@ -21,19 +21,22 @@ std::atomic<core::BreakId> next_id{core::BreakId{1} << 63};
 }  // namespace
 
 core::BreakId Ledger::hold(ForeignOp op, TaskView view, LetGo let_go, Clock::duration bound) {
-  return add(std::move(op), view, std::make_shared<Held>(Held{std::move(let_go), bound}));
+  return add(std::move(op), std::move(view), std::make_shared<Held>(Held{std::move(let_go), bound}));
 }
 
 void Ledger::hold_any_of(std::vector<ForeignOp> ops, const TaskView& view, LetGo let_go, Clock::duration bound) {
-  const auto held = std::make_shared<Held>(Held{std::move(let_go), bound, ops.size(), true});
-  for (ForeignOp& op : ops) add(std::move(op), view, held);
+  const auto held = std::make_shared<Held>(Held{std::move(let_go), bound, ops.size()});
+  for (ForeignOp& op : ops) {
+    op.file_known = ops.size() == 1;
+    add(std::move(op), view, held);
+  }
 }
 
-core::BreakId Ledger::add(ForeignOp op, const TaskView& view, std::shared_ptr<Held> held) {
+core::BreakId Ledger::add(ForeignOp op, TaskView view, std::shared_ptr<Held> held) {
   op.id = next_id++;
   Entry& entry = entries_[op.id];
   entry.op = op;
-  entry.view = view;
+  entry.view = std::move(view);
   entry.held = std::move(held);
   const core::BreakId id = op.id;
   outbox_->add([op = std::move(op)](const Listener& listener) { listener.held(op); });
@@ -146,7 +149,7 @@ void Ledger::opened(const core::FileKey& file, int tid) {
 void Ledger::came_again(const core::FileKey& file, int tid) {
   for (auto at = entries_.begin(); at != entries_.end();) {
     const Entry& entry = at->second;
-    bool match = entry.passes() && entry.op.tid == tid && (entry.op.file == file || entry.held->any_of);
+    bool match = entry.passes() && entry.op.tid == tid && (entry.op.file == file || !entry.op.file_known);
     at = match ? leave(at, true) : std::next(at);
   }
 }

@@ -65,7 +65,6 @@ class Ledger {
     LetGo let_go;
     Clock::duration bound{};
     std::size_t unanswered = 1;
-    bool any_of = false;
     int deny = 0;
   };
   struct Entry {
@@ -82,7 +81,7 @@ class Ledger {
   };
   using Entries = std::map<core::BreakId, Entry>;
 
-  core::BreakId add(ForeignOp op, const TaskView& view, std::shared_ptr<Held> held);
+  core::BreakId add(ForeignOp op, TaskView view, std::shared_ptr<Held> held);
   int let_go(Held& held);
   Entries::iterator leave(Entries::iterator entry, bool sure);
   Entries::iterator settle(Entries::iterator entry);

@@ -126,7 +126,6 @@ std::chrono::microseconds Broker::patience(uid_t user) const {
 
 core::Time Broker::now() const { return microseconds() / 1000; }
 
-// Its process, as a client.
 bool Broker::has_lease(int task, const core::FileKey& file) {
   sys::TaskOwner owner;
   if (!sys::read_owner(task, &owner)) return false;

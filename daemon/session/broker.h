@@ -130,6 +130,7 @@ class Broker {
   void publish(const core::FileKey& file);
   void arm_timer();
   core::Time now() const;
+  bool has_lease(int task, const core::FileKey& file);  // the task's process, as a client
 
   // --- what the administrator decides ---
   std::chrono::microseconds patience(uid_t user) const;
@@ -209,7 +210,6 @@ class Broker {
   // --- frozen.cc ---
   void thaw_early(core::BreakId freeze, std::string why);
   void thaw_file(const core::FileKey& file);
-  bool has_lease(int task, const core::FileKey& file);
   std::string why_over(core::BreakId freeze) const;
   std::map<core::BreakId, std::uint64_t> frozen_memory() const;  // bytes that each freeze takes; without those that end early
   void watch_frozen_memory();  // as long as there is a freeze

@@ -17,14 +17,14 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "tests/support/daemon_process.h"
 #include "tests/support/wire_client.h"
 
 namespace {
 
 using namespace mrlease;
+using mrlease::test::kNobody;
 namespace v1 = wire::v1;
-
-constexpr uid_t kNobody = 65534;
 
 v1::Backing backing_of(const std::string& word) {
   if (word == "bounce") return v1::BACKING_BOUNCE;

@@ -27,6 +27,7 @@ pid_t guard_thread(pid_t daemon) {
   return -1;
 }
 
+// A stop is told by waitpid(2) alone, which knows no deadline.
 bool stopped(pid_t tid, Clock::time_point until, int* status) {
   while (::waitpid(tid, status, __WALL | WNOHANG) != tid) {
     if (Clock::now() > until) return false;

@@ -72,11 +72,20 @@ class UnnotedTest : public KeptTest {
     client->lease(other.get(), backing, 0, kSize);
     return other;
   }
+  void freeze() {
+    ask_freeze();
+    comply_with(v1::ACTION_FREEZE);
+    const auto answer = client->next();
+    ASSERT_TRUE(answer && answer->frame.has_frozen());
+    frozen = answer->frame.frozen().freeze();
+  }
   void comply_with(v1::Action asked) {
     const Message m = client->recall();
     ASSERT_EQ(m.frame.recall().action(), asked) << manager->log();
     client->comply(m.frame.recall());
   }
+
+  std::uint64_t frozen = 0;  // by freeze()
 };
 
 TEST_F(UnnotedTest, ATruncateIsHeldOnForItsOwnNewEnd) {
@@ -199,26 +208,20 @@ TEST_F(UnnotedTest, WhatHasCompliedComesBackAndIsAskedAgainAfterAKill) {
 
 // Like every operation that may change a frozen file it waits for the thaw.
 TEST_F(UnnotedTest, AFreezeIsKept) {
-  ask_freeze();
-  comply_with(v1::ACTION_FREEZE);
-  const auto frozen = client->next();
-  ASSERT_TRUE(frozen && frozen->frame.has_frozen());
+  freeze();
   const auto writes = writer(path);
   kill_when_it_gets([&] { held(*writes, SYS_pwrite64); });
   manager->start();
   resume();
   EXPECT_FALSE(writes->done(300)) << "the file is frozen\n" << manager->log();
-  ask_thaw(frozen->frame.frozen().freeze());
+  ask_thaw(frozen);
   comply_with(v1::ACTION_THAW);
   EXPECT_EQ(writes->result(), 0) << manager->log();
 }
 
 // All others would be out of its way until the thaw of a file that it may not be of.
 TEST_F(UnnotedTest, OneOfAnyFileEndsAFreeze) {
-  ask_freeze();
-  comply_with(v1::ACTION_FREEZE);
-  const auto frozen = client->next();
-  ASSERT_TRUE(frozen && frozen->frame.has_frozen());
+  freeze();
   const wire::Fd second = lease_of("second");
   std::unique_ptr<Foreign> other;
   kill_when_it_gets([&] { other = truncated(directory->path("second"), 4096); });
@@ -234,7 +237,7 @@ TEST_F(UnnotedTest, OneOfAnyFileEndsAFreeze) {
   EXPECT_EQ(other->result(), 0) << manager->log();
   EXPECT_EQ(thaws, 1);
   wire::Frame thaw;
-  thaw.mutable_thaw_file()->set_freeze(frozen->frame.frozen().freeze());
+  thaw.mutable_thaw_file()->set_freeze(frozen);
   EXPECT_EQ(status(client->call(std::move(thaw))).code(), ETIMEDOUT) << "who had it is told";
 }
 
