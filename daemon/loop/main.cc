@@ -51,12 +51,15 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// The manager's watchdog hears of us while both the loop and the guard's thread go round.
-void beat(asio::steady_timer& timer, guard::Guard& guard, std::chrono::milliseconds interval) {
-  if (guard.heartbeat()) keep::tell_alive();
-  timer.expires_after(interval);
-  timer.async_wait([&, interval](const asio::error_code& error) {
-    if (!error) beat(timer, guard, interval);
+// The manager's watchdog hears of us, and the guard's dead man of the loop, while both threads go round and what the guard
+// tells the loop arrives there.
+void beat(asio::steady_timer& timer, session::Broker& broker, guard::Guard& guard, std::chrono::milliseconds interval) {
+  broker.by_mailbox([&, interval] {
+    if (guard.heartbeat()) keep::tell_alive();
+    timer.expires_after(interval);
+    timer.async_wait([&, interval](const asio::error_code& error) {
+      if (!error) beat(timer, broker, guard, interval);
+    });
   });
 }
 
@@ -179,7 +182,7 @@ int serve(const config::CommandLine& line, const config::Settings& settings, kee
   admin::Server admin_server(io, broker, config::for_admin(options), facts_of(reloader), options.roots, office.drains(), log_line, office.follows());
   told = &admin_server;
   asio::steady_timer timer(io);
-  beat(timer, *guard, beat_interval());
+  beat(timer, broker, *guard, beat_interval());
   asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](const asio::error_code&, int number) {
     keep::tell_stopping();

@@ -36,6 +36,8 @@ class Broker {
   // The guard calls these; it is attached once, before the first session.
   guard::Listener listener(std::function<void(std::string)> failed);
   void attach(guard::Guard* guard) { guard_ = guard; }
+  // Run in the loop, behind all that the guard has said so far. Thread-safe.
+  void by_mailbox(Mailbox::Note note) { mailbox_.post(std::move(note)); }
   // From now on (Arbiter::set_policy says what that means for breaks that run). Clients are told of new deadlines with
   // each recall; userfaultfd and limits count for what is asked for afterwards.
   void reconfigure(const Options& options);

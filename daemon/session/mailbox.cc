@@ -81,7 +81,7 @@ void Mailbox::run() {
   running_.clear();
   next_ = 0;
   std::lock_guard lock(mutex_);
-  if (!notes_.empty()) ring();  // their own ring may have been heard while others had their turn
+  if (!notes_.empty() || announced_) ring();  // their own ring may have been heard while others had their turn
 }
 
 }  // namespace mrlease::session

@@ -82,6 +82,8 @@ MUTANTS = [Mutant(*fields) for fields in [
      "if (memory_ == nullptr || memory_->reading == 0 || MUTANT) return;", "keep"),
     ("what may be of several files goes on when one is out of its way", GUARD + "ledger.cc",
      "--held->unanswered == 0 ? let_go", "(--held->unanswered == 0 || MUTANT) && held->let_go ? let_go", "guard:AnyOf*"),
+    ("sleep on what was announced", "daemon/session/mailbox.cc", "if (!notes_.empty() || announced_) ring();",
+     "if (!notes_.empty() || (announced_ && !MUTANT)) ring();", "session:Mailbox.WhatIsAnnounced*"),
     ("skip the owner's own operation", "daemon/session/broker.cc",
      "      log_(0, \"held: \" + op.what);\n",
      "      log_(0, \"held: \" + op.what);\n"

@@ -63,6 +63,26 @@ TEST(Mailbox, ANoteMayPostAnother) {
   EXPECT_TRUE(second);
 }
 
+// The loop is woken once for what is announced, and may still be at what came before.
+TEST(Mailbox, WhatIsAnnouncedDuringALongTurnComes) {
+  asio::io_context loop;
+  Mailbox mailbox(loop);
+  constexpr int kNotes = 100;
+  int seen = 0;
+  bool came = false;
+  for (int i = 0; i < kNotes; i++)
+    mailbox.post([&] {
+      if (seen++ == 0) mailbox.announce();
+    });
+  while (seen < kNotes) ASSERT_GT(loop.run_one_for(std::chrono::seconds(20)), 0U);
+  mailbox.post([&] {
+    came = true;
+    loop.stop();
+  });
+  loop.run_for(std::chrono::seconds(20));
+  EXPECT_TRUE(came);
+}
+
 // Announced or not, kept or not: nothing is lost, and the loop goes to sleep again.
 TEST(Mailbox, WhatWasAnnouncedComesOrDoesNot) {
   asio::io_context loop;
