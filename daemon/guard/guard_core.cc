@@ -249,6 +249,7 @@ GuardCore::Ready GuardCore::wait_for_work() {
     std::lock_guard lock(mutex_);
     // A break of which it is not known whether anything needs it would be let through.
     if (!begun_) fds[2].fd = fds[3].fd = fds[4].fd = fds[5].fd = -1;
+    if (!leases_.reads_perm()) fds[4].fd = -1;
     // Something was just held: notices do not wake the guard before the next event, answer or tick. The FAN_MODIFY of the
     // operation would, perhaps on the CPU of the task that is still inside it.
     if (std::exchange(quiet_, false)) fds[2].fd = -1;

@@ -12,7 +12,6 @@
 #include <system_error>
 #include <thread>
 
-#include "daemon/sys/file_lease.h"
 
 namespace mrlease::guard {
 namespace {
@@ -26,6 +25,8 @@ int break_signal() { return SIGRTMIN + 3; }
 constexpr milliseconds kLeaveBound{500};
 // For all files of a successor together: nobody is served meanwhile.
 constexpr milliseconds kPatience{100}, kTryAgain{1};
+// Who had passed a mark that was taken away has queued its event by then; and who is about to break a lease does.
+constexpr milliseconds kOnTheWay{5000}, kAboutTo{20};
 
 milliseconds retry_interval(unsigned tries) {
   constexpr int kSteps[] = {1, 5, 20, 100, 500, 2000};
@@ -34,8 +35,8 @@ milliseconds retry_interval(unsigned tries) {
 
 }  // namespace
 
-LeaseEngine::LeaseEngine(WatchedFiles* files, Ledger* ledger, EventDesk* desk, Outbox* outbox)
-    : files_(files), ledger_(ledger), desk_(desk), outbox_(outbox), break_seconds_(sys::lease_break_time()) {}
+LeaseEngine::LeaseEngine(WatchedFiles* files, Ledger* ledger, EventDesk* desk, Outbox* outbox, bool (*alone)(int fd))
+    : files_(files), ledger_(ledger), desk_(desk), outbox_(outbox), alone_(alone), break_seconds_(sys::lease_break_time()) {}
 
 void LeaseEngine::open(sys::Fd perm, bool follows) {
   if (follows) patience_ = kPatience;
@@ -89,6 +90,7 @@ void LeaseEngine::watch(WatchedFile* file) {
 void LeaseEngine::unwatch(WatchedFile* file) {
   unschedule(file);
   by_fd_.erase(file->fd.get());
+  coming_.erase(file->key);
   mark_perm(file, false);
   if (file->lease.phase != LeaseState::Phase::Shared) sys::drop_lease(file->fd.get());
 }
@@ -179,7 +181,37 @@ void LeaseEngine::drop(WatchedFile* file) {
   schedule(file, Clock::now() + retry_interval(2));
 }
 
+bool LeaseEngine::reads_perm() const {
+  if (!breaking_) return true;
+  const WatchedFile* file = files_->find(*breaking_);
+  return !file || file->lease.phase != LeaseState::Phase::Breaking;
+}
+
+// No lease of a file that an event may be of is held: true. False: one that somebody waits for, who is let go first.
+bool LeaseEngine::give_way() {
+  breaking_.reset();
+  for (auto at = coming_.begin(); at != coming_.end() && !breaking_;) {
+    WatchedFile* file = files_->find(at->first);
+    give_way(file);
+    if (file->lease.phase == LeaseState::Phase::Breaking) breaking_ = at->first;
+    const bool keep = file->lease.phase != LeaseState::Phase::Shared && (breaking_ || Clock::now() < at->second + kOnTheWay);
+    at = keep ? std::next(at) : coming_.erase(at);
+  }
+  return !breaking_;
+}
+
+void LeaseEngine::give_way(WatchedFile* file) {
+  const int fd = file->fd.get();
+  if (file->lease.phase != LeaseState::Phase::Held || alone_(fd)) return;
+  // truncate(2) counts as well, just before it breaks the lease.
+  for (Clock::duration wait{}; wait < kAboutTo && sys::lease_type(fd) == F_WRLCK && !alone_(fd); wait += kTryAgain) std::this_thread::sleep_for(kTryAgain);
+  mark_perm(file, true);  // who comes now comes to the queue
+  if (sys::lease_type(fd) == F_WRLCK) drop(file);
+  else on_break(file);
+}
+
 int LeaseEngine::on_perm_readable() {
+  if (!give_way()) return 0;
   const int error = desk_->read(&perm_, Group::Perm);
   return error == EAGAIN ? 0 : error;
 }
@@ -243,15 +275,13 @@ bool LeaseEngine::regain(WatchedFile* file) {
   if (ledger_->busy(file->key) || (queue && perm_.readable())) return false;
   if (!acquire(file)) return false;
   // An open that came between asks through the queue: its event must not be read while the lease is held.
-  bool asked = queue && perm_.readable();
-  if (!asked) {
+  if (!queue || !perm_.readable()) {
     mark_perm(file, false);
-    asked = queue && perm_.readable();
+    if (queue && !alone_(file->fd.get())) coming_[file->key] = Clock::now();
+    return true;
   }
-  if (!asked) return true;
   sys::drop_lease(file->fd.get());
   file->lease.phase = LeaseState::Phase::Shared;
-  mark_perm(file, true);
   errno = EAGAIN;
   return false;
 }

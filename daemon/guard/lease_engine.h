@@ -4,22 +4,27 @@
 //   Held ---somebody opens or truncates---> Breaking ---answered---> Shared ---the others have closed---> Held
 //
 // In Shared, FAN_OPEN_PERM holds opens with O_TRUNC, and other changes are observed. That mark is never there together
-// with the lease: the descriptor that comes with its event is an open of the file and would break our own lease.
+// with the lease: the descriptor that comes with its event is an open of the file and would break our own lease, for which
+// the reader of the event would wait. Who has passed the mark just before it is taken away may come to the queue only later:
+// then the lease goes before the queue is read.
 // A held operation goes on by itself after /proc/sys/fs/lease-break-time, and cannot be denied, only delayed.
 // Not thread-safe: the guard's lock is held around every call.
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
 #include "daemon/guard/event_desk.h"
+#include "daemon/sys/file_lease.h"
 
 namespace mrlease::guard {
 
 class LeaseEngine {
  public:
-  LeaseEngine(WatchedFiles* files, Ledger* ledger, EventDesk* desk, Outbox* outbox);
+  // alone: nobody_else_has_it_open(); a test may see somebody on the way.
+  LeaseEngine(WatchedFiles* files, Ledger* ledger, EventDesk* desk, Outbox* outbox, bool (*alone)(int fd) = sys::nobody_else_has_it_open);
 
   // The group for O_TRUNC opens: a predecessor's, or a new one.
   // `follows`: somebody may be about to leave whom a predecessor let go.
@@ -32,6 +37,7 @@ class LeaseEngine {
 
   int signal_fd() const { return signals_.get(); }
   int perm_fd() const { return perm_.fd(); }
+  bool reads_perm() const;  // not while an event may be of a file whose break is under way
   void on_signals();
   int on_perm_readable();
   // A notification (FAN_MODIFY, FAN_OPEN, FAN_CLOSE) on a file of this guard.
@@ -52,6 +58,8 @@ class LeaseEngine {
   bool acquire(WatchedFile* file);
   bool regain(WatchedFile* file);
   bool take_first(WatchedFile* file);
+  bool give_way();
+  void give_way(WatchedFile* file);
   int mark_perm(WatchedFile* file, bool on);
   void schedule(WatchedFile* file, Clock::time_point at);
   void unschedule(WatchedFile* file);
@@ -60,6 +68,7 @@ class LeaseEngine {
   Ledger* ledger_;
   EventDesk* desk_;
   Outbox* outbox_;
+  bool (*alone_)(int fd);
   sys::FanGroup perm_;
   sys::Fd signals_;
   int tid_ = 0;
@@ -68,6 +77,8 @@ class LeaseEngine {
   Clock::duration patience_{};  // left for leases that a predecessor's files could not have at once
   Due due_;
   std::map<int, core::FileKey> by_fd_;  // si_fd tells which lease is broken
+  std::map<core::FileKey, Clock::time_point> coming_;  // since when somebody may be on the way from the mark to the queue
+  std::optional<core::FileKey> breaking_;  // the one that the queue is not read for
 };
 
 }  // namespace mrlease::guard

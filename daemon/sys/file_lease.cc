@@ -37,6 +37,8 @@ int take_write_lease(int fd, int signal, int tid) {
   return error;
 }
 
+bool nobody_else_has_it_open(int fd) { return ::fcntl(fd, F_SETLEASE, F_WRLCK) == 0; }
+
 int drop_lease(int fd) { return ::fcntl(fd, F_SETLEASE, F_UNLCK) ? errno : 0; }
 
 int lease_type(int fd) { return ::fcntl(fd, F_GETLEASE); }

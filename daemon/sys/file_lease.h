@@ -8,6 +8,9 @@ namespace mrlease::sys {
 // (EAGAIN: somebody else has the file open). 0 also for a predecessor's lease on this description that is being broken: see
 // lease_type().
 int take_write_lease(int fd, int signal, int tid);
+// Asked of who holds the lease, which stays as it is. An open counts from before its permission event is queued (do_dentry_open(),
+// fs/open.c), and a truncate(2) from before it breaks the lease (vfs_truncate()).
+bool nobody_else_has_it_open(int fd);
 // Gives it up; a waiting breaker goes on. 0 or errno.
 int drop_lease(int fd);
 // F_WRLCK: held. While a breaker waits: what the lease must become, F_RDLCK (a reader) or F_UNLCK. F_UNLCK also when

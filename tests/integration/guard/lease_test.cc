@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "daemon/guard/guard_core.h"
+#include "daemon/guard/lease_engine.h"
 #include "daemon/guard/lease_guard.h"
 #include "tests/integration/guard/recorder.h"
 #include "tests/integration/guard/scratch.h"
@@ -284,6 +286,104 @@ TEST_F(LeaseTest, AFileThatOthersHaveOpenIsTakenWhenTheyClose) {
   EXPECT_EQ(::fcntl(fd.get(), F_GETLEASE), F_UNLCK);
   other.reset();
   EXPECT_TRUE(leased_again());
+}
+
+// Somebody has passed the mark just before it was taken away, and comes to the queue when the lease is held: a descriptor that came with his
+// event would break our own lease, and the guard wait for itself. The test puts the mark back for that.
+class OnTheWay : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+    ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+    ASSERT_EQ(queue.open(FAN_CLASS_CONTENT | FAN_REPORT_TID), 0);
+    mark();
+    engine.open(sys::Fd(::fcntl(queue.fd(), F_DUPFD_CLOEXEC, 3)), true);
+    engine.start_thread();
+    sys::FileId id;
+    sys::file_id(fd.get(), &id);
+    WatchedFile& watched = files.add(file.key(), std::move(fd), id);
+    watched.needs = core::Needs{true, true, true, true};
+    comes = true;
+    engine.watch(&watched);
+    number = watched.fd.get();
+    ASSERT_EQ(watched.kind, Kind::Lease) << watched.text;
+    ASSERT_EQ(::fcntl(number, F_GETLEASE), F_WRLCK);
+    mark();
+  }
+  void TearDown() override {
+    engine.on_signals();  // what is left of them would end the process
+    ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
+  }
+
+  void mark() { ASSERT_EQ(queue.mark(FAN_MARK_ADD, FAN_OPEN_PERM, number), 0); }
+  static bool alone(int fd) { return !std::exchange(comes, false) && sys::nobody_else_has_it_open(fd); }
+  int open_and_cut() {
+    const sys::Fd opened(::open(file.path(), O_RDWR | O_TRUNC));
+    return opened ? 0 : errno;
+  }
+  bool readable(int of) {
+    pollfd p{of, POLLIN, 0};
+    return ::poll(&p, 1, 5000) == 1;
+  }
+  std::vector<core::BreakId> held() {
+    std::vector<core::BreakId> ids;
+    Listener listener;
+    listener.held = [&](const ForeignOp& op) { ids.push_back(op.id); };
+    for (const auto& note : outbox.take()) note(listener);
+    return ids;
+  }
+
+  inline static bool comes = false;
+  Scratch file;
+  sys::Fd fd = file.open();
+  int number = fd.get();
+  sigset_t mask{};
+  sys::FanGroup queue;
+  Outbox outbox;
+  Journal journal;
+  WatchedFiles files;
+  std::function<void()> coming;
+  Ledger ledger{&outbox, &journal};
+  EventDesk desk{&files, &ledger, &journal, coming};
+  LeaseEngine engine{&files, &ledger, &desk, &outbox, alone};
+};
+
+TEST_F(OnTheWay, TheLeaseGoesBeforeTheEventIsRead) {
+  Foreign child({[this] { return open_and_cut(); }});
+  child.next();
+  ASSERT_TRUE(readable(queue.fd()));
+  engine.on_perm_readable();
+  pollfd broken{engine.signal_fd(), POLLIN, 0};
+  EXPECT_EQ(::poll(&broken, 1, 0), 0) << "the guard has broken its own lease";
+  const auto ids = held();
+  ASSERT_EQ(ids.size(), 1u);
+  EXPECT_EQ(file.size(), kFileSize);
+  ledger.answer(ids[0], 0, false);
+  EXPECT_EQ(child.result(), 0);
+  EXPECT_EQ(file.size(), 0u);
+}
+
+TEST_F(OnTheWay, TheEventIsNotReadWhileAnotherWaitsForTheLease) {
+  Foreign first({[this] { return outcome(::truncate(file.path(), kFileSize / 2)); }});
+  first.next();
+  ASSERT_TRUE(readable(engine.signal_fd()));
+  Foreign second({[this] { return open_and_cut(); }});
+  second.next();
+  ASSERT_TRUE(readable(queue.fd()));
+  engine.on_perm_readable();
+  EXPECT_FALSE(engine.reads_perm());
+  auto ids = held();
+  ASSERT_EQ(ids.size(), 1u);
+  EXPECT_EQ(file.size(), kFileSize);
+  ledger.answer(ids[0], 0, false);
+  EXPECT_EQ(first.result(), 0);
+  EXPECT_TRUE(engine.reads_perm());
+  EXPECT_FALSE(second.done());
+  engine.on_perm_readable();
+  ids = held();
+  ASSERT_EQ(ids.size(), 1u);
+  ledger.answer(ids[0], 0, false);
+  EXPECT_EQ(second.result(), 0);
 }
 
 }  // namespace
