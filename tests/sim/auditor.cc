@@ -61,7 +61,7 @@ void Auditor::before(const core::Event& e, Time now) {
   if (const auto* x = std::get_if<event::AdoptLease>(&e)) {
     LeaseView* v = lease(x->lease.id);
     if (v == nullptr) return complain("P7: the successor has " + lease_name(x->lease.id) + ", which nobody was granted");
-    *v = {v->lease, core::kNever, false, false, true};
+    *v = {v->lease, core::kNever, false, false, true, v->let_go_past};
   }
   if (const auto* x = std::get_if<event::ReleaseLease>(&e)) {
     if (LeaseView* v = lease(x->lease); v != nullptr && v->lease.session == x->session) v->ending = true;

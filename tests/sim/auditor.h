@@ -35,10 +35,10 @@ class Auditor {
   void wrote(const File& file, u64 page, core::LeaseId lease, u64 let_go);
   u64 answers() const { return answers_; }  // to breaks, so far
   u64 answered_as(core::BreakId id) const { return answered_.count(id) != 0 ? answered_.at(id) : answers_; }  // which of all
-  // outlived: it began under a daemon that is gone, and the successor knows nothing of it.
-  void removes(const File& file, u64 first, u64 last, bool truncates, bool outlived);
+  // outlived: it began under a daemon that is gone, and the successor knows nothing of it. let_go: after so many answers().
+  void removes(const File& file, u64 first, u64 last, bool truncates, bool outlived, u64 let_go);
   // What is behind [first, last) moves there: a collapse.
-  void collapses(const File& file, u64 first, u64 last, bool told, bool outlived);
+  void collapses(const File& file, u64 first, u64 last, bool told, bool outlived, u64 let_go);
   bool overran(core::BreakId id) const;  // the time that an allowed operation has
   void mislead(const File& file, u64 end);
   void passed(const core::FileKey& file, core::BreakKind kind, bool shortens, core::Extent extent);  // the guard answered by itself
@@ -75,6 +75,7 @@ class Auditor {
     core::Lease lease;
     Time fence_began = core::kNever;
     bool fenced = false, ending = false, adopted = false;
+    u64 let_go_past = 0;  // its fence had overrun when a daemon ended: what that one let go is before this one of answers()
   };
   struct BreakView {
     core::event::RequestBreak ask;
@@ -143,7 +144,8 @@ class Auditor {
   void check_durable(const BreakView& sync);
   void forgive_overrun();
   void mislead_unprotected(const File& file, u64 end);
-  void check_reach(const File& file, u64 first, u64 last, bool truncates);
+  void check_reach(const File& file, u64 first, u64 last, bool truncates, u64 let_go);
+  bool overruns(const LeaseView& v) const;  // now: neither fence nor kill has ended in time
 
   World& w_;
   core::Policy most_;  // the longest of all that were in force

@@ -33,10 +33,10 @@ void Auditor::wrote(const File& file, u64 page, core::LeaseId lease, u64 let_go)
   }
 }
 
-void Auditor::removes(const File& file, u64 first, u64 last, bool truncates, bool outlived) {
+void Auditor::removes(const File& file, u64 first, u64 last, bool truncates, bool outlived, u64 let_go) {
   if (truncates && outlived) mislead(file, first * kPage);
   if (truncates) mislead_unprotected(file, first * kPage);
-  if (!outlived) check_reach(file, first, last, truncates);
+  if (!outlived) check_reach(file, first, last, truncates, let_go);
   auto& written = written_[file.key];
   written.erase(written.lower_bound({first, 0}), written.lower_bound({last, 0}));
 }
@@ -66,11 +66,11 @@ bool Auditor::overran(core::BreakId id) const {
 }
 
 // What is in the file moves with it; what is still to be brought there comes where it was written.
-void Auditor::collapses(const File& file, u64 first, u64 last, bool told, bool outlived) {
+void Auditor::collapses(const File& file, u64 first, u64 last, bool told, bool outlived, u64 let_go) {
   const u64 end = (file.size + kPage - 1) / kPage, new_end = end - (last - first);
   if (!outlived) {
-    check_reach(file, first, new_end, false);
-    check_reach(file, new_end, end, told);
+    check_reach(file, first, new_end, false, let_go);
+    check_reach(file, new_end, end, told, let_go);
   }
   if (!told || outlived) mislead(file, new_end * kPage);
   mislead_unprotected(file, new_end * kPage);
@@ -78,7 +78,9 @@ void Auditor::collapses(const File& file, u64 first, u64 last, bool told, bool o
   for (const auto& [place, w] : written_[file.key]) {
     const auto& [page, lease] = place;
     const bool moves = page >= first && file.pages[page].stamp >= w.stamp;
-    if (moves && (page < last || unprotected_.count(lease) != 0)) continue;
+    // DMA into a pin makes no page dirty, and a sync asks only where the lease lies: whoever grants it cannot know of the collapse.
+    const bool dropped = outlived && !file.pages[page].dirty && file.pages[page].durable < w.stamp;
+    if (moves && (page < last || unprotected_.count(lease) != 0 || dropped)) continue;
     const u64 to = moves ? page - (last - first) : page;
     if (to >= new_end) continue;
     const auto [at, fresh] = after.emplace(Place(to, lease), w);
@@ -88,8 +90,7 @@ void Auditor::collapses(const File& file, u64 first, u64 last, bool told, bool o
 }
 
 // An odp device follows a punch: the kernel takes the page away from it. A truncate is an error to its peer.
-void Auditor::check_reach(const File& file, u64 first, u64 last, bool truncates) {
-  const Time now = w_.clock.now();
+void Auditor::check_reach(const File& file, u64 first, u64 last, bool truncates, u64 let_go) {
   const auto of = of_file_.find(file.key);
   if (of == of_file_.end()) return;
   for (const core::LeaseId id : of->second) {
@@ -98,7 +99,7 @@ void Auditor::check_reach(const File& file, u64 first, u64 last, bool truncates)
     const Region& r = *it->second;
     if (r.backing != Backing::Direct && (!truncates || lost_leases_.count(id) != 0 || misled_.count(id) != 0)) continue;
     const LeaseView& v = leases_[id];
-    if (v.fence_began != core::kNever && now >= v.fence_began + 2 * w_.shape.policy.fence_deadline) {  // as it was sent
+    if (overruns(v) || let_go < v.let_go_past) {  // under this daemon, or under the one that had let it go
       coverage_.happened("a fence that overran its time");
       continue;  // P2's bound comes first, and it was reported
     }
@@ -112,9 +113,13 @@ void Auditor::check_reach(const File& file, u64 first, u64 last, bool truncates)
 }
 
 // Neither fence nor kill has ended: P2's bound came first, and it was reported.
+bool Auditor::overruns(const LeaseView& v) const {
+  return v.fence_began != core::kNever && w_.clock.now() >= v.fence_began + 2 * w_.shape.policy.fence_deadline;  // as it was sent
+}
+
 void Auditor::forgive_overrun() {
   for (const auto& [id, v] : leases_)
-    if (v.fence_began != core::kNever && w_.clock.now() >= v.fence_began + 2 * w_.shape.policy.fence_deadline) overrun_.insert(id);
+    if (overruns(v)) overrun_.insert(id);
 }
 
 void Auditor::forgive(core::LeaseId lease, const Pages& pages) {

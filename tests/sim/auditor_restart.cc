@@ -11,6 +11,9 @@ using core::BreakKind;
 void Auditor::daemon_died() {
   coverage_.happened("a restart");
   forgive_overrun();
+  ++answers_;  // what it had let go, and what its successor will
+  for (auto& [id, v] : leases_)
+    if (overruns(v)) v.let_go_past = answers_;
   none_held();
   recalls_.clear();
   requests_.clear();

@@ -240,7 +240,7 @@ void Foreign::carry_out(const Task& t) {
     case Does::Ftruncate:
     case Does::OpenTrunc: {
       const u64 first = (t.begin + kPage - 1) / kPage;
-      w_.auditor.removes(f, first, f.pages.size(), true, t.unheard_of());
+      w_.auditor.removes(f, first, f.pages.size(), true, t.unheard_of(), t.let_go);
       if (w_.auditor.overran(t.id)) w_.auditor.mislead(f, t.begin);
       f.unwatched += !t.known() && t.begin < f.size;
       f.size = t.begin;
@@ -251,7 +251,7 @@ void Foreign::carry_out(const Task& t) {
       if (t.end >= f.size || f.size % kPage != 0) return;
       // Else nobody can know where the file will end: DESIGN.md, What shortens a file.
       const bool told = (t.facts.stat->flags & kIoWorker) == 0 && !w_.auditor.overran(t.id) && t.unwatched == f.unwatched;
-      w_.auditor.collapses(f, t.begin / kPage, t.end / kPage, told, t.unheard_of());
+      w_.auditor.collapses(f, t.begin / kPage, t.end / kPage, told, t.unheard_of(), t.let_go);
       f.unwatched += !t.known();
       f.collapse(t.begin / kPage, t.end / kPage);
       return;
@@ -259,7 +259,7 @@ void Foreign::carry_out(const Task& t) {
     case Does::Punch:
     case Does::Direct:
     case Does::Reflink:
-      w_.auditor.removes(f, t.begin / kPage, t.end / kPage, false, t.unheard_of());
+      w_.auditor.removes(f, t.begin / kPage, t.end / kPage, false, t.unheard_of(), t.let_go);
       f.remove(t.begin / kPage, t.end / kPage);
       if (t.does != Does::Punch) f.size = std::max(f.size, t.end);
       return;
