@@ -28,7 +28,7 @@ MAY_INCLUDE = {
     "client-lib/src/preload": ["client-lib/src/region", "client-lib/src/verbs", "client-lib/include", "proto"],
     "client-lib/src/peers": ["client-lib/src/util", "client-lib/src/verbs", "proto"],
     "client-lib": ["client-lib", "proto"],
-    "tests/vm/load": ["client-lib/include"],
+    "tests/vm/load": ["client-lib/include", "tests/support"],
 }
 GENERATED = {"lease.pb.h": "proto", "admin.pb.h": "proto", "admin.grpc.pb.h": "proto"}
 STANDARD_ONLY = ["daemon/core"]  # no header of the system, none of a library

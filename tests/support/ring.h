@@ -15,17 +15,27 @@ namespace mrlease::test {
 // The least of io_uring that can hand requests to its workers.
 class Ring {
  public:
+  Ring() = default;
+  Ring(const Ring&) = delete;
+  Ring& operator=(const Ring&) = delete;
+  ~Ring() {
+    if (fd_ < 0) return;
+    ::munmap(sq_, sq_bytes_);
+    ::munmap(cq_, cq_bytes_);
+    ::munmap(entries_, entries_bytes_);
+    ::close(fd_);
+  }
   bool open() {
     io_uring_params params{};
     fd_ = ::syscall(SYS_io_uring_setup, 8, &params);
     if (fd_ < 0) return false;
-    sq_ = static_cast<char*>(::mmap(nullptr, params.sq_off.array + params.sq_entries * sizeof(unsigned),
-                                    PROT_READ | PROT_WRITE, MAP_SHARED, fd_, IORING_OFF_SQ_RING));
-    cq_ = static_cast<char*>(::mmap(nullptr, params.cq_off.cqes + params.cq_entries * sizeof(io_uring_cqe), PROT_READ, MAP_SHARED,
-                                    fd_, IORING_OFF_CQ_RING));
+    sq_bytes_ = params.sq_off.array + params.sq_entries * sizeof(unsigned);
+    cq_bytes_ = params.cq_off.cqes + params.cq_entries * sizeof(io_uring_cqe);
+    entries_bytes_ = params.sq_entries * sizeof(io_uring_sqe);
+    sq_ = static_cast<char*>(::mmap(nullptr, sq_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, IORING_OFF_SQ_RING));
+    cq_ = static_cast<char*>(::mmap(nullptr, cq_bytes_, PROT_READ, MAP_SHARED, fd_, IORING_OFF_CQ_RING));
     first_ = params.cq_off.cqes;
-    entries_ = static_cast<io_uring_sqe*>(::mmap(nullptr, params.sq_entries * sizeof(io_uring_sqe),
-                                                 PROT_READ | PROT_WRITE, MAP_SHARED, fd_, IORING_OFF_SQES));
+    entries_ = static_cast<io_uring_sqe*>(::mmap(nullptr, entries_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, IORING_OFF_SQES));
     offsets_ = params.sq_off;
     return sq_ != MAP_FAILED && cq_ != MAP_FAILED && entries_ != MAP_FAILED;
   }
@@ -55,6 +65,7 @@ class Ring {
   unsigned count_ = 0;
   char *sq_ = nullptr, *cq_ = nullptr;
   unsigned first_ = 0;
+  std::size_t sq_bytes_ = 0, cq_bytes_ = 0, entries_bytes_ = 0;
   io_uring_sqe* entries_ = nullptr;
   io_sqring_offsets offsets_{};
 };

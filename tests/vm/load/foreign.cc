@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <system_error>
 
+#include "tests/support/ring.h"
 #include "tests/vm/load/json.h"
 
 namespace mrlease::load {
@@ -28,6 +29,8 @@ Foreign::Foreign(const Options& options)
       table_path_(options.text("table")),
       stores_path_(options.text("store-table")),
       spare_(options.number("spare")),
+      begin_(options.number("begin")),
+      uring_(options.flag("uring")),
       size_(options.number("size")) {
   if (posix_memalign(reinterpret_cast<void**>(&buffer_), kPage, size_)) throw std::bad_alloc();
   if (options.flag("plain")) return;
@@ -80,15 +83,41 @@ int Foreign::timed(const char* what, const std::function<int()>& call) {
 int Foreign::truncate(std::uint64_t size, Json* json) {
   struct stat before {};
   if (stat(path_.c_str(), &before)) return errno;
-  const bool shrinks = size < static_cast<std::uint64_t>(before.st_size);
+  const bool shrinks = in_file(size) < before.st_size;
   if (shrinks) checker().cut(size, now_ns());
   const int code = timed(shrinks ? "truncate" : "grow",
-                         [&] { return ::truncate(path_.c_str(), static_cast<off_t>(size)) ? errno : 0; });
+                         [&] { return ::truncate(path_.c_str(), in_file(size)) ? errno : 0; });
   json->add("wait_ns", waits_[shrinks ? "truncate" : "grow"].back());
   return code;
 }
 
-int Foreign::read_file(int flags, std::vector<char>* to) {
+namespace {
+
+// By a worker of io_uring, of which nobody can tell what it does.
+ssize_t by_worker(int opcode, int fd, char* buffer, std::uint64_t length, off_t at) {
+  test::Ring ring;
+  if (!ring.open()) return -1;
+  io_uring_sqe* entry = ring.add(opcode, fd);
+  entry->addr = reinterpret_cast<std::uint64_t>(buffer);
+  entry->len = static_cast<std::uint32_t>(length);
+  entry->off = static_cast<std::uint64_t>(at);
+  if (!ring.submit()) return -1;
+  const int result = ring.result();
+  if (result >= 0) return result;
+  errno = -result;
+  return -1;
+}
+
+// One page looks like a truncate there.
+std::uint64_t worker_takes(std::uint64_t length, std::uint64_t at) { return std::min(length, (at / kPage % 4 == 0 ? 1 : 5) * kPage); }
+
+}  // namespace
+
+ssize_t Foreign::write_at(int fd, char* from, std::uint64_t length, std::uint64_t at) {
+  return uring_ ? by_worker(IORING_OP_WRITE, fd, from, length, in_file(at)) : pwrite(fd, from, length, in_file(at));
+}
+
+int Foreign::read_file(int flags, bool uring, std::vector<char>* to) {
   int fd = -1;
   if (const int code = timed("open", [&] {
         fd = open(path_.c_str(), O_RDONLY | O_CLOEXEC | flags);
@@ -97,7 +126,8 @@ int Foreign::read_file(int flags, std::vector<char>* to) {
     return code;
   const int code = timed("read", [&] {
     for (std::uint64_t at = 0; at < size_;) {
-      const ssize_t n = pread(fd, buffer_ + at, size_ - at, static_cast<off_t>(at));
+      const std::uint64_t left = size_ - at;
+      const ssize_t n = uring ? by_worker(IORING_OP_READ, fd, buffer_ + at, worker_takes(left, at), in_file(at)) : pread(fd, buffer_ + at, left, in_file(at));
       if (n < 0) return errno;
       if (n == 0) return ERANGE;  // shorter than it should be
       at += static_cast<std::uint64_t>(n);
@@ -111,7 +141,7 @@ int Foreign::read_file(int flags, std::vector<char>* to) {
 
 int Foreign::zeros(std::uint64_t from, Json* json) {
   std::vector<char> file;
-  if (const int code = read_file(0, &file)) return code;
+  if (const int code = read_file(0, uring_, &file)) return code;
   // The page of the cut itself stays on the file, and the device writes all of it: its tail says nothing.
   std::uint64_t risen = 0;
   for (std::uint64_t page = (from + kPage - 1) / kPage; page < size_ / kPage; ++page) {
@@ -159,9 +189,10 @@ int Foreign::freeze(std::uint32_t hold_ms, Json* json) {
   return code;
 }
 
+// A worker of io_uring would wait for the thaw: it may be about to truncate.
 int Foreign::copy(Json* json) {
   std::vector<char> file;
-  if (const int code = read_file(0, &file)) return code;
+  if (const int code = read_file(0, false, &file)) return code;
   Verdict verdict = checker().torn(file.data());
   std::uint64_t moved = 0;
   for (std::uint64_t at = 0; !copy_.empty() && at < size_; at += kPage)
@@ -183,10 +214,10 @@ int Foreign::thaw(Json* json) {
 
 int Foreign::check(bool direct_io, Json* json) {
   std::vector<char> file;
-  int code = read_file(direct_io ? O_DIRECT : 0, &file);
+  int code = read_file(direct_io ? O_DIRECT : 0, uring_, &file);
   if (code == EINVAL && direct_io) {
     json->add("buffered", true);  // a memory file system before 6.6: there is no disk to look at
-    code = read_file(0, &file);
+    code = read_file(0, uring_, &file);
   }
   if (code) return code;
   tell(json, checker().verify(file.data()));

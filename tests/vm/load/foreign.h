@@ -56,12 +56,15 @@ class Foreign {
   int timed(const char* what, const std::function<int()>& call);
   int opened(int flags, const std::function<int(int)>& use);
   int on_pages(const char* what, int flags, const std::function<int(int)>& call, Json* json);
-  int read_file(int flags, std::vector<char>* to);
+  int read_file(int flags, bool uring, std::vector<char>* to);
+  ssize_t write_at(int fd, char* from, std::uint64_t length, std::uint64_t at);  // as pwrite(2), in this part of the file
+  off_t in_file(std::uint64_t at) const { return static_cast<off_t>(begin_ + at); }
 
   Checker& checker();
 
   const std::string path_, table_path_, stores_path_;
-  const std::uint64_t spare_;
+  const std::uint64_t spare_, begin_;
+  const bool uring_;
   mrl_ctx* ctx_ = nullptr;  // nullptr: the plain rows
   std::uint64_t reconnects_ = 0;
   mrl_freeze* freeze_ = nullptr;

@@ -35,7 +35,7 @@ int Foreign::on_pages(const char* what, int flags, const std::function<int(int)>
 int Foreign::punch(std::uint64_t first, std::uint64_t count, Json* json) {
   const std::uint64_t begin = now_ns();
   const int code = on_pages("punch", O_RDWR, [&](int fd) {
-    return result_of(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(first * kPage), static_cast<off_t>(count * kPage)));
+    return result_of(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, in_file(first * kPage), static_cast<off_t>(count * kPage)));
   }, json);
   if (code == 0) checker().zeroed(first, first + count, begin, now_ns());
   return code;
@@ -45,7 +45,7 @@ int Foreign::collapse(std::uint64_t first, std::uint64_t count, Json* json) {
   const std::vector<Acked> before = checker().acked_now();
   const std::uint64_t begin = now_ns(), pages = size_ / kPage;
   const int code = on_pages("collapse", O_RDWR, [&](int fd) {
-    return result_of(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, static_cast<off_t>(first * kPage), static_cast<off_t>(count * kPage)));
+    return result_of(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, in_file(first * kPage), static_cast<off_t>(count * kPage)));
   }, json);
   if (code) return code;
   checker().moved(first, pages - count, first + count, before, begin, now_ns());
@@ -57,7 +57,7 @@ int Foreign::insert(std::uint64_t first, std::uint64_t count, Json* json) {
   const std::vector<Acked> before = checker().acked_now();
   const std::uint64_t begin = now_ns();
   const int code = on_pages("insert", O_RDWR, [&](int fd) {
-    return result_of(fallocate(fd, FALLOC_FL_INSERT_RANGE, static_cast<off_t>(first * kPage), static_cast<off_t>(count * kPage)));
+    return result_of(fallocate(fd, FALLOC_FL_INSERT_RANGE, in_file(first * kPage), static_cast<off_t>(count * kPage)));
   }, json);
   if (code) return code;
   checker().moved(first + count, size_ / kPage, first, before, begin, now_ns());
@@ -69,7 +69,7 @@ int Foreign::overwrite(bool direct_io, std::uint64_t first, std::uint64_t count,
   for (std::uint64_t page = first; page < first + count; ++page) fill(buffer_ + page * kPage, kPage, foreign_stamp(page));
   const std::uint64_t begin = now_ns();
   const int code = on_pages(direct_io ? "write-direct" : "write", O_RDWR | (direct_io ? O_DIRECT : 0), [&](int fd) {
-    const ssize_t done = pwrite(fd, buffer_ + first * kPage, count * kPage, static_cast<off_t>(first * kPage));
+    const ssize_t done = write_at(fd, buffer_ + first * kPage, count * kPage, first * kPage);
     return done < 0 ? errno : done == static_cast<ssize_t>(count * kPage) ? 0 : EIO;
   }, json);
   if (code == 0) checker().written(first, first + count, begin, now_ns());
@@ -79,7 +79,7 @@ int Foreign::overwrite(bool direct_io, std::uint64_t first, std::uint64_t count,
 int Foreign::read_while_written(Json* json) {
   const std::vector<Acked> before = checker().acked_now();
   std::vector<char> file;
-  const int code = read_file(0, &file);
+  const int code = read_file(0, uring_, &file);
   json->add("wait_ns", waits_["open"].back() + waits_["read"].back());
   if (code) return code;
   const Verdict verdict = checker().read(file.data(), before);

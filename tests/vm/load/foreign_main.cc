@@ -3,7 +3,8 @@
 // line:
 //   truncate SIZE | zeros FROM | extended NS | reattached SIZE NS | sync [STABLE_MS] | freeze HOLD_MS | copy | thaw | check | check-direct | waits |
 //   reconnected TIMES | quit | (punch | collapse | insert | write | write-direct) FIRST-PAGE PAGES | read | open-truncate | unlink | rename-over | ended
-//   --file F --size BYTES --table FILE [--store-table FILE --spare PAGES] [--socket S] [--plain]
+//   --file F --size BYTES [--begin BYTES: of its part of the file] --table FILE [--store-table FILE --spare PAGES] [--socket S] [--plain]
+//   [--uring: reads and writes, but not of a copy, by workers of io_uring]
 #include <cerrno>
 #include <cstdio>
 #include <exception>

@@ -45,7 +45,7 @@ const char* event_name(mrl_event_type type) {
 
 class Leased : public Memory {
  public:
-  Leased(const Options& options, ibv_pd* pd) {
+  Leased(const Options& options, ibv_pd* pd) : begin_(options.number("begin")) {
     mrl_open_options open_options{sizeof open_options};
     const std::string socket = options.text("socket", MRL_DEFAULT_SOCKET);
     open_options.socket_path = socket.c_str();
@@ -59,9 +59,8 @@ class Leased : public Memory {
     if (options.flag("quirk")) reg.accept_quirks = MRL_QUIRK_ODP_PAGE_ALIGNED;
     if (options.flag("preserve")) reg.flags = MRL_REG_PRESERVE_ORPHANS;
     reg.peer_budget_ms = static_cast<std::uint32_t>(options.number("budget", 200));
-    const off_t size = lseek(fd, 0, SEEK_END);
-    const int error = options.flag("adopt") ? adopt(fd, static_cast<std::size_t>(size), pd, reg)
-                                            : mrl_reg_file(ctx_, pd, fd, 0, static_cast<std::size_t>(size), kAccess, &reg, &region_);
+    const std::size_t size = options.number("length", static_cast<std::uint64_t>(lseek(fd, 0, SEEK_END)) - begin_);
+    const int error = options.flag("adopt") ? adopt(fd, size, pd, reg) : mrl_reg_file(ctx_, pd, fd, begin_, size, kAccess, &reg, &region_);
     file_ = fd;
     if (error) fail(error, options.flag("adopt") ? "mrl_reg_mr" : "mrl_reg_file");
   }
@@ -82,7 +81,7 @@ class Leased : public Memory {
     std::lock_guard lock(mutex_);
     peer_ = peer;
   }
-  int sync(std::string* error) override { return with_text(mrl_sync(region_, 0, 0), error); }
+  int sync(std::string* error) override { return with_text(mrl_sync(region_, begin_, 0), error); }
   int extend(std::string* error) override { return with_text(mrl_extend(region_, nullptr), error); }
   int reattach(std::string* error) override { return with_text(mrl_reattach(region_, nullptr), error); }
   bool pause_for_extend() const override { return info().backing == MRL_BACKING_DIRECT || !transparent(); }
@@ -165,6 +164,7 @@ class Leased : public Memory {
   mrl_ctx* ctx_ = nullptr;
   mrl_region* region_ = nullptr;
   int file_ = -1;
+  const std::uint64_t begin_;  // of the region in the file
   char* own_ = nullptr;  // --adopt: our mapping
   std::size_t own_length_ = 0;
 };

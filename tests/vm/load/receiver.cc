@@ -4,7 +4,7 @@
 // what lies beyond SIZE bytes hold the sender's writes?), quit.
 //   --address A --port P --file F --backing auto|direct|odp|odp-cooperative|bounce|plain|none [--quirk] [--preserve]
 //   [--socket S] [--budget MS] [--adopt] [--mlockall] [--fork-init] [--fork-child] [--store-pages N --store-table FILE]
-//   [--table FILE]
+//   [--table FILE] [--begin BYTES --length BYTES: of the file, all of it if not given]
 #include <sys/mman.h>
 #include <unistd.h>
 

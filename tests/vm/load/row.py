@@ -42,8 +42,11 @@ class Row:
         shutil.rmtree(self.work, ignore_errors=True)
         os.makedirs(self.work)
         os.chmod(self.work, 0o1777)
+        self.make_file()
+
+    def make_file(self):
         with open(self.file, "wb") as f:
-            f.write(bytes(args.size))
+            f.write(bytes(self.args.size))
             os.fsync(f.fileno())
         os.chown(self.file, RECEIVER, FILE_GROUP)
         os.chmod(self.file, 0o660)
@@ -76,11 +79,19 @@ class Row:
         if a.stop_in_dereg:
             in_front = ["env", f"LD_PRELOAD={a.bin}/libstop_in_dereg.so", f"STOP_IN_DEREG={a.size}"]
         self.receiver = self.start("mrl_receiver", in_front + [a.bin + "/mrl_receiver", "--file", file,
-                                   "--backing", a.backing, "--budget", str(a.budget), "--table", self.table] + socket + flags + stores + self.address(),
+                                   "--backing", a.backing, "--budget", str(a.budget), "--table", self.table] + socket + flags + stores + self.part() + self.address(),
                                    RECEIVER, RECEIVER, os.environ.get("RECV_NS", ""), opened)
         self.ready = self.receiver.line(30)
         if "failed" in self.ready:
             raise Refused(self.ready["failed"])
+
+    def part(self):
+        """Of the file that the receiver registers: all of it."""
+        return []
+
+    def foreigners(self):
+        """Options of the other user's."""
+        return []
 
     def address(self):
         return ["--address", self.args.address] if self.args.address else []
@@ -103,7 +114,7 @@ class Row:
         a, socket = self.args, ["--plain"] if self.plain else ["--socket", self.socket]
         spare = ["--store-table", self.work + "/stores", "--spare", str(a.stores)] if a.stores else []
         program = self.start(what, [a.bin + "/mrl_foreign", "--file", self.file, "--size", str(a.size),
-                             "--table", self.table] + spare + socket, FOREIGN, FILE_GROUP,
+                             "--table", self.table] + spare + socket + self.foreigners(), FOREIGN, FILE_GROUP,
                              os.environ.get("FOREIGN_NS", ""))
         program.line(20)
         return program
