@@ -191,7 +191,7 @@ void GuardCore::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
   if (!outbox_.empty()) return wake();
   // Woken at once the guard thread would have nothing to do but take a CPU from whoever was let go.
   const auto due = next_due();
-  if (due != Clock::time_point::max()) set_alarm(due);
+  if (due != Clock::time_point::max()) set_alarm(std::min(due, Clock::now() + tick()));
 }
 
 bool GuardCore::heartbeat() {

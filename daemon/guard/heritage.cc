@@ -95,6 +95,7 @@ std::string GuardCore::begin() {
   const auto look_until = Clock::now() + kLookBound;
   for (const Orphan& orphan : orphans) take_over(orphan, look_until);
   begun_ = true;
+  last_heartbeat_ = Clock::now().time_since_epoch().count();  // the loop waited for what passes, maybe for long, and goes round from here on
   wake();
   return std::to_string(orphans.size()) + " operations that the predecessor held are held on";
 }

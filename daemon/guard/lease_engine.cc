@@ -33,6 +33,9 @@ milliseconds retry_interval(unsigned tries) {
   return milliseconds(kSteps[std::min<std::size_t>(tries, std::size(kSteps) - 1)]);
 }
 
+// Somebody waits for it in the kernel, which has not let him go by itself.
+bool under_way(const LeaseState& lease) { return lease.phase == LeaseState::Phase::Breaking && Clock::now() < lease.forced; }
+
 }  // namespace
 
 LeaseEngine::LeaseEngine(WatchedFiles* files, Ledger* ledger, EventDesk* desk, Outbox* outbox, bool (*alone)(int fd))
@@ -78,6 +81,7 @@ void LeaseEngine::watch(WatchedFile* file) {
   }
   int error = errno;
   file->lease.retry = error == EAGAIN;
+  file->lease.perm_mark = false;  // a predecessor's may be that of another file with the same number
   int perm_error = mark_perm(file, true);
   file->kind = file->lease.retry && !perm_error ? Kind::Lease : Kind::Observe;
   file->text = file->lease.retry ? "lease: others have the file open, so until they close it "
@@ -99,6 +103,7 @@ int LeaseEngine::mark_perm(WatchedFile* file, bool on) {
   if (file->lease.perm_mark == on) return 0;
   if (!perm_) return ENOSYS;
   int error = perm_.mark(on ? FAN_MARK_ADD : FAN_MARK_REMOVE, FAN_OPEN_PERM, file->fd.get());
+  if (!on && error == ENOENT) error = 0;
   if (!error) file->lease.perm_mark = on;
   return error;
 }
@@ -120,8 +125,9 @@ void LeaseEngine::on_signals() {
   bool all = false;
   while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
     auto at = by_fd_.find(info.ssi_fd);
-    if (static_cast<int>(info.ssi_signo) != break_signal()) all = true;
-    else if (at != by_fd_.end()) on_break(files_->find(at->second));
+    // A lease that was a predecessor's may tell the number that the file had there.
+    if (static_cast<int>(info.ssi_signo) != break_signal() || at == by_fd_.end() || sys::lease_type(at->first) == F_WRLCK) all = true;
+    else on_break(files_->find(at->second));
   }
   if (!all) return;
   for (auto& [fd, key] : by_fd_) on_break(files_->find(key));
@@ -181,10 +187,14 @@ void LeaseEngine::drop(WatchedFile* file) {
   schedule(file, Clock::now() + retry_interval(2));
 }
 
-bool LeaseEngine::reads_perm() const {
-  if (!breaking_) return true;
-  const WatchedFile* file = files_->find(*breaking_);
-  return !file || file->lease.phase != LeaseState::Phase::Breaking;
+bool LeaseEngine::reads_perm() {
+  const WatchedFile* file = breaking_ ? files_->find(*breaking_) : nullptr;
+  if (!file || !under_way(file->lease)) breaking_.reset();
+  return !breaking_;
+}
+
+void LeaseEngine::note_who_comes(WatchedFile* file) {
+  if (perm_ && !alone_(file->fd.get())) coming_[file->key] = Clock::now();
 }
 
 // No lease of a file that an event may be of is held: true. False: one that somebody waits for, who is let go first.
@@ -193,7 +203,7 @@ bool LeaseEngine::give_way() {
   for (auto at = coming_.begin(); at != coming_.end() && !breaking_;) {
     WatchedFile* file = files_->find(at->first);
     give_way(file);
-    if (file->lease.phase == LeaseState::Phase::Breaking) breaking_ = at->first;
+    if (under_way(file->lease)) breaking_ = at->first;
     const bool keep = file->lease.phase != LeaseState::Phase::Shared && (breaking_ || Clock::now() < at->second + kOnTheWay);
     at = keep ? std::next(at) : coming_.erase(at);
   }
@@ -204,10 +214,16 @@ void LeaseEngine::give_way(WatchedFile* file) {
   const int fd = file->fd.get();
   if (file->lease.phase != LeaseState::Phase::Held || alone_(fd)) return;
   // truncate(2) counts as well, just before it breaks the lease.
-  for (Clock::duration wait{}; wait < kAboutTo && sys::lease_type(fd) == F_WRLCK && !alone_(fd); wait += kTryAgain) std::this_thread::sleep_for(kTryAgain);
-  mark_perm(file, true);  // who comes now comes to the queue
-  if (sys::lease_type(fd) == F_WRLCK) drop(file);
-  else on_break(file);
+  for (Clock::duration wait{}; wait < kAboutTo && sys::lease_type(fd) == F_WRLCK; wait += kTryAgain) {
+    std::this_thread::sleep_for(kTryAgain);
+    if (alone_(fd)) return;
+  }
+  if (sys::lease_type(fd) == F_WRLCK) {
+    mark_perm(file, true);  // who comes now comes to the queue
+    if (sys::lease_type(fd) == F_WRLCK) return drop(file);
+    mark_perm(file, false);  // a successor would take the lease from whom it holds, who came just before
+  }
+  on_break(file);
 }
 
 int LeaseEngine::on_perm_readable() {
@@ -257,15 +273,27 @@ void LeaseEngine::poll(Clock::time_point now) {
 }
 
 // A predecessor's mark is taken away under its lease as in regain(). One that was killed between may have left both: the lease goes
-// before the mark's events are read.
+// before the mark's events are read, unless somebody waits for it.
 bool LeaseEngine::take_first(WatchedFile* file) {
-  if (!file->lease.perm_mark) file->lease.perm_mark = inherited_.erase(file->key.inode) > 0;
-  if (!file->lease.perm_mark) return acquire(file);
-  const bool held = regain(file);
+  file->lease.perm_mark = inherited_.contains(file->key.inode);
+  if (!file->lease.perm_mark) {
+    if (!acquire(file)) return false;
+    note_who_comes(file);
+    return true;
+  }
+  if (regain(file)) return true;
   const int error = errno;
-  if (!held) sys::drop_lease(file->fd.get());
+  if (error == EAGAIN && acquire(file)) {
+    if (sys::lease_type(file->fd.get()) != F_WRLCK) {
+      mark_perm(file, false);
+      note_who_comes(file);
+      return true;
+    }
+    sys::drop_lease(file->fd.get());
+    file->lease.phase = LeaseState::Phase::Shared;
+  }
   errno = error;
-  return held;
+  return false;
 }
 
 // False: errno says whether it may succeed one day (EAGAIN).
@@ -277,7 +305,7 @@ bool LeaseEngine::regain(WatchedFile* file) {
   // An open that came between asks through the queue: its event must not be read while the lease is held.
   if (!queue || !perm_.readable()) {
     mark_perm(file, false);
-    if (queue && !alone_(file->fd.get())) coming_[file->key] = Clock::now();
+    note_who_comes(file);
     return true;
   }
   sys::drop_lease(file->fd.get());

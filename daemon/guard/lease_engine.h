@@ -37,7 +37,7 @@ class LeaseEngine {
 
   int signal_fd() const { return signals_.get(); }
   int perm_fd() const { return perm_.fd(); }
-  bool reads_perm() const;  // not while an event may be of a file whose break is under way
+  bool reads_perm();  // not while an event may be of a file whose break is under way
   void on_signals();
   int on_perm_readable();
   // A notification (FAN_MODIFY, FAN_OPEN, FAN_CLOSE) on a file of this guard.
@@ -58,6 +58,7 @@ class LeaseEngine {
   bool acquire(WatchedFile* file);
   bool regain(WatchedFile* file);
   bool take_first(WatchedFile* file);
+  void note_who_comes(WatchedFile* file);
   bool give_way();
   void give_way(WatchedFile* file);
   int mark_perm(WatchedFile* file, bool on);

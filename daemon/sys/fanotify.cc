@@ -79,9 +79,12 @@ std::vector<FanEvent> events_in(std::span<const char> buffer) {
 }
 
 int FanGroup::open(unsigned flags) {
-  // An overflowing queue would let operations through unseen, hence unlimited.
+  // An overflowing queue would let operations through unseen, hence unlimited. The descriptor that comes with an event is an open of the
+  // file: where somebody has a lease on it (F_SETLEASE) the read of the event would wait for him, for fs.lease-break-time if he
+  // likes, and nobody would be answered. With O_NONBLOCK it fails (__break_lease(), fs/locks.c), and the kernel denies that
+  // operation, of which nobody hears here.
   int fd = ::fanotify_init(flags | FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS,
-                           O_RDONLY | O_LARGEFILE | O_CLOEXEC);
+                           O_RDONLY | O_LARGEFILE | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return errno;
   fd_.reset(fd);
   return 0;

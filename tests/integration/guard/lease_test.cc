@@ -152,6 +152,37 @@ TEST_F(LeaseTest, ASuccessorLetsNobodyGoBeforeItKnowsWhatIsNeeded) {
   EXPECT_EQ(child.result(), 0);
 }
 
+// He had come to the mark before it was taken away, and the daemon was killed before it had read his event.
+TEST_F(LeaseTest, ASuccessorDoesNotWaitForItselfBehindAnUnreadOpen) {
+  guard.reset();
+  sys::FanGroup perm;
+  ASSERT_EQ(perm.open(FAN_CLASS_CONTENT | FAN_REPORT_TID), 0);
+  ASSERT_EQ(::fcntl(fd.get(), F_SETSIG, SIGURG), 0);  // which nobody minds
+  ASSERT_EQ(::fcntl(fd.get(), F_SETLEASE, F_WRLCK), 0);
+  ASSERT_EQ(perm.mark(FAN_MARK_ADD, FAN_OPEN_PERM, fd.get()), 0);
+  Foreign child({[this] {
+    const sys::Fd opened(::open(file.path(), O_RDWR | O_TRUNC));
+    return opened ? 0 : errno;
+  }});
+  child.next();
+  pollfd queue{perm.fd(), POLLIN, 0};
+  ASSERT_EQ(::poll(&queue, 1, 5000), 1);
+  ASSERT_EQ(perm.mark(FAN_MARK_REMOVE, FAN_OPEN_PERM, fd.get()), 0);
+  std::vector<char> journal(Journal::bytes());
+  Heritage heritage = follows(&journal);
+  heritage.perm.reset(::fcntl(perm.fd(), F_DUPFD_CLOEXEC, 3));
+  GuardCore successor({}, recorder.listener(), false, std::move(heritage));
+  EXPECT_EQ(successor.watch(key, fd.get()).kind, Kind::Lease);
+  successor.publish(key, core::Needs{true, true, true, true});
+  successor.begin();
+  const auto op = recorder.wait_held();
+  ASSERT_TRUE(op);
+  EXPECT_EQ(op->tid, child.pid());
+  EXPECT_EQ(file.size(), kFileSize);
+  successor.answer(op->id, 0, true);
+  EXPECT_EQ(child.result(), 0);
+}
+
 TEST_F(LeaseTest, ASuccessorWaitsAMomentForWhoIsAboutToClose) {
   guard.reset();
   int opened = -1;

@@ -340,6 +340,22 @@ TEST_F(ShortDeadMan, ASilentMainLoopEndsInAllowing) {
   EXPECT_TRUE(recorder.wait_failed());
 }
 
+// A lease of the client's own on the file (F_SETLEASE): the guard would wait for him with every event, and answer nobody.
+TEST_F(PrecontentTest, AClientsOwnLeaseDoesNotHoldTheGuard) {
+  ASSERT_EQ(::fcntl(fd.get(), F_SETSIG, SIGURG), 0);  // which nobody minds
+  ASSERT_EQ(::fcntl(fd.get(), F_SETLEASE, F_WRLCK), 0) << errno;
+  Foreign opens({[this] { return outcome(::open(file.path(), O_RDONLY)); }});
+  opens.next();
+  EXPECT_EQ(opens.result(), EPERM);
+  ASSERT_EQ(::fcntl(fd.get(), F_SETLEASE, F_UNLCK), 0);
+  Foreign child({[this] { return outcome(::truncate(file.path(), kHalf)); }});
+  child.next();
+  const auto op = recorder.wait_held();
+  ASSERT_TRUE(op);
+  guard->answer(op->id, 0, true);
+  EXPECT_EQ(child.result(), 0);
+}
+
 TEST_F(PrecontentTest, AMemfdIsSaidNotToBeHeld) {
   sys::Fd memory(::memfd_create("mrlease-test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   ASSERT_EQ(::ftruncate(memory.get(), 4096), 0);
