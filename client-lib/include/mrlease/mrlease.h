@@ -273,7 +273,8 @@ MRL_API void mrl_leave(struct mrl_region *region);
 /* Every lease's data in the range durable, of any process; errors as mrl_sync(). length 0: to the end. */
 MRL_API int mrl_file_sync(struct mrl_ctx *ctx, int fd, uint64_t offset, uint64_t length);
 /* The range of the file stands still until mrl_thaw(), or hold_ms has passed, or this process ends. fd must be open for
- * writing. A write(2) of somebody else's that had begun before may still end within it. *unsettled (may be NULL): pages of
+ * writing. A write(2) of somebody else's that had begun before may still end within it. Copy it with read(2): a read that io_uring gives to a
+ * worker waits for the thaw, as nobody can tell it from what truncates. *unsettled (may be NULL): pages of
  * bounce leases that were being written all the while and may be torn.
  * ENOSPC, EIO and others of write(2): what was written into bounce pages could not be put into the file; ETIMEDOUT: not in time. Nothing
  * stands still then. The caller owns *freeze and ends it with mrl_thaw(). */
