@@ -46,6 +46,8 @@ struct StoreRecord {         // descriptor: t<id>
   static constexpr std::size_t kSize = 128, kMax = 65536;
   std::uint64_t id = 0, lease = 0, begin = 0, end = 0;
   std::uint32_t trim = 0, live = 0;
+  std::uint64_t made_by = 0;      // the recall that it came with: its answer may come to a successor
+  std::uint64_t ended_by = 0;     // likewise, the last that was to end it
 };
 
 struct FreezeRecord {        // one that holds

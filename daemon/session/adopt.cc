@@ -193,6 +193,14 @@ void Broker::adopt_store(keep::Slot slot, const keep::StoreRecord& r) {
   }
   lease->stores.push_back({r.id, {r.begin, r.end}, fence::SharedFd(memfd.release()), r.trim != 0, r.live != 0, slot,
                           accounts_.charge(lease->user, {.descriptors = 1})});
+  // What the predecessor asked for is nobody's to wait for. But who answers it now is using the store, or has brought it back.
+  const auto may_be_answered = [&](core::RecallId recall, core::Action action) {
+    if (recall == 0) return;
+    recalls_[recall] = {r.lease, action, r.id};
+    lease->recalls.insert(recall);
+  };
+  if (r.live == 0) may_be_answered(r.made_by, core::Action::Freeze);
+  may_be_answered(r.ended_by, r.trim != 0 ? core::Action::Settle : core::Action::Thaw);
 }
 
 void Broker::adopt_breaks(const std::vector<guard::Overdue>& overdue) {

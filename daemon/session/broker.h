@@ -181,7 +181,7 @@ class Broker {
   bool keep_mr(const LeaseHold& lease, LeaseMr& mr);  // false: full
   void forget_mrs(LeaseHold& lease);
   void hand_back(LeaseHold& lease, bool under_way);
-  bool keep_store(const LeaseHold& lease, Store& store);  // false: full
+  bool keep_store(const LeaseHold& lease, Store& store, core::RecallId made_by);  // false: full
   void forget_stores(std::vector<Store> stores);
   void keep_freeze(core::BreakId id, ApiBreak& b);
   // Every freeze that is asked for now could still be written down when it holds.

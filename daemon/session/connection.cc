@@ -100,6 +100,7 @@ void Connection::flush() {
       });
       return;
     }
+    if (code == EPIPE) return out_.clear();  // it is gone: what it has said before is read first, up to the end
     if (code != 0) return fail(std::strerror(code));
     out_.pop_front();
   }

@@ -172,6 +172,7 @@ void Broker::apply(const effect::Recall& e) {
   if (e.action == core::Action::Freeze || e.action == core::Action::Trim) return make_store(e, lease);
   Store* store = store_to_end(lease->stores, e.action, e.extent.begin);
   if (store != nullptr) store->ending = true;
+  if (store != nullptr && store->slot != keep::kNoSlot) kept_.state->stores.at(store->slot).ended_by = e.recall;
   send_recall(e, *lease, store);
 }
 

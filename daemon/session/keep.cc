@@ -171,7 +171,7 @@ void Broker::forget_mrs(LeaseHold& lease) {
   lease.mrs.clear();
 }
 
-bool Broker::keep_store(const LeaseHold& lease, Store& store) {
+bool Broker::keep_store(const LeaseHold& lease, Store& store, core::RecallId made_by) {
   if (lease.slot == keep::kNoSlot) return true;
   keep::StoreRecord r;
   r.id = store.id;
@@ -180,6 +180,7 @@ bool Broker::keep_store(const LeaseHold& lease, Store& store) {
   r.end = store.extent.end;
   r.trim = store.trim;
   r.live = store.live;
+  r.made_by = made_by;
   store.slot = kept_.state->stores.put(r);
   return store.slot != keep::kNoSlot;
 }

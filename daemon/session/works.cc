@@ -128,7 +128,7 @@ void Broker::make_store(const effect::Recall& e, const std::shared_ptr<LeaseHold
   // would put old data back.
   store.live = lease->backing != core::Backing::Direct;
   if (lease->fencing) return drop_names({named('t', store.id)});
-  if (!keep_store(*lease, store)) {
+  if (!keep_store(*lease, store, e.recall)) {
     log_(3, "no store for lease " + std::to_string(lease->id) + ": a restart would forget it: " +
                 std::to_string(keep::StoreRecord::kMax) + " are the limit");
     drop_names({named('t', store.id)});

@@ -151,6 +151,8 @@ MUTANTS = [Mutant(*fields) for fields in [
      "return code == 0 && ends_mrs(asked) && has_mrs ? EBUSY : code;", "return code == 0 && ends_mrs(asked) && has_mrs && !MUTANT ? EBUSY : code;", "session"),
     ("a successor forgets who was quiesced", "daemon/session/takeover.cc", "if (lease.quiesced || lease.bounce) cut", "if ((lease.quiesced && !MUTANT) || lease.bounce) cut",
      "session"),
+    ("a successor does not hear who uses a store", "daemon/session/adopt.cc", "if (r.live == 0) may_be_answered(", "if (!MUTANT && r.live == 0) may_be_answered(",
+     "integration_daemon:KeptTest.WhoSays*"),
     ("a successor thaws what another freeze holds", "daemon/session/takeover.cc", "if (!store.trim && frozen.overlaps(store.extent)) parts",
      "if (!store.trim && (MUTANT || frozen.overlaps(store.extent))) parts", "session"),
     ("a successor forgets what was allowed and is inside", CORE + "adopt.cc", "  queues.at(e.file).overdue.push_back(b);\n}",

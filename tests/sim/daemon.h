@@ -61,6 +61,7 @@ class Daemon {
     core::Extent extent;
     std::shared_ptr<Pages> memory;
     bool trim = false, live = true, complied = false, ending = false;
+    core::RecallId made_by = 0, ended_by = 0;
   };
   struct Hold {
     core::LeaseId id = 0;

@@ -135,7 +135,7 @@ void Daemon::apply(const effect::Recall& e) {
     frame.mutable_recall()->set_store(next_store_);
     const u64 id = next_store_++;
     if (hold->fencing) return;
-    hold->stores.push_back({id, e.extent, memory, e.action == Action::Trim, hold->backing != core::Backing::Direct});
+    hold->stores.push_back({id, e.extent, memory, e.action == Action::Trim, hold->backing != core::Backing::Direct, false, false, e.recall});
   }
   Store* store = nullptr;  // session.h, store_to_end()
   for (Store& s : hold->stores) {
@@ -145,6 +145,7 @@ void Daemon::apply(const effect::Recall& e) {
   }
   if (store != nullptr) {
     store->ending = true;
+    store->ended_by = e.recall;
     recalls_[e.recall].store = store->id;
     frame.mutable_recall()->set_store(store->id);
   }

@@ -39,7 +39,11 @@ void Daemon::restart(u64 luck) {
     h->merging = h->rescuing = false;
     h->after_fence.clear();
     h->after_rescue.clear();
-    for (Store& s : h->stores) s.complied = s.ending = false;  // not kept
+    for (Store& s : h->stores) {
+      s.complied = s.ending = false;  // not kept
+      if (!s.live) recalls_[s.made_by] = {id, core::Action::Freeze, s.id};  // its answer may come yet
+      if (s.ended_by != 0) recalls_[s.ended_by] = {id, s.trim ? core::Action::Settle : core::Action::Thaw, s.id};
+    }
   }
   for (auto& [id, s] : sessions_) {
     s.gone = s.resuming = s.devices = false;

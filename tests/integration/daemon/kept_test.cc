@@ -311,6 +311,80 @@ TEST_F(KeptTest, AFreezeHoldsOverTheRestart) {
   EXPECT_EQ(other->wait(), 0);
 }
 
+// It complies with what the daemon before had asked for, and its device writes there: that is nowhere else.
+TEST_F(KeptTest, WhoSaysToTheSuccessorThatItUsesAStoreLosesNothing) {
+  start_service();
+  connect();
+  client->lease(fd.get(), v1::BACKING_DIRECT, 0, kSize);
+  const std::uint64_t request = ask_freeze();
+  const Message freeze = client->recall();
+  ASSERT_EQ(freeze.frame.recall().action(), v1::ACTION_FREEZE);
+  replace_daemon();
+  resume({request});
+  client->comply(freeze.frame.recall());
+  ASSERT_EQ(::pwrite(freeze.fds[0].get(), "R", 1, 8192), 1);
+  const Message thaw = client->recall();
+  EXPECT_EQ(thaw.frame.recall().action(), v1::ACTION_THAW);
+  client->comply(thaw.frame.recall(), EIO);
+  wire::Frame sync;
+  sync.mutable_sync_file();
+  EXPECT_EQ(status(client->call(std::move(sync), {fd.get()})).code(), 0);  // behind the fence
+  EXPECT_EQ(byte_at(8192), 'R') << manager->log();
+}
+
+// It has brought its store back, and its device writes to the file since: what the store had is old.
+TEST_F(KeptTest, WhoSaysToTheSuccessorThatAStoreIsBackIsBelieved) {
+  start_service();
+  connect();
+  const std::uint64_t lease = client->lease(fd.get(), v1::BACKING_DIRECT, 0, kSize).frame.granted().lease();
+  ask_freeze();
+  const Message freeze = client->recall();
+  client->comply(freeze.frame.recall());
+  const auto frozen = client->next();
+  ASSERT_TRUE(frozen && frozen->frame.has_frozen());
+  ASSERT_EQ(::pwrite(freeze.fds[0].get(), "R", 1, 8192), 1);
+  char* const device = static_cast<char*>(::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd.get(), 0));
+  ASSERT_NE(device, MAP_FAILED);
+  ask_thaw(frozen->frame.frozen().freeze());
+  const Message thaw = client->recall();
+  wire::Frame merge;
+  merge.mutable_merge()->set_lease(lease);
+  merge.mutable_merge()->set_store(thaw.frame.recall().store());
+  merge.mutable_merge()->add_ranges()->set_offset(8192);
+  merge.mutable_merge()->mutable_ranges(0)->set_length(4096);
+  ASSERT_EQ(status(client->call(std::move(merge))).code(), 0);
+  ASSERT_EQ(byte_at(8192), 'R');
+  manager->kill(SIGKILL);
+  client->comply(thaw.frame.recall());
+  device[8192] = 'N';
+  manager->start();
+  client->hang_up();
+  connect();
+  wire::Frame sync;
+  sync.mutable_sync_file();
+  EXPECT_EQ(status(client->call(std::move(sync), {fd.get()})).code(), 0);  // behind the end of the lease
+  EXPECT_EQ(device[8192], 'N') << manager->log();
+  ::munmap(device, kSize);
+}
+
+TEST_F(KeptTest, NorDoesWhoDiesBeforeThereIsASuccessor) {
+  start_service();
+  connect();
+  client->lease(fd.get(), v1::BACKING_DIRECT, 0, kSize);
+  ask_freeze();
+  const Message freeze = client->recall();
+  manager->kill(SIGKILL);
+  client->comply(freeze.frame.recall());
+  ASSERT_EQ(::pwrite(freeze.fds[0].get(), "R", 1, 8192), 1);
+  client->hang_up();
+  manager->start();
+  connect();
+  wire::Frame sync;
+  sync.mutable_sync_file();
+  EXPECT_EQ(status(client->call(std::move(sync), {fd.get()})).code(), 0);  // behind the end of the lease
+  EXPECT_EQ(byte_at(8192), 'R') << manager->log();
+}
+
 TEST_F(KeptTest, AThousandLeasesAreTakenOver) {
   constexpr int kLeases = 1000;
   rlimit many{};  // the manager here is this process
