@@ -12,7 +12,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <future>
 #include <system_error>
 
 #include "daemon/guard/lease_guard.h"
@@ -61,7 +60,7 @@ GuardCore::GuardCore(Options options, Listener listener, bool precontent_allowed
   alarm_.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!wake_ || !alarm_) refuse(errno);
   heartbeat();
-  start_thread();
+  thread_ = std::thread([this] { run(); });
 }
 
 void GuardCore::start_precontent(Heritage* heritage) {
@@ -72,27 +71,6 @@ void GuardCore::start_precontent(Heritage* heritage) {
   for (const auto& root : options_.roots)
     if (int e = engine->arm_root(root)) arming_trouble_ += "; not armed: " + root + " (" + std::strerror(e) + ")";
   precontent_ = std::move(engine);
-}
-
-void GuardCore::start_thread() {
-  std::promise<void> started;
-  auto ready = started.get_future();
-  thread_ = std::thread([this, &started] {
-    try {
-      leases_.start_thread();
-      started.set_value();
-    } catch (...) {
-      started.set_exception(std::current_exception());
-      return;
-    }
-    run();
-  });
-  try {
-    ready.get();
-  } catch (...) {
-    thread_.join();
-    throw;
-  }
 }
 
 GuardCore::~GuardCore() {
@@ -238,17 +216,20 @@ Clock::time_point GuardCore::next_due() const {
 }
 
 GuardCore::Ready GuardCore::wait_for_work() {
-  std::array<pollfd, 6> fds{{{wake_.get(), POLLIN, 0},
+  std::array<pollfd, 7> fds{{{wake_.get(), POLLIN, 0},
                              {alarm_.get(), POLLIN, 0},
                              {notices_.fd(), POLLIN, 0},
-                             {leases_.signal_fd(), POLLIN, 0},
+                             {-1, POLLIN, 0},
                              {leases_.perm_fd(), POLLIN, 0},
-                             {precontent_ ? precontent_->fd() : -1, POLLIN, 0}}};
+                             {precontent_ ? precontent_->fd() : -1, POLLIN, 0},
+                             {-1, POLLIN, 0}}};
   timespec timeout{}, *limit = nullptr;
   {
     std::lock_guard lock(mutex_);
+    fds[3].fd = leases_.taker().breaks_fd();
+    fds[6].fd = leases_.taker().end_fd();
     // A break of which it is not known whether anything needs it would be let through.
-    if (!begun_) fds[2].fd = fds[3].fd = fds[4].fd = fds[5].fd = -1;
+    if (!begun_) fds[2].fd = fds[3].fd = fds[4].fd = fds[5].fd = fds[6].fd = -1;
     if (!leases_.reads_perm()) fds[4].fd = -1;
     // Something was just held: notices do not wake the guard before the next event, answer or tick. The FAN_MODIFY of the
     // operation would, perhaps on the CPU of the task that is still inside it.
@@ -261,7 +242,8 @@ GuardCore::Ready GuardCore::wait_for_work() {
   }
   if (::ppoll(fds.data(), fds.size(), limit, nullptr) <= 0) return {};
   const bool notices = fds[2].fd < 0 || fds[2].revents != 0;
-  return {notices, fds[0].revents != 0, fds[1].revents != 0, fds[3].revents != 0, fds[4].revents != 0, fds[5].revents != 0};
+  const bool breaks = fds[3].revents != 0 || fds[6].revents != 0;
+  return {notices, fds[0].revents != 0, fds[1].revents != 0, breaks, fds[4].revents != 0, fds[5].revents != 0};
 }
 
 void GuardCore::take_events(const Ready& ready) {
@@ -277,11 +259,12 @@ void GuardCore::look_after(const Ready& ready) {
   [[maybe_unused]] ssize_t n = 0;
   if (ready.wake) n = ::read(wake_.get(), &count, sizeof count);
   if (ready.alarm) n = ::read(alarm_.get(), &count, sizeof count);
-  if (ready.signals) leases_.on_signals();
+  if (ready.breaks) leases_.on_breaks();
   if (ready.perm) leases_.on_perm_readable();
   auto now = Clock::now();
   desk_.poll(now);
   ledger_.poll(now, [this] { read_notices(); });
+  if (begun_ && ready.alarm) leases_.on_tick();
   if (begun_) leases_.poll(now);
   check_main_loop(now);
 }

@@ -35,14 +35,13 @@ class GuardCore : public Guard {
  private:
   struct Ready {
     bool notices = true;  // there may be some
-    bool wake = false, alarm = false, signals = false, perm = false, precontent = false;
+    bool wake = false, alarm = false, breaks = false, perm = false, precontent = false;
   };
 
   void start_precontent(Heritage* heritage);
   const sys::FanGroup* group_of(Group group) const;
   void finish_answers();
   void take_over(const Orphan& orphan, Clock::time_point look_until);
-  void start_thread();
   void run();
   void wake() const;
   Clock::time_point next_due() const;

@@ -2,14 +2,12 @@
 #include "daemon/guard/lease_engine.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/fanotify.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <system_error>
 #include <thread>
 
 
@@ -27,6 +25,9 @@ constexpr milliseconds kLeaveBound{500};
 constexpr milliseconds kPatience{100}, kTryAgain{1};
 // Who had passed a mark that was taken away has queued its event by then; and who is about to break a lease does.
 constexpr milliseconds kOnTheWay{5000}, kAboutTo{20};
+// Files of which a tick sees whether somebody waits for their leases: so many, or more, so that all have been looked at after so many ticks
+// (10 s; the kernel waits for 45). And at most so many whose leases are taken again.
+constexpr std::size_t kLooks = 1000, kCycle = 40, kRetakes = 500;
 
 milliseconds retry_interval(unsigned tries) {
   constexpr int kSteps[] = {1, 5, 20, 100, 500, 2000};
@@ -38,8 +39,8 @@ bool under_way(const LeaseState& lease) { return lease.phase == LeaseState::Phas
 
 }  // namespace
 
-LeaseEngine::LeaseEngine(WatchedFiles* files, Ledger* ledger, EventDesk* desk, Outbox* outbox, bool (*alone)(int fd))
-    : files_(files), ledger_(ledger), desk_(desk), outbox_(outbox), alone_(alone), break_seconds_(sys::lease_break_time()) {}
+LeaseEngine::LeaseEngine(WatchedFiles* files, Ledger* ledger, EventDesk* desk, Outbox* outbox, bool (*looks)(int fd))
+    : files_(files), ledger_(ledger), desk_(desk), outbox_(outbox), looks_(looks), taker_(break_signal()), break_seconds_(sys::lease_break_time()) {}
 
 void LeaseEngine::open(sys::Fd perm, bool follows) {
   if (follows) patience_ = kPatience;
@@ -50,19 +51,6 @@ void LeaseEngine::open(sys::Fd perm, bool follows) {
   } else {
     perm_.open(FAN_CLASS_CONTENT | FAN_REPORT_TID);
   }
-}
-
-void LeaseEngine::start_thread() {
-  // Directed at this thread only (F_OWNER_TID), so blocking it here is enough; SIGIO comes when the signal queue is full.
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, break_signal());
-  sigaddset(&set, SIGIO);
-  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!signals_)
-    throw std::system_error(errno, std::generic_category(), "no signalfd: raise the daemon's limit of descriptors");
-  tid_ = ::gettid();
 }
 
 void LeaseEngine::watch(WatchedFile* file) {
@@ -109,9 +97,10 @@ int LeaseEngine::mark_perm(WatchedFile* file, bool on) {
 }
 
 bool LeaseEngine::acquire(WatchedFile* file) {
-  errno = sys::take_write_lease(file->fd.get(), break_signal(), tid_);
+  errno = sys::take_write_lease(taker_, file->fd.get());
   if (errno) return false;
   file->lease.phase = LeaseState::Phase::Held;
+  file->lease.taker = taker_.pid();
   file->lease.unanswered = 0;
   file->lease.read_reported = file->lease.truncate_reported = false;
   // A predecessor's that somebody waits for: the kernel has told of it once, and does not again. The thread looks when it
@@ -120,17 +109,51 @@ bool LeaseEngine::acquire(WatchedFile* file) {
   return true;
 }
 
-void LeaseEngine::on_signals() {
-  signalfd_siginfo info;
+bool LeaseEngine::alone(WatchedFile* file) { return looks_ != nullptr ? looks_(file->fd.get()) : taker_.take(file->fd.get()) == 0; }
+
+void LeaseEngine::on_breaks() {
   bool all = false;
-  while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
-    auto at = by_fd_.find(info.ssi_fd);
-    // A lease that was a predecessor's may tell the number that the file had there.
-    if (static_cast<int>(info.ssi_signo) != break_signal() || at == by_fd_.end() || sys::lease_type(at->first) == F_WRLCK) all = true;
-    else on_break(files_->find(at->second));
+  for (const int fd : taker_.breaks()) {
+    auto at = by_fd_.find(fd);
+    WatchedFile* file = at == by_fd_.end() ? nullptr : files_->find(at->second);
+    // The number may be one that the file had with a predecessor, or that its client has.
+    if (!file || file->lease.phase != LeaseState::Phase::Held || sys::lease_type(fd) == F_WRLCK) all = true;
+    else on_break(file);
   }
-  if (!all) return;
-  for (auto& [fd, key] : by_fd_) on_break(files_->find(key));
+  const bool lost = taker_.lost();
+  if (!all && !lost) return;
+  std::size_t again = 0;
+  for (auto& [fd, key] : by_fd_) {
+    WatchedFile* file = files_->find(key);
+    if (lost && told_elsewhere(*file) && again++ < kRetakes) take_again(file);  // the others in on_tick()
+    on_break(file);
+  }
+}
+
+bool LeaseEngine::told_elsewhere(const WatchedFile& file) const {
+  return file.lease.phase == LeaseState::Phase::Held && (file.lease.taker != taker_.pid() || taker_.pid() < 0);
+}
+
+// Another process is to be told.
+void LeaseEngine::take_again(WatchedFile* file) {
+  taker_.take(file->fd.get());
+  file->lease.taker = taker_.pid();
+}
+
+void LeaseEngine::on_tick() {
+  if (by_fd_.empty()) return;
+  taker_.wake();
+  on_breaks();
+  auto at = by_fd_.lower_bound(next_look_);
+  std::size_t again = 0;
+  for (std::size_t left = std::min(std::max(kLooks, by_fd_.size() / kCycle), by_fd_.size()); left > 0; left--) {
+    if (at == by_fd_.end()) at = by_fd_.begin();
+    WatchedFile* file = files_->find(at->second);
+    if (told_elsewhere(*file) && again++ < kRetakes) take_again(file);
+    if (file->lease.phase == LeaseState::Phase::Held) on_break(file);
+    ++at;
+  }
+  next_look_ = at == by_fd_.end() ? -1 : at->first;
 }
 
 void LeaseEngine::on_break(WatchedFile* file) {
@@ -194,7 +217,7 @@ bool LeaseEngine::reads_perm() {
 }
 
 void LeaseEngine::note_who_comes(WatchedFile* file) {
-  if (perm_ && !alone_(file->fd.get())) coming_[file->key] = Clock::now();
+  if (perm_ && !alone(file)) coming_[file->key] = Clock::now();
 }
 
 // No lease of a file that an event may be of is held: true. False: one that somebody waits for, who is let go first.
@@ -212,11 +235,11 @@ bool LeaseEngine::give_way() {
 
 void LeaseEngine::give_way(WatchedFile* file) {
   const int fd = file->fd.get();
-  if (file->lease.phase != LeaseState::Phase::Held || alone_(fd)) return;
+  if (file->lease.phase != LeaseState::Phase::Held || alone(file)) return;
   // truncate(2) counts as well, just before it breaks the lease.
   for (Clock::duration wait{}; wait < kAboutTo && sys::lease_type(fd) == F_WRLCK; wait += kTryAgain) {
     std::this_thread::sleep_for(kTryAgain);
-    if (alone_(fd)) return;
+    if (alone(file)) return;
   }
   if (sys::lease_type(fd) == F_WRLCK) {
     mark_perm(file, true);  // who comes now comes to the queue
@@ -262,6 +285,7 @@ void LeaseEngine::poll(Clock::time_point now) {
     if (file->lease.phase == LeaseState::Phase::Held) {
       on_break(file);
     } else if (file->lease.phase == LeaseState::Phase::Breaking) {
+      mark_perm(file, true);  // the lease is gone, and its answer still to come
       outbox_->add([key = file->key, s = break_seconds_](const Listener& listener) {
         listener.observed(key, "the kernel let a held operation go on after " + std::to_string(s) +
                                    " s (fs.lease-break-time)");

@@ -23,22 +23,22 @@ namespace mrlease::guard {
 
 class LeaseEngine {
  public:
-  // alone: nobody_else_has_it_open(); a test may see somebody on the way.
-  LeaseEngine(WatchedFiles* files, Ledger* ledger, EventDesk* desk, Outbox* outbox, bool (*alone)(int fd) = sys::nobody_else_has_it_open);
+  // looks: whether nobody else has the file open, asked while its lease is held; a test may see somebody on the way.
+  LeaseEngine(WatchedFiles* files, Ledger* ledger, EventDesk* desk, Outbox* outbox, bool (*looks)(int fd) = nullptr);
 
   // The group for O_TRUNC opens: a predecessor's, or a new one.
   // `follows`: somebody may be about to leave whom a predecessor let go.
   void open(sys::Fd perm, bool follows);
   const sys::FanGroup& perm() const { return perm_; }
-  // Blocks the break signal in the calling thread, which must be the one that reads it.
-  void start_thread();
   void watch(WatchedFile* file);  // fills in kind and text
   void unwatch(WatchedFile* file);
 
-  int signal_fd() const { return signals_.get(); }
+  const sys::LeaseTaker& taker() const { return taker_; }  // on_breaks(), when one of its descriptors is readable
   int perm_fd() const { return perm_.fd(); }
   bool reads_perm();  // not while an event may be of a file whose break is under way
-  void on_signals();
+  void on_breaks();
+  // Whom the taker has not told: it was stopped, or the client has set another owner.
+  void on_tick();
   int on_perm_readable();
   // A notification (FAN_MODIFY, FAN_OPEN, FAN_CLOSE) on a file of this guard.
   void on_notice(WatchedFile* file, std::uint64_t mask, int tid);
@@ -56,6 +56,9 @@ class LeaseEngine {
   int let_go(const core::FileKey& key);
   void drop(WatchedFile* file);
   bool acquire(WatchedFile* file);
+  bool alone(WatchedFile* file);
+  void take_again(WatchedFile* file);
+  bool told_elsewhere(const WatchedFile& file) const;  // of a break of its lease; or nobody is
   bool regain(WatchedFile* file);
   bool take_first(WatchedFile* file);
   void note_who_comes(WatchedFile* file);
@@ -69,10 +72,10 @@ class LeaseEngine {
   Ledger* ledger_;
   EventDesk* desk_;
   Outbox* outbox_;
-  bool (*alone_)(int fd);
+  bool (*looks_)(int fd);
   sys::FanGroup perm_;
-  sys::Fd signals_;
-  int tid_ = 0;
+  sys::LeaseTaker taker_;
+  int next_look_ = -1;  // of on_tick(): the first descriptor
   int break_seconds_ = 45;
   std::set<std::uint64_t> inherited_;  // inodes that a predecessor has marked for FAN_OPEN_PERM
   Clock::duration patience_{};  // left for leases that a predecessor's files could not have at once

@@ -20,6 +20,7 @@ struct LeaseState {
   bool retry = true;       // F_SETLEASE may succeed one day
   bool perm_mark = false;  // FAN_OPEN_PERM is set
   unsigned tries = 0;
+  int taker = -1;          // the process that is told of its break
   Clock::time_point next_try{};
   Clock::time_point forced{};     // when the kernel ends the break
   unsigned unanswered = 0;        // operations of this break

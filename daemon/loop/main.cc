@@ -156,7 +156,6 @@ int serve(const config::CommandLine& line, const config::Settings& settings, kee
   };
   guard::Options guard_options;
   guard_options.roots = options.roots;
-  // Before any other thread: the guard blocks its signal, and threads inherit that.
   guard_options.successor_comes = keeper.active();
   const auto guard = guard::Guard::create(guard_options, broker.listener(failed), office.heritage());
   broker.attach(guard.get());

@@ -34,7 +34,10 @@ InsideWriter::~InsideWriter() {
 bool InsideWriter::map() {
   if (!tried_map_) {
     tried_map_ = true;
-    void* p = ::mmap(nullptr, length_, PROT_READ | PROT_WRITE, MAP_SHARED, file_, static_cast<off_t>(begin_));
+    LeaseInTheWay lease;
+    void* p;
+    do p = ::mmap(nullptr, length_, PROT_READ | PROT_WRITE, MAP_SHARED, file_, static_cast<off_t>(begin_));
+    while (p == MAP_FAILED && lease.removed(file_, errno));
     if (p != MAP_FAILED) map_ = static_cast<char*>(p);
   }
   return map_ != nullptr;
@@ -49,14 +52,15 @@ int InsideWriter::why_refused(std::uint64_t offset, std::uint64_t length, std::u
   if (*inside == 0) return 0;
   const std::uint64_t in_page = std::min(*inside, kPage - offset % kPage);
   int code;
+  LeaseInTheWay lease;
   do code = ::fallocate(file_, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(in_page)) == 0 ? 0 : errno;
-  while (code == EINTR);
+  while (code == EINTR || lease.removed(file_, code));
   if (code != 0 && code != EOPNOTSUPP) return code;  // ENOSPC, EDQUOT, EIO ...
   // A page that is not in the page cache is read before it is written to: a disk that fails would be asked for it again and again.
   char byte;
   ssize_t n;
   do n = ::pread(file_, &byte, 1, static_cast<off_t>(offset));
-  while (n < 0 && errno == EINTR);
+  while (n < 0 && (errno == EINTR || lease.removed(file_, errno)));
   return n < 0 ? errno : 0;  // 0: the file was short for a moment only
 }
 
@@ -88,13 +92,14 @@ bool InsideWriter::open_pipe() {
 // after an error would be the start of the next batch: the pipe is given up.
 int InsideWriter::splice_batch(Source source, std::uint64_t offset, std::size_t length, std::size_t* written) {
   auto in = static_cast<loff_t>(source.offset), out = static_cast<loff_t>(offset);
+  LeaseInTheWay lease;
   while (*written < length) {
     ssize_t ready = ::splice(source.memfd, &in, pipe_[1], nullptr, length - *written, 0);
     if (ready < 0 && errno == EINTR) continue;
     if (ready <= 0) return ready == 0 ? EIO : errno;
     while (ready > 0) {
       const ssize_t n = ::splice(pipe_[0], nullptr, file_, &out, static_cast<std::size_t>(ready), 0);
-      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && (errno == EINTR || lease.removed(file_, errno))) continue;
       if (n <= 0) {
         const int code = n == 0 ? EIO : errno;
         for (int& end : pipe_) ::close(std::exchange(end, -1));

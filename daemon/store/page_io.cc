@@ -7,13 +7,18 @@
 #include <cerrno>
 #include <cstring>
 
+#include "daemon/sys/file_lease.h"
+
 namespace mrlease::store {
+
+bool LeaseInTheWay::removed(int fd, int error) { return error == EPERM && left_-- > 0 && sys::drop_others_lease(fd) == 0; }
 
 int read_zero_filled(int fd, char* buffer, std::size_t length, std::uint64_t offset) {
   std::size_t at = 0;
+  LeaseInTheWay lease;
   while (at < length) {
     const ssize_t n = ::pread(fd, buffer + at, length - at, static_cast<off_t>(offset + at));
-    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == EINTR || lease.removed(fd, errno))) continue;
     if (n < 0) return errno;
     if (n == 0) break;
     at += static_cast<std::size_t>(n);
@@ -24,9 +29,10 @@ int read_zero_filled(int fd, char* buffer, std::size_t length, std::uint64_t off
 
 int write_all(int fd, const char* buffer, std::size_t length, std::uint64_t offset, std::size_t* written) {
   *written = 0;
+  LeaseInTheWay lease;
   while (*written < length) {
     const ssize_t n = ::pwrite(fd, buffer + *written, length - *written, static_cast<off_t>(offset + *written));
-    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == EINTR || lease.removed(fd, errno))) continue;
     if (n < 0) return errno;
     if (n == 0) return EIO;  // cannot be on a file; never spin
     *written += static_cast<std::size_t>(n);

@@ -5,41 +5,52 @@
 
 #include <cerrno>
 #include <fstream>
+#include <sstream>
 #include <string>
 
 namespace mrlease::sys {
 
 namespace {
 
-// F_GETLEASE does not tell: it says F_UNLCK of none, and of one that is being broken. proc_pid_fdinfo(5): "lock: 1: LEASE ...".
-bool holds_lease(int fd) {
+// F_GETLEASE does not tell: it says F_UNLCK of none, and of one that is being broken. proc_pid_fdinfo(5): "lock: 1: LEASE ACTIVE WRITE PID ...".
+// The process that took it; 0: that is gone; -1: there is none.
+int taken_by(int fd) {
   std::ifstream in("/proc/self/fdinfo/" + std::to_string(fd));
-  for (std::string line; std::getline(in, line);)
-    if (line.starts_with("lock:") && line.find(" LEASE ") != std::string::npos) return true;
-  return false;
+  for (std::string line; std::getline(in, line);) {
+    const std::size_t at = line.find(" LEASE ");
+    if (!line.starts_with("lock:") || at == std::string::npos) continue;
+    std::istringstream words(line.substr(at));
+    std::string lease, state, type;
+    int pid = 0;
+    words >> lease >> state >> type >> pid;
+    return pid;
+  }
+  return -1;
 }
+
+bool holds_lease(int fd) { return taken_by(fd) >= 0; }
 
 }  // namespace
 
-int take_write_lease(int fd, int signal, int tid) {
-  // In this order: F_UNLCK forgets owner and signal, and a break right after F_SETLEASE must find both in place.
-  f_owner_ex owner{F_OWNER_TID, tid};
-  if (::fcntl(fd, F_SETOWN_EX, &owner) || ::fcntl(fd, F_SETSIG, signal)) return errno;
-  if (::fcntl(fd, F_SETLEASE, F_WRLCK) == 0) return 0;
-  int error = errno;
+int take_write_lease(LeaseTaker& taker, int fd) {
+  const int error = taker.take(fd);
+  if (error == 0) return 0;
   // Ours already, and somebody waits for it to be broken: truncate(2) has counted as a writer since before it waits
   // (vfs_truncate() in fs/open.c), so that the kernel does not give it anew.
   if (error == EAGAIN && holds_lease(fd)) return 0;
   // The description is the client's: leave no owner and no signal behind.
-  owner = {F_OWNER_TID, 0};
+  const f_owner_ex nobody{F_OWNER_PID, 0};
   ::fcntl(fd, F_SETSIG, 0);
-  ::fcntl(fd, F_SETOWN_EX, &owner);
+  ::fcntl(fd, F_SETOWN_EX, &nobody);
   return error;
 }
 
-bool nobody_else_has_it_open(int fd) { return ::fcntl(fd, F_SETLEASE, F_WRLCK) == 0; }
-
 int drop_lease(int fd) { return ::fcntl(fd, F_SETLEASE, F_UNLCK) ? errno : 0; }
+
+int drop_others_lease(int fd) {
+  const int pid = taken_by(fd);
+  return pid > 0 && pid == LeaseTaker::newest() ? EBUSY : drop_lease(fd);
+}
 
 int lease_type(int fd) { return ::fcntl(fd, F_GETLEASE); }
 

@@ -36,6 +36,22 @@ TEST_F(BounceTest, IsFilledFromTheFileAndFlushedForAForeignReader) {
   EXPECT_EQ(reader.wait(), 'R');
 }
 
+// A lease of the client's own on the file (F_SETLEASE): the kernel would ask the daemon for the daemon's own write, and cannot.
+TEST_F(BounceTest, IsFlushedWhereTheClientHasALeaseOfItsOwn) {
+  start();
+  char* pages = map(client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize));
+  std::memset(pages + 4096, 'R', 100);
+  ASSERT_EQ(::fcntl(fd.get(), F_SETSIG, SIGURG), 0);  // which nobody minds
+  if (::fcntl(fd.get(), F_SETLEASE, F_WRLCK) != 0) GTEST_SKIP() << "the guard has one";
+  wire::Frame sync;
+  sync.mutable_sync_file();
+  EXPECT_EQ(status(client->call(std::move(sync), {fd.get()})).code(), 0) << daemon->log();
+  ::fcntl(fd.get(), F_SETLEASE, F_UNLCK);
+  char byte = 0;
+  EXPECT_EQ(::pread(fd.get(), &byte, 1, 4096), 1);
+  EXPECT_EQ(byte, 'R');
+}
+
 // Of a worker of io_uring's nobody can tell what it does. A request of one page may be a truncate into it, but is a read or a write mostly.
 TEST_F(BounceTest, AWorkersPageIsFlushedBeforeAndMergedAfterwards) {
   start();

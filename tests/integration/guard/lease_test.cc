@@ -68,6 +68,37 @@ class LeaseTest : public testing::Test {
   sys::Fd fd;
 };
 
+// The description is its client's, who says which signal the kernel sends for a break: not to the daemon.
+TEST_F(LeaseTest, NoSignalOfTheClientsReachesTheDaemon) {
+  std::uint64_t size = kFileSize;
+  for (const int signal : {SIGKILL, SIGSTOP, SIGTERM, SIGSEGV, SIGRTMIN, 0}) {
+    ASSERT_EQ(::fcntl(fd.get(), F_SETSIG, signal), 0);
+    size /= 2;
+    Foreign child({[this, size] { return outcome(::truncate(file.path(), size)); }});
+    child.next();
+    const auto op = recorder.wait_held();
+    ASSERT_TRUE(op) << signal;
+    guard->answer(op->id, 0, true);
+    EXPECT_EQ(child.result(), 0) << signal;
+    EXPECT_TRUE(recorder.wait_left(op->id)) << signal;
+    EXPECT_TRUE(leased_again()) << signal;
+  }
+}
+
+// Nor is the daemon set as the owner, where the client has made that nobody; and somebody sees the break all the same.
+TEST_F(LeaseTest, AClientThatTakesTheOwnerAwayIsFoundOut) {
+  const f_owner_ex nobody{F_OWNER_PID, 0};
+  ASSERT_EQ(::fcntl(fd.get(), F_SETOWN_EX, &nobody), 0);
+  Foreign child({[this] { return outcome(::truncate(file.path(), kFileSize / 2)); }});
+  child.next();
+  const auto op = recorder.wait_held();
+  ASSERT_TRUE(op);
+  guard->answer(op->id, 0, true);
+  EXPECT_EQ(child.result(), 0);
+  EXPECT_TRUE(leased_again());
+  EXPECT_NE(::fcntl(fd.get(), F_GETOWN), ::getpid());
+}
+
 TEST_F(LeaseTest, HoldsTruncateAndGetsTheLeaseBack) {
   for (std::uint64_t size : {kFileSize / 2, kFileSize / 4}) {
     Foreign child({[this, size] { return outcome(::truncate(file.path(), size)); }});
@@ -325,11 +356,9 @@ class OnTheWay : public testing::Test {
  protected:
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
-    ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
     ASSERT_EQ(queue.open(FAN_CLASS_CONTENT | FAN_REPORT_TID), 0);
     mark();
     engine.open(sys::Fd(::fcntl(queue.fd(), F_DUPFD_CLOEXEC, 3)), true);
-    engine.start_thread();
     sys::FileId id;
     sys::file_id(fd.get(), &id);
     WatchedFile& watched = files.add(file.key(), std::move(fd), id);
@@ -341,13 +370,8 @@ class OnTheWay : public testing::Test {
     ASSERT_EQ(::fcntl(number, F_GETLEASE), F_WRLCK);
     mark();
   }
-  void TearDown() override {
-    engine.on_signals();  // what is left of them would end the process
-    ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
-  }
-
   void mark() { ASSERT_EQ(queue.mark(FAN_MARK_ADD, FAN_OPEN_PERM, number), 0); }
-  static bool alone(int fd) { return !std::exchange(comes, false) && sys::nobody_else_has_it_open(fd); }
+  static bool alone(int fd) { return !std::exchange(comes, false) && ::fcntl(fd, F_SETLEASE, F_WRLCK) == 0; }
   int open_and_cut() {
     const sys::Fd opened(::open(file.path(), O_RDWR | O_TRUNC));
     return opened ? 0 : errno;
@@ -368,7 +392,6 @@ class OnTheWay : public testing::Test {
   Scratch file;
   sys::Fd fd = file.open();
   int number = fd.get();
-  sigset_t mask{};
   sys::FanGroup queue;
   Outbox outbox;
   Journal journal;
@@ -384,7 +407,7 @@ TEST_F(OnTheWay, TheLeaseGoesBeforeTheEventIsRead) {
   child.next();
   ASSERT_TRUE(readable(queue.fd()));
   engine.on_perm_readable();
-  pollfd broken{engine.signal_fd(), POLLIN, 0};
+  pollfd broken{engine.taker().breaks_fd(), POLLIN, 0};
   EXPECT_EQ(::poll(&broken, 1, 0), 0) << "the guard has broken its own lease";
   const auto ids = held();
   ASSERT_EQ(ids.size(), 1u);
@@ -397,7 +420,7 @@ TEST_F(OnTheWay, TheLeaseGoesBeforeTheEventIsRead) {
 TEST_F(OnTheWay, TheEventIsNotReadWhileAnotherWaitsForTheLease) {
   Foreign first({[this] { return outcome(::truncate(file.path(), kFileSize / 2)); }});
   first.next();
-  ASSERT_TRUE(readable(engine.signal_fd()));
+  ASSERT_TRUE(readable(engine.taker().breaks_fd()));
   Foreign second({[this] { return open_and_cut(); }});
   second.next();
   ASSERT_TRUE(readable(queue.fd()));

@@ -5,9 +5,13 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <fstream>
+#include <string>
 
 #include "daemon/sys/file_handle.h"
 #include "daemon/sys/file_lease.h"
@@ -81,16 +85,73 @@ TEST_F(SysTest, AFileIsOpenedByItsId) {
 }
 
 TEST_F(SysTest, AWriteLeaseNeedsTheOnlyDescription) {
-  ASSERT_EQ(take_write_lease(file.get(), SIGRTMIN, ::gettid()), 0);
+  LeaseTaker taker(SIGRTMIN + 3);
+  ASSERT_EQ(take_write_lease(taker, file.get()), 0);
   EXPECT_EQ(lease_type(file.get()), F_WRLCK);
   EXPECT_EQ(drop_lease(file.get()), 0);
   EXPECT_EQ(lease_type(file.get()), F_UNLCK);
   Fd other(::open(path, O_RDONLY | O_CLOEXEC));
-  EXPECT_EQ(take_write_lease(file.get(), SIGRTMIN, ::gettid()), EAGAIN);
+  EXPECT_EQ(take_write_lease(taker, file.get()), EAGAIN);
   // The description is a client's: nothing of the attempt may stay behind.
   EXPECT_EQ(::fcntl(file.get(), F_GETSIG), 0);
   EXPECT_EQ(::fcntl(file.get(), F_GETOWN), 0);
   EXPECT_GT(lease_break_time(), 0);
+}
+
+TEST_F(SysTest, ALeaseThatWasTakenHereIsNotInTheWay) {
+  LeaseTaker taker(SIGRTMIN + 3);
+  ASSERT_EQ(take_write_lease(taker, file.get()), 0);
+  EXPECT_EQ(drop_others_lease(file.get()), EBUSY);
+  EXPECT_EQ(lease_type(file.get()), F_WRLCK);
+  ASSERT_EQ(drop_lease(file.get()), 0);
+  ASSERT_EQ(::fcntl(file.get(), F_SETLEASE, F_WRLCK), 0);
+  EXPECT_EQ(drop_others_lease(file.get()), 0);
+  EXPECT_EQ(lease_type(file.get()), F_UNLCK);
+  EXPECT_EQ(drop_others_lease(file.get()), EAGAIN);
+}
+
+// Who maps a file is one of its users: it must not stay mapped there when the daemon has unmapped it.
+TEST_F(SysTest, WhoTakesLeasesKeepsNothingMapped) {
+  ASSERT_EQ(::ftruncate(file.get(), 4096), 0);
+  void* mapped = ::mmap(nullptr, 4096, PROT_READ, MAP_SHARED, file.get(), 0);
+  ASSERT_NE(mapped, MAP_FAILED);
+  LeaseTaker taker(SIGRTMIN + 3);
+  ASSERT_EQ(take_write_lease(taker, file.get()), 0);
+  std::ifstream maps("/proc/" + std::to_string(taker.pid()) + "/maps");
+  bool own = false;
+  for (std::string line; std::getline(maps, line);) {
+    own = own || line.find("sys_test") != std::string::npos || line.find("unit_guard") != std::string::npos;
+    EXPECT_EQ(line.find(path), std::string::npos) << line;
+  }
+  EXPECT_TRUE(own);
+  ::munmap(mapped, 4096);
+}
+
+// It is killed by the signal that the client has chosen, and the next take() makes another.
+TEST_F(SysTest, WhoTakesLeasesTellsOfBreaksAndOfItsEnd) {
+  LeaseTaker taker(SIGRTMIN + 3);
+  ASSERT_EQ(take_write_lease(taker, file.get()), 0);
+  EXPECT_EQ(::fcntl(file.get(), F_GETOWN), taker.pid());
+  EXPECT_EQ(::open(path, O_RDONLY | O_NONBLOCK), -1);
+  pollfd told{taker.breaks_fd(), POLLIN, 0};
+  ASSERT_EQ(::poll(&told, 1, 5000), 1);
+  EXPECT_EQ(taker.breaks(), std::vector<int>{file.get()});
+  EXPECT_FALSE(taker.lost());
+  ASSERT_EQ(drop_lease(file.get()), 0);
+  ASSERT_EQ(take_write_lease(taker, file.get()), 0);
+  const pid_t first = taker.pid();
+  ASSERT_EQ(::fcntl(file.get(), F_SETSIG, SIGKILL), 0);
+  EXPECT_EQ(::open(path, O_RDONLY | O_NONBLOCK), -1);
+  pollfd end{taker.end_fd(), POLLIN, 0};
+  ASSERT_EQ(::poll(&end, 1, 5000), 1);
+  EXPECT_TRUE(taker.lost());
+  EXPECT_FALSE(taker.lost());
+  ASSERT_EQ(drop_lease(file.get()), 0);
+  ASSERT_EQ(take_write_lease(taker, file.get()), 0);
+  EXPECT_NE(taker.pid(), first);
+  // Stopped, it is waked.
+  ASSERT_EQ(::kill(taker.pid(), SIGSTOP), 0);
+  EXPECT_EQ(take_write_lease(taker, file.get()), 0);
 }
 
 TEST(Pidfd, SignalsAndTellsOfTheEnd) {
