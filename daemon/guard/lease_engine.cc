@@ -125,7 +125,7 @@ void LeaseEngine::on_breaks() {
   std::size_t again = 0;
   for (auto& [fd, key] : by_fd_) {
     WatchedFile* file = files_->find(key);
-    if (lost && told_elsewhere(*file) && again++ < kRetakes) take_again(file);  // the others in on_tick()
+    if (lost && told_elsewhere(*file)) take_again(file, &again);  // the others in on_tick()
     on_break(file);
   }
 }
@@ -134,10 +134,12 @@ bool LeaseEngine::told_elsewhere(const WatchedFile& file) const {
   return file.lease.phase == LeaseState::Phase::Held && (file.lease.taker != taker_.pid() || taker_.pid() < 0);
 }
 
-// Another process is to be told.
-void LeaseEngine::take_again(WatchedFile* file) {
+// Another process is to be told. again: how many were taken so far, of kRetakes; where that does not work no more of them are tried.
+void LeaseEngine::take_again(WatchedFile* file, std::size_t* again) {
+  if (*again >= kRetakes) return;
   taker_.take(file->fd.get());
   file->lease.taker = taker_.pid();
+  *again = taker_.pid() < 0 ? kRetakes : *again + 1;
 }
 
 void LeaseEngine::on_tick() {
@@ -149,7 +151,7 @@ void LeaseEngine::on_tick() {
   for (std::size_t left = std::min(std::max(kLooks, by_fd_.size() / kCycle), by_fd_.size()); left > 0; left--) {
     if (at == by_fd_.end()) at = by_fd_.begin();
     WatchedFile* file = files_->find(at->second);
-    if (told_elsewhere(*file) && again++ < kRetakes) take_again(file);
+    if (told_elsewhere(*file)) take_again(file, &again);
     if (file->lease.phase == LeaseState::Phase::Held) on_break(file);
     ++at;
   }

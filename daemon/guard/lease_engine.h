@@ -57,7 +57,7 @@ class LeaseEngine {
   void drop(WatchedFile* file);
   bool acquire(WatchedFile* file);
   bool alone(WatchedFile* file);
-  void take_again(WatchedFile* file);
+  void take_again(WatchedFile* file, std::size_t* again);
   bool told_elsewhere(const WatchedFile& file) const;  // of a break of its lease; or nobody is
   bool regain(WatchedFile* file);
   bool take_first(WatchedFile* file);

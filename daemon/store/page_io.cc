@@ -11,7 +11,11 @@
 
 namespace mrlease::store {
 
-bool LeaseInTheWay::removed(int fd, int error) { return error == EPERM && left_-- > 0 && sys::drop_others_lease(fd) == 0; }
+bool LeaseInTheWay::removed(int fd, int error) {
+  const bool gone = error == EPERM && left_-- > 0 && sys::drop_others_lease(fd) == 0;
+  errno = error;  // the caller's still
+  return gone;
+}
 
 int read_zero_filled(int fd, char* buffer, std::size_t length, std::uint64_t offset) {
   std::size_t at = 0;

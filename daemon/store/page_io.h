@@ -14,7 +14,8 @@ inline constexpr std::size_t kBatch = 256 * 1024;
 // EPERM while a lease is on it (fcntl(2), F_SETLEASE). That can be one of the client's own only, on the description that is ours as well.
 class LeaseInTheWay {
  public:
-  bool removed(int fd, int error);  // it was the reason, and is gone: try again; a few times, should the client go on with it
+  // It was the reason, and is gone: try again; a few times, should the client go on with it. errno is `error` afterwards.
+  bool removed(int fd, int error);
 
  private:
   int left_ = 16;

@@ -5,30 +5,19 @@
 
 #include <cerrno>
 #include <fstream>
-#include <sstream>
 #include <string>
 
 namespace mrlease::sys {
 
 namespace {
 
-// F_GETLEASE does not tell: it says F_UNLCK of none, and of one that is being broken. proc_pid_fdinfo(5): "lock: 1: LEASE ACTIVE WRITE PID ...".
-// The process that took it; 0: that is gone; -1: there is none.
-int taken_by(int fd) {
+// F_GETLEASE does not tell: it says F_UNLCK of none, and of one that is being broken. proc_pid_fdinfo(5): "lock: 1: LEASE ...".
+bool holds_lease(int fd) {
   std::ifstream in("/proc/self/fdinfo/" + std::to_string(fd));
-  for (std::string line; std::getline(in, line);) {
-    const std::size_t at = line.find(" LEASE ");
-    if (!line.starts_with("lock:") || at == std::string::npos) continue;
-    std::istringstream words(line.substr(at));
-    std::string lease, state, type;
-    int pid = 0;
-    words >> lease >> state >> type >> pid;
-    return pid;
-  }
-  return -1;
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("lock:") && line.find(" LEASE ") != std::string::npos) return true;
+  return false;
 }
-
-bool holds_lease(int fd) { return taken_by(fd) >= 0; }
 
 }  // namespace
 
@@ -48,8 +37,8 @@ int take_write_lease(LeaseTaker& taker, int fd) {
 int drop_lease(int fd) { return ::fcntl(fd, F_SETLEASE, F_UNLCK) ? errno : 0; }
 
 int drop_others_lease(int fd) {
-  const int pid = taken_by(fd);
-  return pid > 0 && pid == LeaseTaker::newest() ? EBUSY : drop_lease(fd);
+  const int owner = ::fcntl(fd, F_GETOWN);
+  return owner > 0 && owner == LeaseTaker::newest() ? EBUSY : drop_lease(fd);
 }
 
 int lease_type(int fd) { return ::fcntl(fd, F_GETLEASE); }

@@ -11,7 +11,7 @@ namespace mrlease::sys {
 int take_write_lease(LeaseTaker& taker, int fd);
 // Gives it up; a waiting breaker goes on. 0 or errno.
 int drop_lease(int fd);
-// The same, but not where it was taken here: EBUSY.
+// The same, but not where its breaks are told to our taker: EBUSY.
 int drop_others_lease(int fd);
 // F_WRLCK: held. While a breaker waits: what the lease must become, F_RDLCK (a reader) or F_UNLCK. F_UNLCK also when
 // there is none. -1: errno.

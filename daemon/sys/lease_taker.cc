@@ -35,6 +35,7 @@ int request_signal() { return SIGRTMIN + 4; }
 
 void give_up_rights() {
   ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);  // nobody gets at the daemon's descriptors by way of it
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
   sets[0].effective = sets[0].permitted = 1u << CAP_LEASE;

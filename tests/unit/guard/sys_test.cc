@@ -102,6 +102,9 @@ TEST_F(SysTest, ALeaseThatWasTakenHereIsNotInTheWay) {
   LeaseTaker taker(SIGRTMIN + 3);
   ASSERT_EQ(take_write_lease(taker, file.get()), 0);
   EXPECT_EQ(drop_others_lease(file.get()), EBUSY);
+  LeaseTaker next(SIGRTMIN + 3);  // a successor's
+  ASSERT_EQ(take_write_lease(next, file.get()), 0);
+  EXPECT_EQ(drop_others_lease(file.get()), EBUSY);
   EXPECT_EQ(lease_type(file.get()), F_WRLCK);
   ASSERT_EQ(drop_lease(file.get()), 0);
   ASSERT_EQ(::fcntl(file.get(), F_SETLEASE, F_WRLCK), 0);
