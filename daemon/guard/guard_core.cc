@@ -264,7 +264,10 @@ void GuardCore::look_after(const Ready& ready) {
   auto now = Clock::now();
   desk_.poll(now);
   ledger_.poll(now, [this] { read_notices(); });
-  if (begun_ && ready.alarm) leases_.on_tick();
+  if (begun_ && now >= next_tick_) {  // and not with each alarm that an answer has set
+    next_tick_ = now + tick();
+    leases_.on_tick();
+  }
   if (begun_) leases_.poll(now);
   check_main_loop(now);
 }

@@ -75,6 +75,7 @@ class GuardCore : public Guard {
   bool quiet_ = false;
   sys::Fd wake_;
   sys::Fd alarm_;  // for what answer() has made due, and the ticks
+  Clock::time_point next_tick_{};
   std::atomic<bool> stop_{false};
   std::atomic<Clock::rep> last_heartbeat_;
   std::atomic<std::uint64_t> asked_{0}, replied_{0};  // is the guard's thread there?

@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <thread>
 
-
 namespace mrlease::guard {
 namespace {
 
@@ -206,8 +205,7 @@ int LeaseEngine::let_go(const core::FileKey& key) {
 // Ends the break: whoever waits goes on.
 void LeaseEngine::drop(WatchedFile* file) {
   mark_perm(file, true);  // first, so that no O_TRUNC open slips through between
-  sys::drop_lease(file->fd.get());
-  file->lease.phase = LeaseState::Phase::Shared;
+  give_back(file);
   file->lease.tries = 0;
   schedule(file, Clock::now() + retry_interval(2));
 }
@@ -218,8 +216,16 @@ bool LeaseEngine::reads_perm() {
   return !breaking_;
 }
 
-void LeaseEngine::note_who_comes(WatchedFile* file) {
+// What was acquired, without the mark. True.
+bool LeaseEngine::keep(WatchedFile* file) {
+  mark_perm(file, false);
   if (perm_ && !alone(file)) coming_[file->key] = Clock::now();
+  return true;
+}
+
+void LeaseEngine::give_back(WatchedFile* file) {
+  sys::drop_lease(file->fd.get());
+  file->lease.phase = LeaseState::Phase::Shared;
 }
 
 // No lease of a file that an event may be of is held: true. False: one that somebody waits for, who is let go first.
@@ -302,21 +308,12 @@ void LeaseEngine::poll(Clock::time_point now) {
 // before the mark's events are read, unless somebody waits for it.
 bool LeaseEngine::take_first(WatchedFile* file) {
   file->lease.perm_mark = inherited_.contains(file->key.inode);
-  if (!file->lease.perm_mark) {
-    if (!acquire(file)) return false;
-    note_who_comes(file);
-    return true;
-  }
+  if (!file->lease.perm_mark) return acquire(file) && keep(file);
   if (regain(file)) return true;
   const int error = errno;
   if (error == EAGAIN && acquire(file)) {
-    if (sys::lease_type(file->fd.get()) != F_WRLCK) {
-      mark_perm(file, false);
-      note_who_comes(file);
-      return true;
-    }
-    sys::drop_lease(file->fd.get());
-    file->lease.phase = LeaseState::Phase::Shared;
+    if (sys::lease_type(file->fd.get()) != F_WRLCK) return keep(file);
+    give_back(file);
   }
   errno = error;
   return false;
@@ -329,13 +326,8 @@ bool LeaseEngine::regain(WatchedFile* file) {
   if (ledger_->busy(file->key) || (queue && perm_.readable())) return false;
   if (!acquire(file)) return false;
   // An open that came between asks through the queue: its event must not be read while the lease is held.
-  if (!queue || !perm_.readable()) {
-    mark_perm(file, false);
-    note_who_comes(file);
-    return true;
-  }
-  sys::drop_lease(file->fd.get());
-  file->lease.phase = LeaseState::Phase::Shared;
+  if (!queue || !perm_.readable()) return keep(file);
+  give_back(file);
   errno = EAGAIN;
   return false;
 }

@@ -61,7 +61,8 @@ class LeaseEngine {
   bool told_elsewhere(const WatchedFile& file) const;  // of a break of its lease; or nobody is
   bool regain(WatchedFile* file);
   bool take_first(WatchedFile* file);
-  void note_who_comes(WatchedFile* file);
+  bool keep(WatchedFile* file);
+  void give_back(WatchedFile* file);
   bool give_way();
   void give_way(WatchedFile* file);
   int mark_perm(WatchedFile* file, bool on);

@@ -171,8 +171,10 @@ void Broker::apply(const effect::Recall& e) {
   if (auto* kept = record(*lease); kept != nullptr && e.action == core::Action::Quiesce) kept->quiesced = 1;
   if (e.action == core::Action::Freeze || e.action == core::Action::Trim) return make_store(e, lease);
   Store* store = store_to_end(lease->stores, e.action, e.extent.begin);
-  if (store != nullptr) store->ending = true;
-  if (store != nullptr && store->slot != keep::kNoSlot) kept_.state->stores.at(store->slot).ended_by = e.recall;
+  if (store != nullptr) {
+    store->ending = true;
+    if (store->slot != keep::kNoSlot) kept_.state->stores.at(store->slot).ended_by = e.recall;
+  }
   send_recall(e, *lease, store);
 }
 

@@ -38,10 +38,7 @@ int dirty_again(int file, std::uint64_t begin, std::uint64_t end) {
   end = std::min(end, size);
   for (std::uint64_t at = begin / kPage * kPage; at < end; at += kWindow) {
     const std::uint64_t length = std::min(kWindow, end - at);
-    LeaseInTheWay lease;
-    void* map;
-    do map = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, file, static_cast<off_t>(at));
-    while (map == MAP_FAILED && lease.removed(file, errno));
+    void* const map = map_file(file, length, at);
     if (map == MAP_FAILED) return errno;
     dirty_window(static_cast<char*>(map), length);
     ::munmap(map, length);

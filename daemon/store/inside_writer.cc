@@ -34,10 +34,7 @@ InsideWriter::~InsideWriter() {
 bool InsideWriter::map() {
   if (!tried_map_) {
     tried_map_ = true;
-    LeaseInTheWay lease;
-    void* p;
-    do p = ::mmap(nullptr, length_, PROT_READ | PROT_WRITE, MAP_SHARED, file_, static_cast<off_t>(begin_));
-    while (p == MAP_FAILED && lease.removed(file_, errno));
+    void* const p = map_file(file_, length_, begin_);
     if (p != MAP_FAILED) map_ = static_cast<char*>(p);
   }
   return map_ != nullptr;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/store/page_io.h"
 
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,6 +43,14 @@ int write_all(int fd, const char* buffer, std::size_t length, std::uint64_t offs
     *written += static_cast<std::size_t>(n);
   }
   return 0;
+}
+
+void* map_file(int fd, std::size_t length, std::uint64_t offset) {
+  LeaseInTheWay lease;
+  void* map;
+  do map = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(offset));
+  while (map == MAP_FAILED && lease.removed(fd, errno));
+  return map;
 }
 
 int file_size(int fd, std::uint64_t* size) {

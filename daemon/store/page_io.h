@@ -25,6 +25,8 @@ class LeaseInTheWay {
 int read_zero_filled(int fd, char* buffer, std::size_t length, std::uint64_t offset);
 // 0 or errno. *written: how many bytes are in the file, also after an error.
 int write_all(int fd, const char* buffer, std::size_t length, std::uint64_t offset, std::size_t* written);
+// Shared, to read and to write. MAP_FAILED: errno.
+void* map_file(int fd, std::size_t length, std::uint64_t offset);
 // 0 or errno.
 int file_size(int fd, std::uint64_t* size);
 

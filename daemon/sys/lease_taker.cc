@@ -42,7 +42,8 @@ void give_up_rights() {
   ::syscall(SYS_capset, &header, sets.data());
 }
 
-// What the daemon maps and shares would stay open as long as this process is there: clients' files, their bounce pages.
+// What the daemon maps and shares would stay open as long as this process is there: clients' files, their bounce pages. Read here, not before
+// the process was made: other threads map and unmap meanwhile; and without proc_maps.h, whose strings are allocated.
 void unmap_shared() {
   const int maps = ::open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
   if (maps < 0) ::_exit(1);

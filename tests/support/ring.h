@@ -70,4 +70,19 @@ class Ring {
   io_sqring_offsets offsets_{};
 };
 
+// One request by a worker, of which nobody can tell what it does. As pread(2) and pwrite(2).
+inline ssize_t by_worker(int opcode, int fd, void* buffer, std::uint64_t length, std::uint64_t at) {
+  Ring ring;
+  if (!ring.open()) return -1;
+  io_uring_sqe* entry = ring.add(opcode, fd);
+  entry->addr = reinterpret_cast<std::uint64_t>(buffer);
+  entry->len = static_cast<std::uint32_t>(length);
+  entry->off = at;
+  if (!ring.submit()) return -1;
+  const int result = ring.result();
+  if (result >= 0) return result;
+  errno = -result;
+  return -1;
+}
+
 }  // namespace mrlease::test

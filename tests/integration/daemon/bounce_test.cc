@@ -62,13 +62,7 @@ TEST_F(BounceTest, AWorkersPageIsFlushedBeforeAndMergedAfterwards) {
     return [=] {
       static char buffer[4096];
       std::memset(buffer, byte, sizeof buffer);
-      Ring ring;
-      if (!ring.open()) return 1;
-      io_uring_sqe* entry = ring.add(opcode, ::open(p.c_str(), O_RDWR));
-      entry->addr = reinterpret_cast<std::uint64_t>(buffer);
-      entry->len = sizeof buffer;
-      entry->off = at;
-      return ring.submit() && ring.result() == sizeof buffer ? buffer[0] : 2;
+      return by_worker(opcode, ::open(p.c_str(), O_RDWR), buffer, sizeof buffer, at) == sizeof buffer ? buffer[0] : 2;
     };
   };
   Child reader(work(IORING_OP_READ, 0, 4096));

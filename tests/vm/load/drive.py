@@ -39,10 +39,8 @@ def parse(arguments=None):
     return p.parse_args(arguments)
 
 
-def main():
-    args = parse()
-    row = Row(args).run()
-    with open(args.out, "w") as f:
+def tell(row, out):
+    with open(out, "w") as f:
         json.dump(row, f, indent=1)
         f.write("\n")
     show = ("name", "backing", "guard", "ops", "errors", "lost", "torn", "not_durable", "foreign_ops",
@@ -50,6 +48,11 @@ def main():
     print("row " + " ".join(f"{k}={row[k]}" for k in show), flush=True)
     for problem in row["problems"][:5] + ([row["first"]] if row["first"] else []):
         print("    " + problem, flush=True)
+
+
+def main():
+    args = parse()
+    tell(Row(args).run(), args.out)
 
 
 if __name__ == "__main__":

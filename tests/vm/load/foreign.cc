@@ -93,28 +93,13 @@ int Foreign::truncate(std::uint64_t size, Json* json) {
 
 namespace {
 
-// By a worker of io_uring, of which nobody can tell what it does.
-ssize_t by_worker(int opcode, int fd, char* buffer, std::uint64_t length, off_t at) {
-  test::Ring ring;
-  if (!ring.open()) return -1;
-  io_uring_sqe* entry = ring.add(opcode, fd);
-  entry->addr = reinterpret_cast<std::uint64_t>(buffer);
-  entry->len = static_cast<std::uint32_t>(length);
-  entry->off = static_cast<std::uint64_t>(at);
-  if (!ring.submit()) return -1;
-  const int result = ring.result();
-  if (result >= 0) return result;
-  errno = -result;
-  return -1;
-}
-
 // One page looks like a truncate there.
 std::uint64_t worker_takes(std::uint64_t length, std::uint64_t at) { return std::min(length, (at / kPage % 4 == 0 ? 1 : 5) * kPage); }
 
 }  // namespace
 
 ssize_t Foreign::write_at(int fd, char* from, std::uint64_t length, std::uint64_t at) {
-  return uring_ ? by_worker(IORING_OP_WRITE, fd, from, length, in_file(at)) : pwrite(fd, from, length, in_file(at));
+  return uring_ ? test::by_worker(IORING_OP_WRITE, fd, from, length, begin_ + at) : pwrite(fd, from, length, in_file(at));
 }
 
 int Foreign::read_file(int flags, bool uring, std::vector<char>* to) {
@@ -127,7 +112,7 @@ int Foreign::read_file(int flags, bool uring, std::vector<char>* to) {
   const int code = timed("read", [&] {
     for (std::uint64_t at = 0; at < size_;) {
       const std::uint64_t left = size_ - at;
-      const ssize_t n = uring ? by_worker(IORING_OP_READ, fd, buffer_ + at, worker_takes(left, at), in_file(at)) : pread(fd, buffer_ + at, left, in_file(at));
+      const ssize_t n = uring ? test::by_worker(IORING_OP_READ, fd, buffer_ + at, worker_takes(left, at), begin_ + at) : pread(fd, buffer_ + at, left, in_file(at));
       if (n < 0) return errno;
       if (n == 0) return ERANGE;  // shorter than it should be
       at += static_cast<std::uint64_t>(n);

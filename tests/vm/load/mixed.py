@@ -3,13 +3,12 @@
 """Two receivers with a half each of one file, and a backing each: mixed.py FIRST SECOND ... (the options of drive.py; --backing is not looked
 at, --size is a half's). Peers stream into both, while others truncate the second half, freeze and sync the file, and read and write both
 by workers of io_uring. Writes one row for each half, OUT.first.json and OUT.second.json."""
-import json
 import sys
 import time
 
-from drive import parse
+from drive import parse, tell
 from process import Died
-from row import Refused, Row
+from row import PAGE, Refused, Row
 
 PORTS = {"first": 7471, "second": 7472}
 
@@ -50,7 +49,7 @@ class Half(Row):
 
     def write_cycle(self):
         """By others, while the peer writes as well. One page, and several."""
-        last = self.args.size // 4096
+        last = self.args.size // PAGE
         for pages in (1, 3):
             self.ask(self.foreign, f"write {self.random.randrange(self.floor, last - pages)} {pages}")
         self.stream()
@@ -85,10 +84,7 @@ def main():
     for half in (lower, upper):  # whose daemon it is
         row = half.finish()
         row["seconds"] = round(time.monotonic() - began, 1)
-        with open(f"{half.args.out}.{half.which}.json", "w", encoding="utf-8") as f:
-            json.dump(row, f, indent=1)
-        print(f"row {half.name} " + " ".join(f"{k}={row[k]}" for k in ("backing", "guard", "ops", "errors", "lost", "torn", "not_durable",
-                                                                         "foreign_ops", "foreign_wait_ms_max", "seconds")), flush=True)
+        tell(row, f"{half.args.out}.{half.which}.json")
 
 
 if __name__ == "__main__":
