@@ -10,8 +10,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <memory>
-#include <thread>
 
 #include "daemon/guard/classify.h"
 #include "daemon/guard/syscall_family.h"
@@ -39,15 +39,13 @@ EventFile look_at_file(const sys::FanEvent& event) {
 }
 
 // Where the file of the event is not known, nor is the mount that the task came through: then the inode's number has to do.
-std::optional<FdFacts> fd_facts(int tid, int fd, const EventFile& event_file) {
-  if (fd < 0 || (event_file.known && !event_file.mount)) return {};
-  auto info = sys::read_fdinfo(tid, fd);
-  if (!info) return {};
-  const bool same_mount = !event_file.known || info->mount == *event_file.mount;
-  return FdFacts{same_mount && info->inode == event_file.key.inode, info->flags};
+std::optional<FdFacts> facts_of(const std::optional<sys::FdInfo>& fd, const EventFile& event_file) {
+  if (!fd || (event_file.known && !event_file.mount)) return {};
+  const bool same_mount = !event_file.known || fd->mount == *event_file.mount;
+  return FdFacts{same_mount && fd->inode == event_file.key.inode, fd->flags};
 }
 
-Verdict judge(const sys::FanEvent& event, const TaskView& view, const EventFile& file) {
+Verdict judge(const sys::FanEvent& event, const Sight& sight, const EventFile& file) {
   EventFacts facts;
   facts.open = event.mask & FAN_OPEN_PERM;
   facts.has_range = event.has_range;
@@ -55,10 +53,7 @@ Verdict judge(const sys::FanEvent& event, const TaskView& view, const EventFile&
   facts.count = event.count;
   facts.page = ::sysconf(_SC_PAGESIZE);
   if (!facts.open) facts.file_size = file.size;
-  TaskFacts task{view.stat, view.call};
-  CallFds fds;
-  if (!facts.open && trusted(task)) fds = call_fds(*task.call);
-  return classify(facts, task, fd_facts(event.tid, fds.from, file), fd_facts(event.tid, fds.to, file));
+  return classify(facts, {sight.view.stat, sight.view.call}, facts_of(sight.from, file), facts_of(sight.to, file));
 }
 
 std::string describe(const Verdict& verdict, const TaskView& task) {
@@ -100,12 +95,17 @@ int respond(const sys::FanGroup& group, int event_fd, int deny_errno) {
   return error == EINVAL ? group.respond(event_fd, FAN_DENY) : error;
 }
 
-// Whoever is held is woken with all others, to see whether it is its own answer that has come, and sleeps again.
-TaskView look_asleep(int tid, Clock::time_point until) {
-  TaskView view = look(tid);
-  for (; view.call && view.call->running && Clock::now() < until; view = look(tid)) std::this_thread::sleep_for(kEarlyStep);
-  return view;
+// Where only a truncate has to wait: the kernel keeps device and file together in all else (odp). A plain task that reads or writes
+// does that and no truncate, on whatever file, and so does what may run behind its call (a core dump, accounting when it exits; work
+// of io_uring that is run by its submitter, of which truncates, fallocates and opens that cut are not: they are forced upon a worker,
+// io_uring/truncate.c, sync.c, openclose.c). So neither its descriptor nor its state is looked at, which is what most of the time would
+// go to. A truncate at a page's start has an empty range, which no read or write of a byte has (fsnotify_pre_content()).
+bool may_not_matter(const WatchedFile& file, const sys::FanEvent& event) {
+  if (file.needs != core::Needs{.truncate = true} || (event.mask & FAN_OPEN_PERM)) return false;
+  return event.tid > 0 && event.has_range && event.count != 0;
 }
+
+bool is_running(const TaskView& view) { return view.call && view.call->running; }
 
 void note_passed(WatchedFile* file, int tid) {
   if (file->passed.size() >= kPassedMax) file->passed.clear();
@@ -123,7 +123,7 @@ int EventDesk::read(const sys::FanGroup* from, Group group) {
     journal_->was_read(event, files.back().key, group);
   }
   journal_->end_read();
-  for (std::size_t i = 0; i < events.size(); i++) take(from, files[i], std::move(events[i]));
+  for (std::size_t i = 0; i < events.size(); i++) take({.group = from, .at = files[i], .event = std::move(events[i])});
   return error;
 }
 
@@ -133,102 +133,119 @@ void EventDesk::allow(const sys::FanGroup& group, const sys::FanEvent& event) {
   journal_->answered(event.fd.get());
 }
 
-// Where only a truncate has to wait: the kernel keeps device and file together in all else (odp). A plain task that reads or writes
-// does that and no truncate, on whatever file, and so does what may run behind its call (a core dump, accounting when it exits; work
-// of io_uring that is run by its submitter, of which truncates, fallocates and opens that cut are not: they are forced upon a worker,
-// io_uring/truncate.c, sync.c, openclose.c). So neither its descriptor nor its state is looked at, which is what most of the time would
-// go to. A truncate at a page's start has an empty range, which no read or write of a byte has (fsnotify_pre_content()).
-bool EventDesk::cannot_matter(const WatchedFile& file, const sys::FanEvent& event) {
-  if (file.needs != core::Needs{.truncate = true} || (event.mask & FAN_OPEN_PERM)) return false;
-  if (event.tid <= 0 || !event.has_range || event.count == 0) return false;
-  const auto call = plain_.call_of(event.tid);
-  return call && reads_or_writes(*call);
-}
-
-// The file, if somebody may want to know of the event.
-WatchedFile* EventDesk::concerned(const core::FileKey& key, const sys::FanEvent& event) {
-  WatchedFile* file = open_ ? nullptr : files_->find(key);
-  if (!file || file->needs == core::Needs{}) return nullptr;
-  if (cannot_matter(*file, event)) {
-    ledger_->came_again(key, event.tid);  // its last operation is over, nevertheless
-    note_passed(file, event.tid);
-    return nullptr;
-  }
-  return sys::is_own_thread(event.tid) ? nullptr : file;
+void EventDesk::take(Pending pending) {
+  if (!pending.event.fd) return;  // a queue overflow, which unlimited queues do not have
+  pending.serial = ++last_serial_;
+  pending_.push_back(std::move(pending));
 }
 
 void EventDesk::take_over(const sys::FanGroup* group, const core::FileKey& key, sys::FanEvent event) {
   EventFile file = look_at_file(event);
   file.key = key;
-  take(group, file, std::move(event));
+  take({.group = group, .at = file, .event = std::move(event)});
 }
 
-void EventDesk::take(const sys::FanGroup* group, const EventFile& at, sys::FanEvent event) {
-  if (!event.fd) return;  // a queue overflow, which unlimited queues do not have
-  WatchedFile* file = concerned(at.key, event);
-  if (!file) {
-    allow(*group, event);
+void EventDesk::take_over_unseen(const sys::FanGroup* group, Group which, sys::FanEvent event, Clock::time_point look_until) {
+  take({.group = group, .event = std::move(event), .unseen = which, .until = look_until});
+}
+
+std::optional<Look> EventDesk::next() {
+  while (!pending_.empty()) {
+    if (auto look = look_for(&pending_.front())) return look;
+    allow(*pending_.front().group, pending_.front().event);
+    pending_.pop_front();
+  }
+  return {};
+}
+
+// Nothing: it goes on at once.
+std::optional<Look> EventDesk::look_for(Pending* pending) {
+  const sys::FanEvent& event = pending->event;
+  if (pending->unseen ? open_ : !concerned(*pending)) return {};
+  if (!pending->depth) {
+    const WatchedFile* file = pending->unseen ? nullptr : files_->find(pending->at.key);
+    pending->depth = file && !pending->early() && may_not_matter(*file, event) ? Depth::Plain : Depth::Call;
+  }
+  if (*pending->depth == Depth::Call && !pending->unseen) {
+    if (sys::is_own_thread(event.tid)) return {};
+    ledger_->came_again(pending->at.key, event.tid);
+  }
+  const bool fds = pending->unseen || !(event.mask & FAN_OPEN_PERM);
+  return Look{pending->serial, event.tid, *pending->depth, pending->view, fds};
+}
+
+// The file, if somebody may want to know of the event.
+WatchedFile* EventDesk::concerned(const Pending& pending) {
+  WatchedFile* file = open_ ? nullptr : files_->find(pending.at.key);
+  return file && file->needs != core::Needs{} ? file : nullptr;
+}
+
+void EventDesk::seen(const Look& look, Sight sight) {
+  if (pending_.empty() || pending_.front().serial != look.serial) return;
+  Pending& pending = pending_.front();
+  WatchedFile* file = pending.unseen ? nullptr : concerned(pending);
+  if (!pending.unseen && !file) return;  // next() lets it go
+  if (look.depth == Depth::Plain) {
+    if (!sight.plain || !may_not_matter(*file, pending.event)) {
+      pending.depth = Depth::Call;
+      return;
+    }
+    ledger_->came_again(file->key, look.tid);  // its last operation is over, nevertheless
+    note_passed(file, look.tid);
+    allow(*pending.group, pending.event);
+    pending_.pop_front();
     return;
   }
-  ledger_->came_again(file->key, event.tid);
-  TaskView view = look_at_call(event.tid);
-  if (coming_ && likely_held(event, view, file->needs)) coming_();
-  complete(&view);
-  if (view.call && view.call->running) {
-    auto now = Clock::now();
-    early_.push_back({group, at.key, std::move(event), kEarlyStep, now + kEarlyStep, now + kEarlyBound});
-  } else {
-    decide(group, std::move(event), at, file, std::move(view));
+  if (look.depth == Depth::Call && !sight.view.hidden) {
+    if (file && !pending.early() && coming_ && likely_held(pending.event, sight.view, file->needs)) coming_();
+    pending.view = std::move(sight.view);
+    pending.depth = Depth::Rest;
+    return;
   }
+  Pending due = std::move(pending);
+  pending_.pop_front();
+  if (is_running(sight.view) && too_early(&due, Clock::now())) early_.push_back(std::move(due));
+  else if (due.unseen) decide_unseen(std::move(due), sight);
+  else decide(std::move(due), file, std::move(sight));
 }
 
+// It is looked at again some time later.
+bool EventDesk::too_early(Pending* pending, Clock::time_point now) {
+  if (pending->until == Clock::time_point{}) pending->until = now + kEarlyBound;
+  if (now >= pending->until) return false;
+  pending->step = pending->early() ? std::min(pending->step * 2, kEarlyStepMost) : kEarlyStep;
+  pending->next_look = now + pending->step;
+  pending->depth.reset();
+  pending->view = {};
+  return true;
+}
+
+// With thousands of them, looking at each in every turn would be all that the guard does.
 void EventDesk::poll(Clock::time_point now) {
-  for (std::size_t i = 0; i < early_.size();) {
-    Early& early = early_[i];
-    // With thousands of them, looking at each in every turn would be all that the guard does.
-    if (!open_ && now < early.next_look) {
-      ++i;
-      continue;
-    }
-    WatchedFile* file = concerned(early.file, early.event);
-    TaskView view = file ? look(early.event.tid) : TaskView{};
-    if (file && view.call && view.call->running && now < early.until) {
-      early.step = std::min(early.step * 2, kEarlyStepMost);
-      early.next_look = now + early.step;
-      ++i;
-      continue;
-    }
-    Early due = std::move(early);
-    early_.erase(early_.begin() + i);
-    if (!file) {
-      allow(*due.group, due.event);
-      continue;
-    }
-    const EventFile at = look_at_file(due.event);  // it may have another size by now
-    decide(due.group, std::move(due.event), at, file, std::move(view));
-  }
+  const auto due = std::stable_partition(early_.begin(), early_.end(), [&](const Pending& p) { return !open_ && now < p.next_look; });
+  std::move(due, early_.end(), std::back_inserter(pending_));
+  early_.erase(due, early_.end());
 }
 
 Clock::time_point EventDesk::next_due() const {
   auto due = Clock::time_point::max();
-  for (const Early& early : early_) due = std::min(due, early.next_look);
+  for (const Pending& early : early_) due = std::min(due, early.next_look);
   return due;
 }
 
 void EventDesk::stand_open() {
   open_ = true;
   poll(Clock::now());
+  next();  // lets all go
 }
 
-void EventDesk::decide(const sys::FanGroup* group, sys::FanEvent event, const EventFile& at, WatchedFile* file, TaskView view) {
-  auto verdict = wanted(judge(event, view, at), file->needs);
-  note_passed(file, event.tid);
-  if (!verdict) {
-    allow(*group, event);
-    return;
-  }
-  ForeignOp op = operation(file->key, *verdict, view, event.tid);
-  ledger_->hold(std::move(op), std::move(view), let_go_of(group, std::move(event)));
+void EventDesk::decide(Pending pending, WatchedFile* file, Sight sight) {
+  if (pending.early()) pending.at = look_at_file(pending.event);  // it may have another size by now
+  auto verdict = wanted(judge(pending.event, sight, pending.at), file->needs);
+  note_passed(file, pending.event.tid);
+  if (!verdict) return allow(*pending.group, pending.event);
+  ForeignOp op = operation(file->key, *verdict, sight.view, pending.event.tid);
+  ledger_->hold(std::move(op), std::move(sight.view), let_go_of(pending.group, std::move(pending.event)));
 }
 
 Ledger::LetGo EventDesk::let_go_of(const sys::FanGroup* group, sys::FanEvent event) {
@@ -242,37 +259,32 @@ Ledger::LetGo EventDesk::let_go_of(const sys::FanGroup* group, sys::FanEvent eve
 }
 
 // Most calls have their file in a register. Of the others it is known by its name only, which may have another meaning by now.
-std::vector<WatchedFile*> EventDesk::may_be_of(Group which, const TaskView& view) const {
+std::vector<WatchedFile*> EventDesk::may_be_of(Group which, const Sight& sight) const {
   std::vector<WatchedFile*> all, own;
-  std::optional<sys::FdInfo> from, to;
-  if (trusted({view.stat, view.call})) {
-    const CallFds fds = call_fds(*view.call);
-    from = sys::read_fdinfo(view.tid, fds.from);
-    to = sys::read_fdinfo(view.tid, fds.to);
-  }
   for (auto& [key, file] : files_->all()) {
     if (file.needs == core::Needs{} || (file.kind == Kind::Precontent) != (which == Group::Precontent)) continue;
     all.push_back(&file);
-    if ((from && from->inode == key.inode) || (to && to->inode == key.inode)) own.push_back(&file);
+    if ((sight.from && sight.from->inode == key.inode) || (sight.to && sight.to->inode == key.inode)) own.push_back(&file);
   }
   return own.empty() ? all : own;  // none: it was exchanged already
 }
 
 // A client's own task may be the one that is held, in the very work that it was recalled for. It reads and writes there, of
 // which no client has to get out of the way, so that it does not wait for itself.
-void EventDesk::take_over_unseen(const sys::FanGroup* group, Group which, sys::FanEvent event, Clock::time_point look_until) {
-  const TaskView view = look_asleep(event.tid, look_until);
-  const bool gone = event.tid != 0 && !view.stat;
+void EventDesk::decide_unseen(Pending pending, const Sight& sight) {
+  sys::FanEvent& event = pending.event;
+  const TaskView& view = sight.view;
+  const bool gone = event.tid != 0 && !view.stat && !view.hidden;
   std::vector<ForeignOp> perhaps;
-  for (WatchedFile* file : open_ || gone ? std::vector<WatchedFile*>{} : may_be_of(which, view)) {
+  for (WatchedFile* file : gone ? std::vector<WatchedFile*>{} : may_be_of(*pending.unseen, sight)) {
     note_passed(file, event.tid);
     struct stat st {};
     const bool sized = ::fstat(file->fd.get(), &st) == 0;
     const EventFile at{file->key, sized ? static_cast<std::uint64_t>(st.st_size) : 0, {}, false};
-    if (const auto verdict = wanted(judge(event, view, at), file->needs)) perhaps.push_back(operation(file->key, *verdict, view, event.tid));
+    if (const auto verdict = wanted(judge(event, sight, at), file->needs)) perhaps.push_back(operation(file->key, *verdict, view, event.tid));
   }
-  if (perhaps.empty()) return allow(*group, event);
-  ledger_->hold_any_of(std::move(perhaps), view, let_go_of(group, std::move(event)), kUnseenBound);
+  if (perhaps.empty()) return allow(*pending.group, event);
+  ledger_->hold_any_of(std::move(perhaps), view, let_go_of(pending.group, std::move(event)), kUnseenBound);
 }
 
 }  // namespace mrlease::guard

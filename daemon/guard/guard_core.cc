@@ -60,7 +60,7 @@ GuardCore::GuardCore(Options options, Listener listener, bool precontent_allowed
   alarm_.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!wake_ || !alarm_) refuse(errno);
   heartbeat();
-  thread_ = std::thread([this] { run(); });
+  lookout_ = Lookout::begin([this](Lookout& lookout, Lookout::Shift shift) { run({&lookout, shift}); });
 }
 
 void GuardCore::start_precontent(Heritage* heritage) {
@@ -77,7 +77,7 @@ GuardCore::~GuardCore() {
   disarm();
   stop_ = true;
   wake();
-  thread_.join();
+  lookout_->end();
 }
 
 void GuardCore::wake() const {
@@ -192,22 +192,81 @@ void GuardCore::disarm() {
   wake();
 }
 
-void GuardCore::run() {
-  ::pthread_setname_np(::pthread_self(), "mrl-guard");
+// What whoever was on duty before has left undone is in the desk, the ledger and the outbox still.
+void GuardCore::run(const Watch& watch) {
+  if (!look_at_events(watch)) return;
+  deliver();
   while (!stop_) {
-    Ready ready = wait_for_work();
+    const Ready ready = wait_for_work();
     const std::uint64_t asked = asked_;
     {
       std::lock_guard lock(mutex_);
       take_events(ready);
     }
+    if (!look_at_events(watch)) return;
+    if (ready.precontent) quieten();
     deliver();  // first: somebody waits for it
     {
       std::lock_guard lock(mutex_);
       look_after(ready);
     }
+    if (!look_at_events(watch) || !look_at_passing(watch) || !name_changes(watch)) return;
     deliver();
     replied_ = asked;
+  }
+}
+
+// look: touches nothing of the guard's. Its result, or what is given where nobody is to look at that task; nothing: this thread is
+// relieved, and the guard may be gone.
+template <class Seen, class LookAt>
+std::optional<Seen> GuardCore::at(const Watch& watch, int tid, Seen unseen, const LookAt& look) {
+  if (!watch.lookout->goes(watch.shift, tid)) return unseen;
+  Seen seen = look();
+  return watch.lookout->is_back(watch.shift) ? std::optional(std::move(seen)) : std::nullopt;
+}
+
+bool GuardCore::look_at_events(const Watch& watch) {
+  for (std::unique_lock lock(mutex_);;) {
+    const auto look = desk_.next();
+    if (!look) return true;
+    lock.unlock();
+    auto sight = at(watch, look->tid, see_nothing(*look), [&] { return observe(*look); });
+    if (!sight) return false;
+    lock.lock();
+    desk_.seen(*look, std::move(*sight));
+  }
+}
+
+bool GuardCore::look_at_passing(const Watch& watch) {
+  const auto now = Clock::now();
+  std::vector<Ledger::Watched> due;
+  {
+    std::lock_guard lock(mutex_);
+    due = ledger_.due(now);
+  }
+  for (auto& [id, view] : due) {
+    auto seen = at(watch, view.tid, TaskView{.tid = view.tid, .hidden = true}, [tid = view.tid] { return look(tid); });
+    if (!seen) return false;
+    view = std::move(*seen);
+  }
+  std::lock_guard lock(mutex_);
+  ledger_.poll(now, std::move(due), [this] { read_notices(); });
+  return true;
+}
+
+bool GuardCore::name_changes(const Watch& watch) {
+  for (;;) {
+    int tid = 0;
+    {
+      std::lock_guard lock(mutex_);
+      const auto* change = outbox_.next_change();
+      if (change == nullptr) return true;
+      tid = change->tid;
+    }
+    const auto comm = at(watch, tid, std::string("?"), [tid] { return sys::read_comm(tid); });
+    if (!comm) return false;
+    std::lock_guard lock(mutex_);
+    outbox_.name_change(*comm);
   }
 }
 
@@ -249,8 +308,11 @@ GuardCore::Ready GuardCore::wait_for_work() {
 void GuardCore::take_events(const Ready& ready) {
   // Notices that are older than an event are read before it, else they would pass for the event's.
   if (ready.notices) read_notices();
-  if (!ready.precontent) return;
-  precontent_->on_readable();
+  if (ready.precontent) precontent_->on_readable();
+}
+
+void GuardCore::quieten() {
+  std::lock_guard lock(mutex_);
   quiet_ = !outbox_.empty();
 }
 
@@ -263,7 +325,6 @@ void GuardCore::look_after(const Ready& ready) {
   if (ready.perm) leases_.on_perm_readable();
   auto now = Clock::now();
   desk_.poll(now);
-  ledger_.poll(now, [this] { read_notices(); });
   if (begun_ && now >= next_tick_) {  // and not with each alarm that an answer has set
     next_tick_ = now + tick();
     leases_.on_tick();
@@ -289,9 +350,7 @@ void GuardCore::on_notice(const sys::FanEvent& event) {
   // Neither held nor let through just now: a descriptor from before the file system was armed.
   bool matters = file->needs.write || file->needs.destructive;
   if (!matters || file->passed.contains(event.tid) || sys::is_own_thread(event.tid)) return;
-  std::string text = "changed by " + std::to_string(event.tid) + " (" + sys::read_comm(event.tid) +
-                     ") through a descriptor from before the file system was armed";
-  outbox_.add([key = file->key, text](const Listener& listener) { listener.observed(key, text); });
+  outbox_.add_change({file->key, event.tid, " through a descriptor from before the file system was armed"});
 }
 
 void GuardCore::check_main_loop(Clock::time_point now) {

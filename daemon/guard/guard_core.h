@@ -3,14 +3,17 @@
 //
 // Thread-safe. mutex_ guards everything but the atomics; the listener is called without it, by the guard thread only.
 // answer() responds to the kernel in its caller's thread: one more thread to wake would be one more wait for whoever is
-// held. The guard thread does what follows from it: timers, and what the listener is to hear.
+// held. The guard thread does what follows from it: timers, and what the listener is to hear. Tasks are looked at by the guard
+// thread only, without the lock, and it may be lost there: then another one is the guard thread (lookout.h).
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <mutex>
-#include <thread>
+#include <optional>
 
 #include "daemon/guard/lease_engine.h"
+#include "daemon/guard/lookout.h"
 #include "daemon/guard/precontent.h"
 
 namespace mrlease::guard {
@@ -38,11 +41,24 @@ class GuardCore : public Guard {
     bool wake = false, alarm = false, breaks = false, perm = false, precontent = false;
   };
 
+  // Who is the guard thread.
+  struct Watch {
+    Lookout* lookout = nullptr;
+    Lookout::Shift shift = 0;
+  };
+
   void start_precontent(Heritage* heritage);
   const sys::FanGroup* group_of(Group group) const;
   void finish_answers();
   void take_over(const Orphan& orphan, Clock::time_point look_until);
-  void run();
+  void run(const Watch& watch);
+  template <class Seen, class LookAt>
+  static std::optional<Seen> at(const Watch& watch, int tid, Seen unseen, const LookAt& look);
+  // False: this thread is relieved, and must not touch the guard any more.
+  bool look_at_events(const Watch& watch);
+  bool look_at_passing(const Watch& watch);
+  bool name_changes(const Watch& watch);
+  void quieten();
   void wake() const;
   Clock::time_point next_due() const;
   std::chrono::nanoseconds tick() const;
@@ -80,7 +96,7 @@ class GuardCore : public Guard {
   std::atomic<Clock::rep> last_heartbeat_;
   std::atomic<std::uint64_t> asked_{0}, replied_{0};  // is the guard's thread there?
   Clock::time_point asked_at_{};                      // the caller's of heartbeat()
-  std::thread thread_;
+  std::shared_ptr<Lookout> lookout_;
 };
 
 }  // namespace mrlease::guard

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "daemon/guard/guard_core.h"
+#include "daemon/sys/apart.h"
 #include "proto/kernel_uapi.h"
 
 namespace mrlease::guard {
@@ -16,6 +17,11 @@ namespace {
 
 constexpr std::chrono::milliseconds kLook{1};
 constexpr std::chrono::milliseconds kLookBound{1000};  // for tasks that are not seen asleep, all together
+
+// Not by the guard's thread, but by one that can be lost as well.
+TaskView look_apart(int tid) {
+  return sys::apart(tid, [tid] { return look(tid); }).value_or(TaskView{.tid = tid, .hidden = true});
+}
 
 }  // namespace
 
@@ -46,7 +52,7 @@ std::vector<Overdue> GuardCore::await_passing(std::chrono::milliseconds bound) {
   auto passing = journal_.passing();
   for (const auto until = Clock::now() + bound;;) {
     std::erase_if(passing, [this](const Passing& p) {
-      const bool over = has_left(p.view, look(p.view.tid));
+      const bool over = has_left(p.view, look_apart(p.view.tid));
       if (over) journal_.left(p.slot);
       return over;
     });

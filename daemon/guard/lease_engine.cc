@@ -269,8 +269,7 @@ void LeaseEngine::on_notice(WatchedFile* file, std::uint64_t mask, int tid) {
   bool explained = (mask & FAN_MODIFY) && ledger_->modified(file->key, tid);
   if (mask & FAN_OPEN) ledger_->opened(file->key, tid);
   if ((mask & FAN_MODIFY) && !explained && file->needs != core::Needs{}) {
-    std::string text = "changed by " + std::to_string(tid) + " (" + sys::read_comm(tid) + ") without being held";
-    outbox_->add([key = file->key, text](const Listener& listener) { listener.observed(key, text); });
+    outbox_->add_change({file->key, tid, " without being held"});
   }
   if ((mask & FAN_CLOSE) && file->lease.phase == LeaseState::Phase::Shared && file->lease.retry) {
     // The notice comes shortly before the description is gone.

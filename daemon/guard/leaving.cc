@@ -46,6 +46,7 @@ TaskView look(int tid) {
 }
 
 bool has_left(const TaskView& held, const TaskView& now) {
+  if (now.hidden) return false;
   if (!now.stat || now.stat->state == 'Z' || now.stat->state == 'X') return true;
   if (!held.stat) return false;  // was hidden from the start: only its end can be seen
   if (held.stat->start != now.stat->start) return true;

@@ -17,6 +17,7 @@ struct TaskView {
   std::optional<sys::TaskStat> stat;  // nothing: the task is gone
   std::optional<sys::SyscallState> call;
   std::string wchan;  // of kernel workers only
+  bool hidden = false;  // nobody looks at it: of what is above nothing is known but the task
 };
 
 // Of the kernel's, io_uring's, vhost's: its system call is made up, and it stays one while it lives.

@@ -38,6 +38,7 @@ core::BreakId Ledger::add(ForeignOp op, TaskView view, std::shared_ptr<Held> hel
   entry.op = op;
   entry.view = std::move(view);
   entry.held = std::move(held);
+  entry.next_look = now_() + look_interval(0);
   const core::BreakId id = op.id;
   outbox_->add([op = std::move(op)](const Listener& listener) { listener.held(op); });
   return id;
@@ -54,7 +55,7 @@ core::BreakId Ledger::adopt(const Passing& passing) {
   entry.held = std::make_shared<Held>(Held{.unanswered = 0});
   entry.answered = true;
   entry.passing = passing.slot;
-  entry.next_look = eyes_.now() + look_interval(0);
+  entry.next_look = now_() + look_interval(0);
   return id;
 }
 
@@ -62,8 +63,6 @@ void Ledger::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
   auto at = entries_.find(id);
   if (at == entries_.end() || at->second.answered) return;
   Entry& entry = at->second;
-  // Seen on its way to sleep: by now it sleeps, and shows the call that it is in.
-  if (entry.view.call && entry.view.call->running) entry.view = eyes_.look(entry.view.tid);
   // Before it goes on: a successor must not take it for over.
   if (watch_leaving && journal_ != nullptr) entry.passing = journal_->passes(entry.op.file, entry.view);
   const std::shared_ptr<Held> held = entry.held;
@@ -75,14 +74,15 @@ void Ledger::answer(core::BreakId id, int deny_errno, bool watch_leaving) {
   } else if ((error == 0 && held->deny != 0) || error == ENOENT) {
     leave(at, true);  // it failed, or its task was killed: nothing will happen any more
   } else if (entry.view.tid) {
-    entry.next_look = eyes_.now() + look_interval(0);
+    entry.looks = 0;
+    entry.next_look = now_() + look_interval(0);
   }
 }
 
 int Ledger::let_go(Held& held) {
   const int error = std::exchange(held.let_go, {})(held.deny);
   if (held.bound == Clock::duration{}) return error;
-  const auto until = eyes_.now() + held.bound;
+  const auto until = now_() + held.bound;
   for (auto& [id, entry] : entries_)
     if (entry.held.get() == &held && !entry.view.tid) entry.until = until;
   return error;
@@ -99,13 +99,13 @@ Ledger::Entries::iterator Ledger::leave(Entries::iterator entry, bool sure) {
   Entry& e = entry->second;
   e.over = sure;
   e.looks = 0;
-  e.until = eyes_.now() + kSettleBound;
+  e.until = now_() + kSettleBound;
   return settle(entry);
 }
 
 Ledger::Entries::iterator Ledger::settle(Entries::iterator entry) {
   Entry& e = entry->second;
-  const auto now = eyes_.now();
+  const auto now = now_();
   if (settled_ && e.op.kind != core::BreakKind::Read && now < *e.until && !settled_(e.op.file)) {
     e.next_look = std::min(now + look_interval(e.looks++), *e.until);
     return std::next(entry);
@@ -131,18 +131,14 @@ void Ledger::opened(const core::FileKey& file, int tid) {
     Entry& entry = at->second;
     if (!entry.passes() || entry.op.file != file || entry.op.tid != 0 || entry.view.tid != 0) {
       ++at;
-      continue;
-    }
-    // FAN_OPEN may come before O_TRUNC is carried out: then the end of the call is what counts.
-    TaskView view = eyes_.look(tid);
-    bool inside = view.call && !view.call->running && call_shape(*view.call).family == Family::Open;
-    if (entry.op.kind == core::BreakKind::Read || !view.stat || (view.call && !view.call->running && !inside)) {
+    } else if (entry.op.kind == core::BreakKind::Read) {
       at = leave(at, true);
-      continue;
+    } else {
+      entry.view.tid = tid;
+      entry.opened = true;
+      entry.next_look = now_();
+      ++at;
     }
-    entry.view = std::move(view);
-    entry.next_look = eyes_.now() + look_interval(0);
-    ++at;
   }
 }
 
@@ -154,20 +150,41 @@ void Ledger::came_again(const core::FileKey& file, int tid) {
   }
 }
 
-void Ledger::poll(Clock::time_point now, const std::function<void()>& read_notices) {
+std::vector<Ledger::Watched> Ledger::due(Clock::time_point now) const {
+  std::vector<Watched> out;
+  for (const auto& [id, entry] : entries_)
+    if (entry.looked_at() && entry.next_look <= now) out.push_back({id, TaskView{.tid = entry.view.tid}});
+  return out;
+}
+
+bool Ledger::has_left(Entry* entry, TaskView view) const {
+  if (!entry->opened) return guard::has_left(entry->view, view);
+  if (view.hidden) return false;
+  // FAN_OPEN may come before O_TRUNC is carried out: then the end of the call is what counts.
+  const bool told = view.call && !view.call->running;
+  if (!view.stat || (told && call_shape(*view.call).family != Family::Open)) return true;
+  entry->opened = false;
+  entry->view = std::move(view);
+  return false;
+}
+
+void Ledger::poll(Clock::time_point now, std::vector<Watched> seen, const std::function<void()>& read_notices) {
   std::vector<core::BreakId> over;
-  for (auto at = entries_.begin(); at != entries_.end();) {
+  for (auto& [id, view] : seen) {
+    const auto at = entries_.find(id);
+    if (at == entries_.end() || !at->second.looked_at() || at->second.view.tid != view.tid) continue;
     Entry& entry = at->second;
-    if (entry.over) {
-      at = entry.next_look <= now ? settle(at) : std::next(at);
-      continue;
+    entry.next_look = now + look_interval(entry.opened ? 0 : ++entry.looks);
+    if (entry.early()) {
+      if (!view.hidden) entry.view = std::move(view);
+    } else if (has_left(&entry, std::move(view))) {
+      over.push_back(id);
     }
-    if (entry.passes() && entry.view.tid && entry.next_look <= now) {
-      if (has_left(entry.view, eyes_.look(entry.view.tid))) over.push_back(at->first);
-      else entry.next_look = now + look_interval(++entry.looks);
-    }
-    bool late = entry.until && *entry.until <= now;
-    at = late ? leave(at, false) : std::next(at);
+  }
+  for (auto at = entries_.begin(); at != entries_.end();) {
+    const Entry& entry = at->second;
+    if (entry.over) at = entry.next_look <= now ? settle(at) : std::next(at);
+    else at = entry.until && *entry.until <= now ? leave(at, false) : std::next(at);
   }
   if (over.empty()) return;
   read_notices();
@@ -178,8 +195,8 @@ void Ledger::poll(Clock::time_point now, const std::function<void()>& read_notic
 Clock::time_point Ledger::next_due() const {
   auto due = Clock::time_point::max();
   for (const auto& [id, entry] : entries_) {
+    if (entry.looked_at() || entry.over) due = std::min(due, entry.next_look);
     if (!entry.passes() && !entry.over) continue;
-    if (entry.view.tid || entry.over) due = std::min(due, entry.next_look);
     if (entry.until) due = std::min(due, *entry.until);
   }
   return due;

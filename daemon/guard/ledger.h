@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every foreign operation that is held, or allowed and being watched until it is over.
+// Every foreign operation that is held, or allowed and being watched until it is over. Their tasks are looked at by its caller.
 // Not thread-safe: the guard's lock is held around every call.
 #pragma once
 
@@ -16,12 +16,6 @@
 
 namespace mrlease::guard {
 
-// How the ledger sees time and tasks. A test may have a world of its own.
-struct Eyes {
-  Clock::time_point (*now)() = [] { return Clock::now(); };
-  TaskView (*look)(int tid) = guard::look;
-};
-
 class Ledger {
  public:
   // Lets the operation go on (0) or fail (errno). Returns 0, ENOENT when the task is gone, ENOTSUP when it could not be
@@ -30,7 +24,9 @@ class Ledger {
   // Is the file held again, as well as it can be, after what changed it?
   using Settled = std::function<bool(const core::FileKey& file)>;
 
-  explicit Ledger(Outbox* outbox, Journal* journal = nullptr, Eyes eyes = {}) : outbox_(outbox), journal_(journal), eyes_(eyes) {}
+  // now: a test may have a world of its own.
+  explicit Ledger(Outbox* outbox, Journal* journal = nullptr, Clock::time_point (*now)() = Clock::now)
+      : outbox_(outbox), journal_(journal), now_(now) {}
 
   // Nothing that may change the file is said to have left before `settled`: leases would come back to a file of which nothing
   // is held. For kSettleBound at the most: others may keep it open.
@@ -52,8 +48,16 @@ class Ledger {
   // The task came with a new event on the file: what it was allowed before is over, or is covered by the new event.
   void came_again(const core::FileKey& file, int tid);
 
+  // A task that is due to be looked at, and what was seen of it.
+  struct Watched {
+    core::BreakId id = 0;
+    TaskView view;
+  };
+  // Views with nothing but the task in them.
+  std::vector<Watched> due(Clock::time_point now) const;
+  // seen: of those that were due; of those that are missing they are due still.
   // read_notices: called before a task is said to have left, since what it did may be queued still: calls modified().
-  void poll(Clock::time_point now, const std::function<void()>& read_notices);
+  void poll(Clock::time_point now, std::vector<Watched> seen, const std::function<void()>& read_notices);
   Clock::time_point next_due() const;  // max(): never
   bool any_held() const;
   bool empty() const { return entries_.empty(); }
@@ -72,12 +76,16 @@ class Ledger {
     TaskView view;
     std::shared_ptr<Held> held;
     bool answered = false;
+    bool opened = false;  // by the task of `view`, who may be in that call still, or not
     unsigned looks = 0;
     Journal::Slot passing = Journal::kNoSlot;
     Clock::time_point next_look{};
     std::optional<Clock::time_point> until;
     std::optional<bool> over;  // it has left, for sure or not; the listener is not told yet
     bool passes() const { return answered && !over && held->unanswered == 0; }
+    // Seen on its way to sleep: its call is not told yet.
+    bool early() const { return !answered && view.call && view.call->running; }
+    bool looked_at() const { return early() || (passes() && view.tid != 0); }
   };
   using Entries = std::map<core::BreakId, Entry>;
 
@@ -85,10 +93,11 @@ class Ledger {
   int let_go(Held& held);
   Entries::iterator leave(Entries::iterator entry, bool sure);
   Entries::iterator settle(Entries::iterator entry);
+  bool has_left(Entry* entry, TaskView view) const;
 
   Outbox* outbox_;
   Journal* journal_;
-  Eyes eyes_;
+  Clock::time_point (*now_)();
   Settled settled_;
   Entries entries_;
 };

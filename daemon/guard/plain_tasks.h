@@ -11,7 +11,7 @@
 
 namespace mrlease::guard {
 
-// Not thread-safe: the guard's lock is held around every call.
+// Not thread-safe.
 class PlainTasks {
  public:
   // The system call of a task that an event waits for. Nothing: it is a worker, whose system call is made up; or it

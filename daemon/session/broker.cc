@@ -127,11 +127,11 @@ std::chrono::microseconds Broker::patience(uid_t user) const {
 core::Time Broker::now() const { return microseconds() / 1000; }
 
 bool Broker::has_lease(int task, const core::FileKey& file) {
-  sys::TaskOwner owner;
-  if (!sys::read_owner(task, &owner)) return false;
+  const auto owner = sys::owner_apart(task);
+  if (!owner) return false;
   return std::any_of(sessions_.begin(), sessions_.end(), [&](const auto& each) {
     const Session& s = *each.second;
-    return s.peer.pid == owner.pid && std::any_of(s.leases.begin(), s.leases.end(), [&](core::LeaseId id) {
+    return s.peer.pid == owner->pid && std::any_of(s.leases.begin(), s.leases.end(), [&](core::LeaseId id) {
              const auto lease = find_lease(id);
              return lease && lease->file == file;
            });

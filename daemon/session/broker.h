@@ -241,6 +241,12 @@ class Broker {
   guard::Guard* guard_ = nullptr;
   core::Arbiter arbiter_;
   WorkerPool workers_;
+  // Of a user: his processes can make who looks at them wait for as long as he likes, and then only he does.
+  struct Namer {
+    WorkerPool pool{8};
+    int under_way = 0;
+  };
+  std::map<uid_t, Namer> namers_;
   WorkerPool writers_back_{16};  // what nobody waits for: who is held never waits behind it
   asio::steady_timer timer_;
   asio::steady_timer stop_timer_;

@@ -26,12 +26,12 @@ WhoPtr nobody() {
 WhoPtr owner_of(int tid) {
   Who who;
   who.tid = tid;
-  sys::TaskOwner owner;
-  if (tid != 0 && sys::read_owner(tid, &owner)) {
-    who.pid = owner.pid;
-    who.uid = owner.uid;
-    who.gid = owner.gid;
-    who.program = std::move(owner.comm);
+  const auto owner = tid == 0 ? std::nullopt : sys::owner_apart(tid);
+  if (owner) {
+    who.pid = owner->pid;
+    who.uid = owner->uid;
+    who.gid = owner->gid;
+    who.program = owner->comm;
   }
   return std::make_shared<const Who>(std::move(who));
 }

@@ -11,6 +11,7 @@
 #include <sstream>
 #include <utility>
 
+#include "daemon/sys/apart.h"
 #include "daemon/sys/proc_task.h"
 
 namespace mrlease::session {
@@ -21,8 +22,8 @@ constexpr std::size_t kHistoryMost = 64;
 
 // 0: there is no such process.
 std::uint64_t start_of(pid_t pid) {
-  const auto stat = sys::read_stat(pid);
-  return stat ? stat->start : 0;
+  const auto stat = sys::apart(pid, [pid] { return sys::read_stat(pid); });
+  return stat && *stat ? (*stat)->start : 0;
 }
 
 bool lives(pid_t pid) { return ::kill(pid, 0) == 0 || errno == EPERM; }

@@ -200,13 +200,17 @@ void Broker::on_name_mapped(Session& s, const Frame& f) {
   s.naming = true;
   auto verdict = std::make_shared<Verdict>();
   auto file = std::make_shared<sys::Fd>();
+  Namer& namer = namers_[s.peer.uid];
+  ++namer.under_way;
   in_worker(
+      namer.pool,
       [verdict, file, peer = s.peer, pidfd = s.pidfd, address = f.name_mapped().address()] {
         *verdict = {ENOMEM, "name_mapped: out of memory"};  // what holds if the next line throws
         *verdict = name_mapped(peer.pid, peer.uid, peer.gid, address, file.get());
         if (verdict->code == 0 && sys::signal_pidfd(pidfd.get(), 0) != 0) *verdict = {ESRCH, "the client is gone"};
       },
-      [this, verdict, file, id = s.id, request = f.id()] {
+      [this, verdict, file, user = s.peer.uid, id = s.id, request = f.id()] {
+        if (--namers_.at(user).under_way == 0) namers_.erase(user);
         Session* const still = find_session(id);
         if (still == nullptr) return;
         still->naming = false;

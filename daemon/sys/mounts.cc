@@ -8,6 +8,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "daemon/sys/apart.h"
 #include "daemon/sys/fd.h"
 
 namespace mrlease::sys {
@@ -96,7 +97,8 @@ std::optional<Mount> mount_of(int fd, pid_t process) {
   if (id < 0) return {};
   if (auto own = find_in(read_start("/proc/self/mountinfo", std::string::npos), id)) return own;
   if (process <= 0) return {};
-  return find_in(read_start("/proc/" + std::to_string(process) + "/mountinfo", kForeignMountsMax), id);
+  const auto theirs = apart(process, [process] { return read_start("/proc/" + std::to_string(process) + "/mountinfo", kForeignMountsMax); });
+  return theirs ? find_in(*theirs, id) : std::nullopt;
 }
 
 const Mount* find_mount(const std::vector<Mount>& mounts, int id) {

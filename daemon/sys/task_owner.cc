@@ -3,6 +3,7 @@
 
 #include <charconv>
 
+#include "daemon/sys/apart.h"
 #include "daemon/sys/proc_file.h"
 
 namespace mrlease::sys {
@@ -45,6 +46,14 @@ bool read_owner(int tid, TaskOwner* owner) {
   static thread_local RecentTasks recent("status");
   const ProcText text = recent.read(tid);
   return text && parse_owner(*text, owner);
+}
+
+std::optional<TaskOwner> owner_apart(int tid) {
+  auto owner = apart(tid, [tid] {
+    TaskOwner read;
+    return read_owner(tid, &read) ? std::optional(std::move(read)) : std::nullopt;
+  });
+  return owner ? std::move(*owner) : std::nullopt;
 }
 
 }  // namespace mrlease::sys

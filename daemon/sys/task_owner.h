@@ -2,6 +2,7 @@
 // To whom a task belongs: /proc/<tid>/status, proc_pid_status(5).
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -18,5 +19,7 @@ struct TaskOwner {
 bool parse_owner(std::string_view status, TaskOwner* owner);
 // False: the task is gone or hidden.
 bool read_owner(int tid, TaskOwner* owner);
+// The same for who must not wait for it (apart.h). Nothing: also where that would be needed.
+std::optional<TaskOwner> owner_apart(int tid);
 
 }  // namespace mrlease::sys

@@ -18,12 +18,12 @@ namespace {
 constexpr std::uint32_t kIoWorker = 0x00000010;  // PF_IO_WORKER: what it shows is not what it does
 constexpr u64 kStack = 0x7ffc00000000;
 
-// The ledger's eyes are plain functions, and there is one world at a time in a thread.
+// The ledger's clock is a plain function, and there is one world at a time in a thread.
 thread_local World* here = nullptr;
 
 }  // namespace
 
-Foreign::Foreign(World& world) : w_(world), ledger_(std::make_unique<guard::Ledger>(&outbox_, nullptr, guard::Eyes{virtual_now, look})) {
+Foreign::Foreign(World& world) : w_(world), ledger_(std::make_unique<guard::Ledger>(&outbox_, nullptr, virtual_now)) {
   here = &world;
   listener_.held = [this](const guard::ForeignOp& op) {
     w_.clock.in(0, [this, op, life = life_] {
@@ -309,7 +309,9 @@ void Foreign::arm() {
   w_.clock.at(at, [this, at, life = life_] {
     if (armed_ != at || life != life_) return;
     armed_ = core::kNever;
-    ledger_->poll(virtual_now(), [] {});
+    auto looks = ledger_->due(virtual_now());
+    for (auto& watched : looks) watched.view = look(watched.view.tid);
+    ledger_->poll(virtual_now(), std::move(looks), [] {});
     tell();
   });
 }
@@ -320,7 +322,7 @@ void Foreign::daemon_died() {
   outbox_.take();
   held_.clear();
   inside_.clear();
-  ledger_ = std::make_unique<guard::Ledger>(&outbox_, nullptr, guard::Eyes{virtual_now, look});
+  ledger_ = std::make_unique<guard::Ledger>(&outbox_, nullptr, virtual_now);
   for (auto it = tasks_.begin(); it != tasks_.end();) {
     if (it->second.state == State::Held) it->second.state = State::Waiting;
     it = it->second.killed ? tasks_.erase(it) : std::next(it);

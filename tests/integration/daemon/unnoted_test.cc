@@ -11,6 +11,7 @@
 #include "tests/integration/daemon/kept_fixture.h"
 #include "tests/integration/daemon/killed_in_read.h"
 #include "tests/support/foreign.h"
+#include "tests/support/sharer.h"
 
 namespace mrlease::test {
 
@@ -280,13 +281,13 @@ TEST_F(UnnotedTest, AReadThroughADescriptorThatWasExchangedMayBeOfAnyFile) {
   ASSERT_EQ(::pwrite(granted.fds[0].get(), "RDMA", 4, 0), 4);
   const auto reads = has_open(directory->path("bounced"), [](int own) {
     char c = 0;
-    ::prctl(PR_SET_DUMPABLE, 1);  // it looks at itself
-    std::thread exchanges([own] {
-      while (!is_in(::getpid(), SYS_pread64)) std::this_thread::yield();
-      ::dup2(STDIN_FILENO, own);
+    ::prctl(PR_SET_DUMPABLE, 1);  // it is looked at
+    const Sharer exchanges([own] {
+      while (!is_in(::getppid(), SYS_pread64)) std::this_thread::yield();
+      return ::dup2(STDIN_FILENO, own) == own ? 0 : errno;
     });
     const int got = ::pread(own, &c, 1, 0) == 1 ? c : -errno;
-    exchanges.join();
+    if (exchanges.result() != 0) return -EIO;
     return got;
   });
   const auto has_it = [&] {

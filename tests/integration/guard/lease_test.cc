@@ -382,6 +382,10 @@ class OnTheWay : public testing::Test {
   }
   std::vector<core::BreakId> held() {
     std::vector<core::BreakId> ids;
+    for (auto look = desk.next(); look || desk.next_due() != Clock::time_point::max(); look = desk.next()) {  // as the guard does it
+      if (look) desk.seen(*look, observe(*look));
+      else desk.poll(Clock::now());
+    }
     Listener listener;
     listener.held = [&](const ForeignOp& op) { ids.push_back(op.id); };
     for (const auto& note : outbox.take()) note(listener);

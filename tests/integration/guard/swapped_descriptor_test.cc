@@ -5,12 +5,15 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <thread>
+#include <optional>
 
 #include "tests/integration/guard/precontent_fixture.h"
+#include "tests/support/sharer.h"
 
 namespace mrlease::guard::test {
 namespace {
+
+using mrlease::test::Sharer;
 
 class SwappedDescriptor : public PrecontentTest {
  protected:
@@ -28,23 +31,20 @@ class SwappedDescriptor : public PrecontentTest {
 
 // copy_file_range(2) is held twice: where it reads its source, and then where it writes to the file. In between the file's number is taken.
 TEST_F(SwappedDescriptor, AWriteToWhatIsThereNoMoreIsHeldAsDestructive) {
-  int to = -1, from = -1, sent = -1;
-  std::thread sender;
+  int to = -1, from = -1;
+  std::optional<Sharer> sender;
   Foreign child({[&] {
                    to = ::open(file.path(), O_RDWR);
                    from = ::open(source_.path(), O_RDONLY);
                    if (to < 0 || from < 0) return errno;
-                   sender = std::thread([&] { sent = outcome(::copy_file_range(from, nullptr, to, nullptr, 8192, 0)); });
+                   sender.emplace([&] { return outcome(::copy_file_range(from, nullptr, to, nullptr, 8192, 0)); });
                    return 0;
                  },
                  [&] {
                    const int decoy = ::open("/dev/null", O_RDWR);
                    return decoy < 0 ? errno : outcome(::dup2(decoy, to));
                  },
-                 [&] {
-                   sender.join();
-                   return sent;
-                 }});
+                 [&] { return sender->result(); }});
   child.next();
   ASSERT_EQ(child.result(), 0);
   const auto read = recorder.wait_held();
