@@ -6,7 +6,7 @@
 // in when it was made; a core dump or process accounting runs behind whatever call came before; a 32-bit task shows
 // i386 numbers. So an operation counts as reading or writing only if everything agrees: a plain user task, the native
 // ABI, a call of a known family, and a descriptor argument that is this file. Everything else is taken for the worst that
-// its range allows (where only truncates matter, less has to agree: EventDesk::cannot_matter()). Memory of the task (pointer
+// its range allows (where only truncates matter, less has to agree: event_desk.cc: may_not_matter()). Memory of the task (pointer
 // arguments) is never looked at: the task could change it afterwards.
 //
 // What remains: a thread that shares the descriptor table, or holder of the same description, can exchange a descriptor

@@ -192,82 +192,61 @@ void GuardCore::disarm() {
   wake();
 }
 
-// What whoever was on duty before has left undone is in the desk, the ledger and the outbox still.
 void GuardCore::run(const Watch& watch) {
-  if (!look_at_events(watch)) return;
-  deliver();
+  Ready ready;  // at first what whoever was on duty before has left undone
   while (!stop_) {
-    const Ready ready = wait_for_work();
     const std::uint64_t asked = asked_;
-    {
-      std::lock_guard lock(mutex_);
-      take_events(ready);
-    }
-    if (!look_at_events(watch)) return;
-    if (ready.precontent) quieten();
+    if (!take_events(watch, ready)) return;
     deliver();  // first: somebody waits for it
-    {
-      std::lock_guard lock(mutex_);
-      look_after(ready);
-    }
-    if (!look_at_events(watch) || !look_at_passing(watch) || !name_changes(watch)) return;
+    if (!look_after(watch, ready)) return;
     deliver();
     replied_ = asked;
+    ready = wait_for_work();
   }
 }
 
-// look: touches nothing of the guard's. Its result, or what is given where nobody is to look at that task; nothing: this thread is
-// relieved, and the guard may be gone.
-template <class Seen, class LookAt>
-std::optional<Seen> GuardCore::at(const Watch& watch, int tid, Seen unseen, const LookAt& look) {
-  if (!watch.lookout->goes(watch.shift, tid)) return unseen;
-  Seen seen = look();
-  return watch.lookout->is_back(watch.shift) ? std::optional(std::move(seen)) : std::nullopt;
+// look: touches nothing of the guard's. unseen: what it is taken for where nobody is to look at that task. The lock is open meanwhile.
+// Nothing: this thread is relieved, and the guard may be gone.
+template <class LookAt, class Unseen>
+auto GuardCore::at(const Watch& watch, Lock& lock, int tid, const LookAt& look, const Unseen& unseen) -> std::optional<decltype(look())> {
+  if (!watch.lookout->goes(watch.shift, tid)) return unseen();
+  lock.unlock();
+  std::optional seen(look());
+  if (!watch.lookout->is_back(watch.shift)) return {};
+  lock.lock();
+  return seen;
 }
 
-bool GuardCore::look_at_events(const Watch& watch) {
-  for (std::unique_lock lock(mutex_);;) {
-    const auto look = desk_.next();
-    if (!look) return true;
-    lock.unlock();
-    auto sight = at(watch, look->tid, see_nothing(*look), [&] { return observe(*look); });
+bool GuardCore::look_at_events(const Watch& watch, Lock& lock) {
+  while (const auto look = desk_.next()) {
+    auto sight = at(watch, lock, look->tid, [&] { return observe(*look); }, [&] { return see_nothing(*look); });
     if (!sight) return false;
-    lock.lock();
     desk_.seen(*look, std::move(*sight));
   }
+  return true;
 }
 
-bool GuardCore::look_at_passing(const Watch& watch) {
+bool GuardCore::look_at_passing(const Watch& watch, Lock& lock) {
   const auto now = Clock::now();
-  std::vector<Ledger::Watched> due;
-  {
-    std::lock_guard lock(mutex_);
-    due = ledger_.due(now);
-  }
+  auto due = ledger_.due(now);
   for (auto& [id, view] : due) {
-    auto seen = at(watch, view.tid, TaskView{.tid = view.tid, .hidden = true}, [tid = view.tid] { return look(tid); });
+    const int tid = view.tid;
+    auto seen = at(watch, lock, tid, [tid] { return look(tid); }, [tid] { return hidden_task(tid); });
     if (!seen) return false;
     view = std::move(*seen);
   }
-  std::lock_guard lock(mutex_);
   ledger_.poll(now, std::move(due), [this] { read_notices(); });
   return true;
 }
 
-bool GuardCore::name_changes(const Watch& watch) {
-  for (;;) {
-    int tid = 0;
-    {
-      std::lock_guard lock(mutex_);
-      const auto* change = outbox_.next_change();
-      if (change == nullptr) return true;
-      tid = change->tid;
-    }
-    const auto comm = at(watch, tid, std::string("?"), [tid] { return sys::read_comm(tid); });
+bool GuardCore::name_changes(const Watch& watch, Lock& lock) {
+  while (const auto* change = outbox_.next_change()) {
+    const int tid = change->tid;
+    const auto comm = at(watch, lock, tid, [tid] { return sys::read_comm(tid); }, [] { return std::string("?"); });
     if (!comm) return false;
-    std::lock_guard lock(mutex_);
     outbox_.name_change(*comm);
   }
+  return true;
 }
 
 Clock::time_point GuardCore::next_due() const {
@@ -305,32 +284,34 @@ GuardCore::Ready GuardCore::wait_for_work() {
   return {notices, fds[0].revents != 0, fds[1].revents != 0, breaks, fds[4].revents != 0, fds[5].revents != 0};
 }
 
-void GuardCore::take_events(const Ready& ready) {
+bool GuardCore::take_events(const Watch& watch, const Ready& ready) {
+  Lock lock(mutex_);
   // Notices that are older than an event are read before it, else they would pass for the event's.
   if (ready.notices) read_notices();
   if (ready.precontent) precontent_->on_readable();
+  if (!look_at_events(watch, lock)) return false;
+  if (ready.precontent) quiet_ = !outbox_.empty();
+  return true;
 }
 
-void GuardCore::quieten() {
-  std::lock_guard lock(mutex_);
-  quiet_ = !outbox_.empty();
-}
-
-void GuardCore::look_after(const Ready& ready) {
+bool GuardCore::look_after(const Watch& watch, const Ready& ready) {
+  Lock lock(mutex_);
   std::uint64_t count;
   [[maybe_unused]] ssize_t n = 0;
   if (ready.wake) n = ::read(wake_.get(), &count, sizeof count);
   if (ready.alarm) n = ::read(alarm_.get(), &count, sizeof count);
   if (ready.breaks) leases_.on_breaks();
   if (ready.perm) leases_.on_perm_readable();
-  auto now = Clock::now();
-  desk_.poll(now);
+  desk_.poll(Clock::now());
+  if (!look_at_events(watch, lock) || !look_at_passing(watch, lock) || !name_changes(watch, lock)) return false;
+  const auto now = Clock::now();
   if (begun_ && now >= next_tick_) {  // and not with each alarm that an answer has set
     next_tick_ = now + tick();
     leases_.on_tick();
   }
   if (begun_) leases_.poll(now);
   check_main_loop(now);
+  return true;
 }
 
 void GuardCore::read_notices() {

@@ -41,6 +41,7 @@ class GuardCore : public Guard {
     bool wake = false, alarm = false, breaks = false, perm = false, precontent = false;
   };
 
+  using Lock = std::unique_lock<std::mutex>;
   // Who is the guard thread.
   struct Watch {
     Lookout* lookout = nullptr;
@@ -52,21 +53,20 @@ class GuardCore : public Guard {
   void finish_answers();
   void take_over(const Orphan& orphan, Clock::time_point look_until);
   void run(const Watch& watch);
-  template <class Seen, class LookAt>
-  static std::optional<Seen> at(const Watch& watch, int tid, Seen unseen, const LookAt& look);
-  // False: this thread is relieved, and must not touch the guard any more.
-  bool look_at_events(const Watch& watch);
-  bool look_at_passing(const Watch& watch);
-  bool name_changes(const Watch& watch);
-  void quieten();
+  template <class LookAt, class Unseen>
+  static auto at(const Watch& watch, Lock& lock, int tid, const LookAt& look, const Unseen& unseen) -> std::optional<decltype(look())>;
+  // One round: what somebody waits for, then the rest. False: this thread is relieved, and must not touch the guard any more.
+  bool take_events(const Watch& watch, const Ready& ready);
+  bool look_after(const Watch& watch, const Ready& ready);
+  // The same, with mutex_ held, and opened for each look.
+  bool look_at_events(const Watch& watch, Lock& lock);
+  bool look_at_passing(const Watch& watch, Lock& lock);
+  bool name_changes(const Watch& watch, Lock& lock);
   void wake() const;
   Clock::time_point next_due() const;
   std::chrono::nanoseconds tick() const;
   void set_alarm(Clock::time_point due);
   Ready wait_for_work();
-  // One round, with mutex_ held: what somebody waits for, then the rest.
-  void take_events(const Ready& ready);
-  void look_after(const Ready& ready);
   void read_notices();
   void on_notice(const sys::FanEvent& event);
   void check_main_loop(Clock::time_point now);

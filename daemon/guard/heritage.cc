@@ -20,7 +20,7 @@ constexpr std::chrono::milliseconds kLookBound{1000};  // for tasks that are not
 
 // Not by the guard's thread, but by one that can be lost as well.
 TaskView look_apart(int tid) {
-  return sys::apart(tid, [tid] { return look(tid); }).value_or(TaskView{.tid = tid, .hidden = true});
+  return sys::apart(tid, [tid] { return look(tid); }).value_or(hidden_task(tid));
 }
 
 }  // namespace

@@ -45,6 +45,13 @@ TaskView look(int tid) {
   return view;
 }
 
+TaskView hidden_task(int tid) {
+  TaskView view;
+  view.tid = tid;
+  view.hidden = true;
+  return view;
+}
+
 bool has_left(const TaskView& held, const TaskView& now) {
   if (now.hidden) return false;
   if (!now.stat || now.stat->state == 'Z' || now.stat->state == 'X') return true;

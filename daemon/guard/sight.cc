@@ -36,8 +36,7 @@ Sight observe(const Look& look) {
 
 Sight see_nothing(const Look& look) {
   Sight sight;
-  sight.view.tid = look.tid;
-  sight.view.hidden = true;
+  sight.view = hidden_task(look.tid);
   return sight;
 }
 

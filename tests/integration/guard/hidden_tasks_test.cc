@@ -8,8 +8,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -19,12 +17,14 @@
 
 #include "daemon/sys/proc_task.h"
 #include "tests/integration/guard/precontent_fixture.h"
+#include "tests/support/hidden_process.h"
 #include "tests/support/hung_fuse.h"
 #include "tests/support/sharer.h"
 
 namespace mrlease::guard::test {
 namespace {
 
+using mrlease::test::HiddenProcess;
 using mrlease::test::HungFuse;
 using mrlease::test::Sharer;
 
@@ -95,26 +95,9 @@ class HiddenTasks : public PrecontentTest {
   wire::Fd served;  // of the hung file system, and open here as long as it answers
 };
 
-// His directory is being read into memory that never comes, and somebody waits to change it: nobody gets behind those two.
 TEST_F(HiddenTasks, WhoseDirectoryIsLockedIsHeldForTheWorstCase) {
-  Foreign hidden({[] { return 0; }, [this] { return outcome(::truncate(file.path(), kFileSize / 2)); }});
-  const std::string directory = "/proc/" + std::to_string(hidden.pid()) + "/task/" + std::to_string(hidden.pid());
-  void* page = nullptr;
-  int opened = -1;
-  Foreign reader({[&] { return (page = page_that_never_comes(served.get())) == MAP_FAILED ? errno : 0; },
-                  [&] {
-                    opened = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY);
-                    return outcome(::syscall(SYS_getdents64, opened, page, 4096));
-                  }},
-                 served.get());
-  Foreign changer({[] { return 0; }, [&] { return outcome(::chmod(directory.c_str(), 0500)); }});
-  const Release release{&fuse};
-  hang({&hidden, &reader, &changer});
-  reader.next();
-  ASSERT_TRUE(reader.blocked_in(SYS_getdents64));
-  changer.next();
-  ASSERT_TRUE(changer.blocked_in(SYS_chmod));
-
+  Foreign hidden({[this] { return outcome(::truncate(file.path(), kFileSize / 2)); }});
+  const HiddenProcess hides(file.dir() + "/hides", hidden.pid());
   hidden.next();
   const auto op = recorder.wait_held();
   ASSERT_TRUE(op);

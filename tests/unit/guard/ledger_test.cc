@@ -2,6 +2,7 @@
 #include "daemon/guard/ledger.h"
 
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -280,6 +281,77 @@ TEST_F(LedgerTest, WhatAPredecessorHadAllowedIsWatchedToItsEnd) {
   tell();
   EXPECT_EQ(left, (std::vector{std::make_pair(id, true)}));
   EXPECT_TRUE(journal.passing().empty());
+}
+
+TEST_F(LedgerTest, ATaskThatNobodyLooksAtHasNotLeft) {
+  const auto id = hold(::gettid());
+  ledger.answer(id, 0, true);
+  const auto now = ledger.next_due();
+  ASSERT_EQ(ledger.due(now).size(), 1u);
+  ledger.poll(now, {{id, hidden_task(::gettid())}}, [] {});
+  tell();
+  EXPECT_TRUE(left.empty());
+  EXPECT_GT(ledger.next_due(), now) << "it is tried again";
+  TaskView gone;
+  gone.tid = ::gettid();
+  ledger.poll(ledger.next_due(), {{id, gone}}, [] {});
+  tell();
+  EXPECT_EQ(left, (std::vector{std::make_pair(id, true)}));
+}
+
+TEST_F(LedgerTest, WhoWasSeenOnHisWayToSleepIsLookedAtAgainWhileHeIsHeld) {
+  TaskView early = hidden_task(7);
+  early.hidden = false;
+  early.stat = sys::TaskStat{};
+  early.call = sys::SyscallState{};
+  early.call->running = true;
+  ForeignOp op;
+  op.file = file;
+  op.tid = 7;
+  const auto id = ledger.hold(op, early, [](int) { return 0; });
+  auto now = ledger.next_due();
+  ASSERT_EQ(ledger.due(now).size(), 1u);
+  TaskView asleep = early;
+  asleep.call->running = false;
+  asleep.call->number = 1;
+  ledger.poll(now, {{id, asleep}}, [] {});
+  EXPECT_EQ(ledger.next_due(), Clock::time_point::max());
+  ledger.answer(id, 0, true);
+  now = ledger.next_due();
+  ledger.poll(now, {{id, asleep}}, [] {});
+  tell();
+  EXPECT_TRUE(left.empty()) << "he is in that call still";
+  asleep.call->number = 2;
+  ledger.poll(ledger.next_due(), {{id, asleep}}, [] {});
+  tell();
+  EXPECT_EQ(left.size(), 1u);
+}
+
+TEST_F(LedgerTest, WhoHasOpenedTheFileIsLookedAtUntilHeHasLeftThatCall) {
+  const auto id = hold(0);
+  ledger.answer(id, 0, true);
+  ledger.opened(file, 7);
+  TaskView view = hidden_task(7);
+  const auto seen = [&] {
+    const auto now = ledger.next_due();
+    ASSERT_EQ(ledger.due(now).size(), 1u);
+    ledger.poll(now, {{id, view}}, [] {});
+    tell();
+  };
+  seen();
+  EXPECT_TRUE(left.empty());
+  view.hidden = false;
+  view.stat = sys::TaskStat{};
+  view.call = sys::SyscallState{};
+  view.call->number = SYS_openat;
+  view.call->sp = std::uint64_t{1} << 40;
+  seen();
+  EXPECT_TRUE(left.empty()) << "it may cut only now";
+  seen();
+  EXPECT_TRUE(left.empty());
+  view.call->number = SYS_close;
+  seen();
+  EXPECT_EQ(left, (std::vector{std::make_pair(id, true)}));
 }
 
 TEST_F(LedgerTest, CouldNotBeDeniedIsWatched) {
