@@ -193,15 +193,14 @@ void GuardCore::disarm() {
 }
 
 void GuardCore::run(const Watch& watch) {
-  Ready ready;  // at first what whoever was on duty before has left undone
-  while (!stop_) {
+  for (Ready ready;; ready = wait_for_work()) {  // at first what whoever was on duty before has left undone
     const std::uint64_t asked = asked_;
     if (!take_events(watch, ready)) return;
     deliver();  // first: somebody waits for it
     if (!look_after(watch, ready)) return;
     deliver();
     replied_ = asked;
-    ready = wait_for_work();
+    if (stop_) return;  // whose bell may have been among those that were heard above
   }
 }
 

@@ -82,6 +82,15 @@ const Operation kOperations[] = {
      O_RDWR, BreakKind::Read, {4096, 12288}},
 };
 
+// Its thread may be anywhere in its first round.
+TEST(GuardEnds, RightAfterItHasBegun) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  for (int i = 0; i < 300; ++i) {
+    Recorder recorder;
+    Guard::create({}, recorder.listener());
+  }
+}
+
 class HoldsOperation : public PrecontentTest, public testing::WithParamInterface<Operation> {
  protected:
   void SetUp() override {
