@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "daemon/admin/words.h"
+#include "daemon/sys/own_proc.h"
 
 namespace mrlease::admin {
 
@@ -24,9 +25,7 @@ constexpr milliseconds kAnswerTime{200};
 constexpr int kLeftMax = 1000;
 
 std::string path_of(int fd) {
-  std::array<char, 4096> path;
-  const auto n = ::readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), path.data(), path.size());
-  return n < 0 ? std::string() : std::string(path.data(), static_cast<std::size_t>(n));
+  return sys::read_proc_link("self/fd/" + std::to_string(fd));
 }
 
 }  // namespace

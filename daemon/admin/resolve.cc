@@ -10,6 +10,7 @@
 
 #include "daemon/session/descriptors.h"
 #include "daemon/sys/mounts.h"
+#include "daemon/sys/own_proc.h"
 
 namespace mrlease::admin {
 
@@ -45,7 +46,7 @@ grpc::Status look_up(const std::string& field, const std::string& path, fence::S
 
 grpc::Status open_found(const std::string& field, const fence::SharedFd& by_path, fence::SharedFd* fd) {
   // O_NONBLOCK: a file lease of somebody else is not waited for.
-  const int opened = ::open(("/proc/self/fd/" + std::to_string(by_path.get())).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  const int opened = ::openat(sys::own_proc(), ("self/fd/" + std::to_string(by_path.get())).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (opened < 0) return from_errno(field, errno);
   *fd = fence::SharedFd(opened);
   return {};

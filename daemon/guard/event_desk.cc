@@ -164,7 +164,7 @@ std::optional<Look> EventDesk::look_for(Pending* pending) {
   if (pending->unseen ? open_ : !concerned(*pending)) return {};
   if (!pending->depth) {
     const WatchedFile* file = pending->unseen ? nullptr : files_->find(pending->at.key);
-    pending->depth = file && !pending->early() && may_not_matter(*file, event) ? Depth::Plain : Depth::Call;
+    pending->depth = file && may_not_matter(*file, event) ? Depth::Plain : Depth::Call;
   }
   if (*pending->depth == Depth::Call && !pending->unseen) {
     if (sys::is_own_thread(event.tid)) return {};

@@ -193,6 +193,7 @@ void GuardCore::disarm() {
 }
 
 void GuardCore::run(const Watch& watch) {
+  deliver();
   for (Ready ready;; ready = wait_for_work()) {  // at first what whoever was on duty before has left undone
     const std::uint64_t asked = asked_;
     if (!take_events(watch, ready)) return;

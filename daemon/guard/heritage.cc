@@ -51,7 +51,8 @@ std::vector<Overdue> GuardCore::await_passing(std::chrono::milliseconds bound) {
   finish_answers();
   auto passing = journal_.passing();
   for (const auto until = Clock::now() + bound;;) {
-    std::erase_if(passing, [this](const Passing& p) {
+    std::erase_if(passing, [this, until](const Passing& p) {
+      if (Clock::now() >= until) return false;
       const bool over = has_left(p.view, look_apart(p.view.tid));
       if (over) journal_.left(p.slot);
       return over;

@@ -48,7 +48,7 @@ TaskView look(int tid) {
 TaskView hidden_task(int tid) {
   TaskView view;
   view.tid = tid;
-  view.hidden = true;
+  view.hidden = !sys::is_gone(tid);
   return view;
 }
 

@@ -26,6 +26,7 @@ bool is_worker(const sys::TaskStat& stat);
 TaskView look_at_call(int tid);
 void complete(TaskView* view);
 TaskView look(int tid);
+// Of one that is not looked at: whether it is there can be told all the same.
 TaskView hidden_task(int tid);
 // `held`: while it waited for the answer; `now`: some time after. Pure.
 bool has_left(const TaskView& held, const TaskView& now);

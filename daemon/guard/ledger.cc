@@ -158,10 +158,16 @@ std::vector<Ledger::Watched> Ledger::due(Clock::time_point now) const {
 }
 
 bool Ledger::has_left(Entry* entry, TaskView view) const {
-  if (!entry->opened) return guard::has_left(entry->view, view);
+  const bool told = view.call && !view.call->running;
+  if (!entry->opened) {
+    if (guard::has_left(entry->view, view)) return true;
+    // It was never seen in the call that it was held in. It may be there still: from here on.
+    const bool unseen = !entry->view.stat || (entry->view.call && entry->view.call->running);
+    if (unseen && told) entry->view = std::move(view);
+    return false;
+  }
   if (view.hidden) return false;
   // FAN_OPEN may come before O_TRUNC is carried out: then the end of the call is what counts.
-  const bool told = view.call && !view.call->running;
   if (!view.stat || (told && call_shape(*view.call).family != Family::Open)) return true;
   entry->opened = false;
   entry->view = std::move(view);

@@ -83,8 +83,8 @@ class Ledger {
     std::optional<Clock::time_point> until;
     std::optional<bool> over;  // it has left, for sure or not; the listener is not told yet
     bool passes() const { return answered && !over && held->unanswered == 0; }
-    // Seen on its way to sleep: its call is not told yet.
-    bool early() const { return !answered && view.call && view.call->running; }
+    // Seen on its way to sleep, or not at all: its call is not told yet.
+    bool early() const { return !answered && view.tid != 0 && (view.hidden || (view.call && view.call->running)); }
     bool looked_at() const { return early() || (passes() && view.tid != 0); }
   };
   using Entries = std::map<core::BreakId, Entry>;

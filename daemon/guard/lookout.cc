@@ -14,13 +14,14 @@ namespace {
 using std::chrono::milliseconds;
 
 // A look takes microseconds, and longer where all CPUs are busy: to take somebody for lost who is not costs the operation that he
-// looked at an answer for the worst case. Once somebody is lost others may be meant to follow, each of whom costs as much.
-constexpr milliseconds kPatience{250}, kLittlePatience{20};
+// looked at an answer for the worst case.
+constexpr milliseconds kPatience{250};
 
 }  // namespace
 
-std::shared_ptr<Lookout> Lookout::begin(Duty duty) {
+std::shared_ptr<Lookout> Lookout::begin(Duty duty, milliseconds little_patience) {
   auto lookout = std::make_shared<Lookout>();
+  lookout->little_patience_ = little_patience;
   lookout->duty_ = std::move(duty);
   std::unique_lock lock(lookout->mutex_);
   lookout->standing_by_ = std::thread([lookout] { lookout->stand_by(); });
@@ -53,22 +54,33 @@ void Lookout::end() {
 }
 
 bool Lookout::goes(Shift shift, int tid) {
-  std::lock_guard lock(mutex_);
-  if (shift != shift_ || lost_.size() >= kLostMax) return false;
-  if (std::any_of(lost_.begin(), lost_.end(), [tid](const auto& lost) { return lost.second == tid; })) return false;
-  if (!standing_by_.joinable()) send_stand_by();
-  ++looks_;
-  looking_ = true;
-  looked_at_ = tid;
-  if (std::exchange(rests_, false)) changed_.notify_all();
+  bool rested = false;
+  {
+    std::lock_guard lock(mutex_);
+    const auto now = std::chrono::steady_clock::now();
+    if (shift != shift_ || lost_.size() >= kLostMax || !debt_.allows(now)) return false;
+    if (std::any_of(lost_.begin(), lost_.end(), [tid](const auto& lost) { return lost.second == tid; })) return false;
+    if (!standing_by_.joinable()) send_stand_by();
+    if (!standing_by_.joinable()) return false;
+    ++looks_;
+    looking_ = true;
+    looked_at_ = tid;
+    since_ = now;
+    rested = std::exchange(rests_, false);
+  }
+  if (rested) changed_.notify_all();
   return true;
 }
 
 bool Lookout::is_back(Shift shift) {
   std::lock_guard lock(mutex_);
-  if (shift == shift_) looking_ = false;
-  else lost_.erase(shift);
-  return shift == shift_;
+  if (shift != shift_) {
+    lost_.erase(shift);
+    return false;
+  }
+  looking_ = false;
+  debt_.waited(std::chrono::steady_clock::now() - since_);
+  return true;
 }
 
 void Lookout::serve(Shift shift, std::unique_lock<std::mutex>& lock) {
@@ -86,6 +98,7 @@ void Lookout::stand_by() {
   std::unique_lock lock(mutex_);
   if (!sees_a_loss(lock)) return;
   lost_[shift_] = looked_at_;
+  debt_.waited(std::chrono::steady_clock::now() - since_);
   looking_ = false;
   on_duty_.detach();
   on_duty_ = std::move(standing_by_);
@@ -105,7 +118,7 @@ void Lookout::send_stand_by() {
 bool Lookout::sees_a_loss(std::unique_lock<std::mutex>& lock) {
   while (!over_) {
     const std::uint64_t before = looks_;
-    changed_.wait_for(lock, lost_.empty() ? kPatience : kLittlePatience, [this] { return over_; });
+    changed_.wait_for(lock, lost_.empty() ? kPatience : little_patience_, [this] { return over_; });
     if (over_ || looks_ != before) continue;
     if (looking_) return true;
     rests_ = true;

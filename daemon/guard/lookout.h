@@ -9,6 +9,7 @@
 // more: when he comes back he is told so, and ends.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +18,8 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+
+#include "daemon/sys/debt.h"
 
 namespace mrlease::guard {
 
@@ -30,12 +33,16 @@ class Lookout : public std::enable_shared_from_this<Lookout> {
   // So many are lost at the most; then no task is looked at until one of them is back.
   static constexpr std::size_t kLostMax = 64;
 
+  // Once somebody is lost others may be meant to follow, each of whom costs as much as this.
+  static constexpr std::chrono::milliseconds kLittlePatience{20};
+
   // Two threads: one on duty, one that stands by. Throws std::system_error.
-  static std::shared_ptr<Lookout> begin(Duty duty);
+  static std::shared_ptr<Lookout> begin(Duty duty, std::chrono::milliseconds little_patience = kLittlePatience);
   // Waits for the duty to end, which has been told to.
   void end();
 
-  // Around a look at a task, by who is on duty. False: nobody is to look at that one, somebody is lost there.
+  // Around a look at a task, by who is on duty. False: nobody is to look at that one, somebody is lost there; or at none, so many are, or so
+  // much time has gone into looks that took theirs.
   bool goes(Shift shift, int tid);
   // False: he was away for too long, and another is on duty.
   bool is_back(Shift shift);
@@ -54,6 +61,9 @@ class Lookout : public std::enable_shared_from_this<Lookout> {
   std::uint64_t looks_ = 0;       // so far; the last one is under way when
   bool looking_ = false;
   int looked_at_ = 0;
+  std::chrono::steady_clock::time_point since_;
+  sys::Debt debt_{std::chrono::seconds(2), std::chrono::milliseconds(5)};
+  std::chrono::milliseconds little_patience_ = kLittlePatience;
   bool rests_ = false;            // who stands by, while nobody looks
   bool done_ = false, over_ = false;
   std::map<Shift, int> lost_;     // at which tasks

@@ -13,8 +13,9 @@
 
 #include "daemon/session/translate.h"
 #include "daemon/sys/name_of.h"
+#include "daemon/sys/own_proc.h"
 #include "daemon/sys/peer_pidfd.h"
-#include "daemon/sys/task_owner.h"
+#include "daemon/sys/proc_task.h"
 
 namespace mrlease::session {
 
@@ -128,14 +129,13 @@ std::chrono::microseconds Broker::patience(uid_t user) const {
 core::Time Broker::now() const { return microseconds() / 1000; }
 
 bool Broker::has_lease(int task, const core::FileKey& file) {
-  const auto owner = sys::owner_apart(task);
-  if (!owner) return false;
   return std::any_of(sessions_.begin(), sessions_.end(), [&](const auto& each) {
     const Session& s = *each.second;
-    return s.peer.pid == owner->pid && std::any_of(s.leases.begin(), s.leases.end(), [&](core::LeaseId id) {
-             const auto lease = find_lease(id);
-             return lease && lease->file == file;
-           });
+    const bool leases = std::any_of(s.leases.begin(), s.leases.end(), [&](core::LeaseId id) {
+      const auto lease = find_lease(id);
+      return lease && lease->file == file;
+    });
+    return leases && sys::is_thread_of(s.peer.pid, task);
   });
 }
 
@@ -313,9 +313,7 @@ std::string Broker::path_of(const core::FileKey& file) const {
   int fd = it == files_.end() ? -1 : it->second.fd.get();
   for (const auto& [id, api] : api_breaks_)
     if (fd < 0 && api.file == file) fd = api.fd.get();
-  std::array<char, 4096> path;
-  const auto n = fd < 0 ? -1 : ::readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), path.data(), path.size());
-  return n < 0 ? std::string() : std::string(path.data(), static_cast<std::size_t>(n));
+  return fd < 0 ? std::string() : sys::read_proc_link("self/fd/" + std::to_string(fd));
 }
 
 void Broker::charge(Session& s) {

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "daemon/sys/mounts.h"
+#include "daemon/sys/own_proc.h"
 #include "daemon/sys/proc_maps.h"
 #include "daemon/sys/task_owner.h"
 
@@ -25,8 +26,9 @@ std::string hex(std::uint64_t value) {
 
 // Named, and not opened: to open a device may do something, and a FUSE file system may never answer.
 Verdict check_named(int named, pid_t client, std::uint64_t inode) {
-  auto mount = sys::mount_of(named, 0);
-  if (!mount) mount = sys::mount_of(named, client);
+  const int id = sys::mount_id(named);
+  auto mount = sys::own_mount(id);
+  if (!mount) mount = sys::mount_of_process(client, id);
   if (!mount) return {ENOTSUP, "the file's mount is neither in the daemon's mount namespace nor in the client's"};
   if (may_block(mount->type)) return {ENOTSUP, "files on " + mount->type + " cannot be leased: the daemon could be made to wait for them"};
   struct stat st {};
@@ -46,8 +48,8 @@ Verdict name_mapped(pid_t client, uid_t uid, gid_t gid, std::uint64_t address, s
   const auto mapping = sys::mapping_at(client, address);
   if (!mapping || !mapping->readable()) return {EFAULT, "nothing that can be read is mapped there"};
   if (!mapping->shared() || mapping->inode == 0) return {ENOTSUP, "not a shared mapping of a file"};
-  sys::Fd named(::open(("/proc/" + std::to_string(client) + "/map_files/" + hex(mapping->begin) + "-" + hex(mapping->end)).c_str(),
-                       O_PATH | O_CLOEXEC));
+  const std::string path = std::to_string(client) + "/map_files/" + hex(mapping->begin) + "-" + hex(mapping->end);
+  sys::Fd named(::openat(sys::own_proc(), path.c_str(), O_PATH | O_CLOEXEC));
   if (!named) {
     const int code = errno;
     if (code == ENOENT) return {EAGAIN, "the mapping has changed meanwhile"};

@@ -14,8 +14,10 @@
 #include <filesystem>
 #include <fstream>
 
+#include "daemon/sys/apart.h"
 #include "daemon/sys/memory_room.h"
 #include "daemon/sys/mounts.h"
+#include "daemon/sys/own_proc.h"
 
 namespace mrlease::session {
 
@@ -39,12 +41,22 @@ Verdict check_file(int fd, bool write, pid_t client, FileFacts* facts) {
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0) return no(EBADF, "the descriptor is not open");
   if ((flags & O_PATH) != 0) return no(EBADF, "the descriptor was opened with O_PATH; open it for reading and writing");
-  if (const auto own = sys::mount_of(fd, 0)) {
+  // It may be anything. statx(2), AT_STATX_DONT_SYNC: what the kernel knows already; FUSE and NFS are not asked.
+  struct statx type {};
+  if (::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &type) != 0) return no(errno, std::string("statx: ") + std::strerror(errno));
+  if (S_ISDIR(type.stx_mode)) return no(EISDIR, "the descriptor is a directory; only regular files can be leased");
+  if (!S_ISREG(type.stx_mode)) return no(ENOTSUP, "not a regular file; only regular files can be leased");
+  const int mount = sys::mount_id(fd);
+  const auto own = sys::own_mount(mount);
+  const auto theirs = own || client <= 0 ? std::optional<std::optional<sys::Mount>>(std::in_place)
+                                         : sys::apart(client, [client, mount] { return sys::mount_of_process(client, mount); });
+  if (!theirs) return no(EAGAIN, "the client's mounts could not be read in time; try again");
+  if (own) {
     facts->filesystem = own->type;
-  } else if (const auto theirs = sys::mount_of(fd, client)) {
-    facts->filesystem = theirs->type;
+  } else if (*theirs) {
+    facts->filesystem = (*theirs)->type;
     // Anybody can mount one, in a user namespace of his own, over a FUSE file system of his own.
-    if (theirs->type == "overlay")
+    if (facts->filesystem == "overlay")
       return no(ENOTSUP, "files on an overlay of a container cannot be leased: what is below it is not known; use a volume");
   } else if (::fcntl(fd, F_GET_SEALS) >= 0) {  // memory files have no mount that anybody sees
     facts->filesystem = "memfd";
@@ -55,8 +67,6 @@ Verdict check_file(int fd, bool write, pid_t client, FileFacts* facts) {
     return no(ENOTSUP, "files on " + facts->filesystem + " cannot be leased: the daemon could be made to wait for them");
   struct stat st {};
   if (::fstat(fd, &st) != 0) return no(errno, std::string("fstat: ") + std::strerror(errno));
-  if (S_ISDIR(st.st_mode)) return no(EISDIR, "the descriptor is a directory; only regular files can be leased");
-  if (!S_ISREG(st.st_mode)) return no(ENOTSUP, "not a regular file; only regular files can be leased");
   if ((flags & O_APPEND) != 0) return no(EINVAL, "the descriptor was opened with O_APPEND, which ignores offsets; open it without");
   const int mode = flags & O_ACCMODE;
   if (mode == O_WRONLY) return no(EACCES, "the descriptor is not open for reading");
@@ -69,8 +79,7 @@ Verdict check_file(int fd, bool write, pid_t client, FileFacts* facts) {
 
 Verdict check_uverbs(int fd, std::string* device) {
   struct statx st {};
-  // It may be anything. statx(2), AT_STATX_DONT_SYNC: what the kernel knows already; FUSE and NFS are not asked.
-  if (sys::mount_id(fd) < 0 || ::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) != 0)
+  if (::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) != 0)
     return no(EBADF, "the device descriptor is not open");
   if (!S_ISCHR(st.stx_mode)) return no(EBADF, "the device descriptor is not a uverbs device");
   const std::string want = std::to_string(st.stx_rdev_major) + ":" + std::to_string(st.stx_rdev_minor);
@@ -110,9 +119,7 @@ Verdict check_pages(int fd) {
 }
 
 Verdict check_userfaultfd(int fd) {
-  std::array<char, 64> link{};
-  const auto n = ::readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), link.data(), link.size() - 1);
-  if (n > 0 && std::strcmp(link.data(), "anon_inode:[userfaultfd]") == 0) return {};
+  if (sys::read_proc_link("self/fd/" + std::to_string(fd)) == "anon_inode:[userfaultfd]") return {};
   return no(EBADF, "the descriptor is not a userfaultfd");
 }
 

@@ -20,7 +20,7 @@ namespace {
 // Lines beyond twice those that are needed.
 constexpr std::size_t kHistoryMost = 64;
 
-// 0: there is no such process.
+// 0: there is no such process, or it cannot be looked at.
 std::uint64_t start_of(pid_t pid) {
   const auto stat = sys::apart(pid, [pid] { return sys::read_stat(pid); });
   return stat && *stat ? (*stat)->start : 0;
@@ -51,7 +51,8 @@ Holders::Holders(std::string path) : path_(std::move(path)) {
     noted_.push_back(pid);
     started_[pid] = start;
     // 0: it could not be told, or a daemon before this file had it noted none.
-    if (start != 0 ? start_of(pid) == start : lives(pid)) left_.insert(pid);
+    const std::uint64_t now = start_of(pid);
+    if (start != 0 && now != 0 ? now == start : lives(pid)) left_.insert(pid);
   }
 }
 

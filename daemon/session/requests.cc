@@ -52,6 +52,8 @@ bool inside(const v1::Range& range, const core::Extent& of) {
 }
 
 // How long it takes holds up a fence's rescue.
+// Each has descriptors, and may wait for its client's process.
+constexpr int kNamingsMax = 64;
 constexpr std::uint64_t kOrphansAtOnce = std::uint64_t{16} << 20;
 
 // What comes with a Merge of orphans. Of the daemon's own making, once: nothing that blocks, and nothing that shrinks under it.
@@ -197,10 +199,11 @@ void Broker::on_add_userfaultfd(Session& s, const Frame& f, wire::Fd& fd) {
 
 void Broker::on_name_mapped(Session& s, const Frame& f) {
   if (s.naming) return reply_status(s.id, f.id(), EBUSY, "name_mapped: one at a time");
+  Namer& namer = namers_[s.peer.uid];
+  if (namer.under_way >= kNamingsMax) return reply_status(s.id, f.id(), EAGAIN, "name_mapped: too many of this user's are under way; try again");
   s.naming = true;
   auto verdict = std::make_shared<Verdict>();
   auto file = std::make_shared<sys::Fd>();
-  Namer& namer = namers_[s.peer.uid];
   ++namer.under_way;
   in_worker(
       namer.pool,

@@ -8,10 +8,13 @@
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "daemon/sys/debt.h"
 
 namespace mrlease::sys {
 namespace {
@@ -31,6 +34,7 @@ struct Office {
   std::condition_variable come, back;
   std::vector<std::shared_ptr<Errand>> errands;  // that are not done
   int idle = 0;
+  Debt debt{std::chrono::milliseconds(500), std::chrono::milliseconds(20)};
 };
 
 Office& office() {
@@ -54,7 +58,10 @@ void serve() {
     --o.idle;
     errand->begun = true;
     lock.unlock();
-    errand->look();
+    try {
+      errand->look();
+    } catch (const std::bad_alloc&) {  // nothing was seen
+    }
     lock.lock();
     errand->done = true;
     std::erase(o.errands, errand);
@@ -64,9 +71,11 @@ void serve() {
 
 }  // namespace
 
-bool run_apart(int tid, std::function<void()> look) {
+bool run_apart(int tid, std::function<void()> look, std::chrono::milliseconds most) {
   Office& o = office();
   std::unique_lock lock(o.mutex);
+  const auto began = std::chrono::steady_clock::now();
+  if (!o.debt.allows(began)) return false;
   if (o.errands.size() >= kAwayMax || std::any_of(o.errands.begin(), o.errands.end(), [tid](const auto& e) { return e->late && e->tid == tid; })) return false;
   const auto errand = std::make_shared<Errand>(Errand{tid, std::move(look)});
   const auto waiting = std::count_if(o.errands.begin(), o.errands.end(), [](const auto& e) { return !e->begun; });
@@ -77,7 +86,8 @@ bool run_apart(int tid, std::function<void()> look) {
     }
   o.errands.push_back(errand);
   o.come.notify_one();
-  errand->late = !o.back.wait_for(lock, std::chrono::milliseconds(kApartMilliseconds), [&] { return errand->done; });
+  errand->late = !o.back.wait_for(lock, most, [&] { return errand->done; });
+  o.debt.waited(std::chrono::steady_clock::now() - began);
   return !errand->late;
 }
 

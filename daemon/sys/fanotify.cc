@@ -8,10 +8,11 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
+#include <sstream>
 #include <string>
 #include <string_view>
 
+#include "daemon/sys/own_proc.h"
 #include "proto/kernel_uapi.h"
 
 namespace mrlease::sys {
@@ -94,7 +95,7 @@ std::set<std::uint64_t> FanGroup::marked_inodes() const {
   // fanotify_fdinfo() in fs/notify/fdinfo.c: "fanotify ino:4f261 sdev:... mask:...".
   constexpr std::string_view kBefore = "fanotify ino:";
   std::set<std::uint64_t> inodes;
-  std::ifstream in("/proc/self/fdinfo/" + std::to_string(fd_.get()));
+  std::istringstream in(read_proc("self/fdinfo/" + std::to_string(fd_.get())));
   for (std::string line; std::getline(in, line);)
     if (line.starts_with(kBefore)) inodes.insert(std::strtoull(line.c_str() + kBefore.size(), nullptr, 16));
   return inodes;

@@ -5,7 +5,10 @@
 
 #include <cerrno>
 #include <fstream>
+#include <sstream>
 #include <string>
+
+#include "daemon/sys/own_proc.h"
 
 namespace mrlease::sys {
 
@@ -13,7 +16,7 @@ namespace {
 
 // F_GETLEASE does not tell: it says F_UNLCK of none, and of one that is being broken. proc_pid_fdinfo(5): "lock: 1: LEASE ...".
 bool holds_lease(int fd) {
-  std::ifstream in("/proc/self/fdinfo/" + std::to_string(fd));
+  std::istringstream in(read_proc("self/fdinfo/" + std::to_string(fd)));
   for (std::string line; std::getline(in, line);)
     if (line.starts_with("lock:") && line.find(" LEASE ") != std::string::npos) return true;
   return false;

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/sys/mounts.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <fstream>
+#include <cstdlib>
 #include <sstream>
 
-#include "daemon/sys/apart.h"
-#include "daemon/sys/fd.h"
+#include "daemon/sys/own_proc.h"
 
 namespace mrlease::sys {
 
@@ -44,16 +40,6 @@ std::optional<Mount> find_in(std::string_view mountinfo, int id) {
   return {};
 }
 
-std::string read_start(const std::string& path, std::size_t most) {
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::string text;
-  char piece[16384];
-  ssize_t n = 0;
-  while (file && text.size() < most && (n = ::read(file.get(), piece, sizeof piece)) > 0) text.append(piece, static_cast<std::size_t>(n));
-  if (text.size() >= most) text.resize(text.rfind('\n') + 1);  // the last line may be cut
-  return text;
-}
-
 }  // namespace
 
 std::vector<Mount> parse_mounts(std::string_view mountinfo) {
@@ -75,30 +61,20 @@ std::vector<Mount> parse_mounts(std::string_view mountinfo) {
   return mounts;
 }
 
-std::vector<Mount> read_mounts() {
-  std::ifstream in("/proc/self/mountinfo");
-  std::stringstream text;
-  text << in.rdbuf();
-  return parse_mounts(text.str());
-}
+std::vector<Mount> read_mounts() { return parse_mounts(read_proc("self/mountinfo")); }
 
 int mount_id(int fd) {
-  std::ifstream in("/proc/self/fdinfo/" + std::to_string(fd));
-  std::string word;
-  while (in >> word) {
-    int id;
-    if (word == "mnt_id:" && in >> id) return id;
-  }
-  return -1;
+  constexpr std::string_view kName = "mnt_id:";
+  const std::string text = read_proc("self/fdinfo/" + std::to_string(fd));
+  const std::size_t at = text.find(kName);
+  if (at == std::string::npos) return -1;
+  return std::atoi(text.c_str() + at + kName.size());
 }
 
-std::optional<Mount> mount_of(int fd, pid_t process) {
-  const int id = mount_id(fd);
-  if (id < 0) return {};
-  if (auto own = find_in(read_start("/proc/self/mountinfo", std::string::npos), id)) return own;
-  if (process <= 0) return {};
-  const auto theirs = apart(process, [process] { return read_start("/proc/" + std::to_string(process) + "/mountinfo", kForeignMountsMax); });
-  return theirs ? find_in(*theirs, id) : std::nullopt;
+std::optional<Mount> own_mount(int id) { return find_in(read_proc("self/mountinfo"), id); }
+
+std::optional<Mount> mount_of_process(pid_t process, int id) {
+  return find_in(read_proc(std::to_string(process) + "/mountinfo", kForeignMountsMax), id);
 }
 
 const Mount* find_mount(const std::vector<Mount>& mounts, int id) {

@@ -19,13 +19,15 @@ struct Mount {
 // Pure. Escapes (\040) are undone; lines that are not understood are left out.
 std::vector<Mount> parse_mounts(std::string_view mountinfo);
 std::vector<Mount> read_mounts();
-// proc_pid_fdinfo(5), mnt_id: of a descriptor of this process, read without touching its file. -1: not known.
+// proc_pid_fdinfo(5), mnt_id: of a descriptor of this process, which has to be of a regular file, a directory, or opened with O_PATH: others
+// may have something to say of themselves there, and wait for it (an epoll descriptor for who is inside it). -1: not known.
 int mount_id(int fd);
-// One of our own mounts, or else one of the mount namespace of `process` (0: nobody's). Numbers of mounts are unique among
-// all namespaces, and a descriptor holds its mount: whoever's list has the number tells the truth. Of a process not more
-// than so many bytes are read: the list is as long as it likes. Nothing: in neither.
+// One of our own mounts, or one of the mount namespace of a process. Numbers of mounts are unique among all namespaces, and a
+// descriptor holds its mount: whoever's list has the number tells the truth. Of a process not more than so many bytes are
+// read: the list is as long as it likes. Nothing: it is not in there.
 inline constexpr std::size_t kForeignMountsMax = 256 * 1024;
-std::optional<Mount> mount_of(int fd, pid_t process);
+std::optional<Mount> own_mount(int id);
+std::optional<Mount> mount_of_process(pid_t process, int id);
 const Mount* find_mount(const std::vector<Mount>& mounts, int id);
 // Is `path` the directory or below it?
 bool is_under(std::string_view path, std::string_view directory);

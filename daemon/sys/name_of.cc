@@ -7,18 +7,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <array>
-#include <climits>
-
 #include "daemon/sys/fd.h"
+#include "daemon/sys/own_proc.h"
 
 namespace mrlease::sys {
 
 std::string name_of(int fd) {
-  std::array<char, PATH_MAX> name{};
-  const ssize_t length = ::readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), name.data(), name.size());
-  if (length <= 0 || static_cast<std::size_t>(length) == name.size() || name[0] != '/') return {};
-  const std::string path(name.data(), static_cast<std::size_t>(length));
+  const std::string path = read_proc_link("self/fd/" + std::to_string(fd));
+  if (!path.starts_with('/')) return {};
   // A client may have mounted what it likes there. RESOLVE_CACHED (linux/openat2.h, Linux 5.12): what is not in the caches, or asks
   // a file system of somebody's, is an error instead of a wait.
   open_how how{};

@@ -28,11 +28,13 @@ int pidfd_of_user(pid_t pid, uid_t uid) {
   Fd pidfd;
   errno = open_pidfd(pid, &pidfd);
   if (errno != 0) return -1;
-  const auto owner = owner_apart(pid);
+  // Only before 6.5, whose /proc/PID/status waits for nobody.
+  TaskOwner owner;
+  const bool read = read_owner(pid, &owner);
   errno = signal_pidfd(pidfd.get(), 0);  // after it was read: then that was this process's
-  if (!owner && errno == 0) errno = ESRCH;
+  if (!read && errno == 0) errno = ESRCH;
   if (errno != 0) return -1;
-  const bool may_kill = owner->uid == uid && (uid == 0 || owner->real_uid == uid || owner->saved_uid == uid);
+  const bool may_kill = owner.uid == uid && (uid == 0 || owner.real_uid == uid || owner.saved_uid == uid);
   if (!may_kill) errno = EPERM;
   return may_kill ? pidfd.release() : -1;
 }

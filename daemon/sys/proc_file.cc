@@ -7,15 +7,17 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "daemon/sys/own_proc.h"
+
 namespace mrlease::sys {
 namespace {
 
-Fd open_file(const char* path) { return Fd(::open(path, O_RDONLY | O_CLOEXEC)); }
+Fd open_file(const char* path) { return Fd(::openat(own_proc(), path, O_RDONLY | O_CLOEXEC)); }
 
 Fd open_file(int tid, const char* name) {
   char path[64];
-  if (tid) std::snprintf(path, sizeof path, "/proc/%d/%s", tid, name);
-  else std::snprintf(path, sizeof path, "/proc/self/%s", name);
+  if (tid) std::snprintf(path, sizeof path, "%d/%s", tid, name);
+  else std::snprintf(path, sizeof path, "self/%s", name);
   return open_file(path);
 }
 
@@ -23,7 +25,7 @@ Fd open_file(int tid, const char* name) {
 
 Fd open_of_task(int tid, const char* name, int number) {
   char path[80];
-  const int length = std::snprintf(path, sizeof path, "/proc/%d/task/%d/%s", tid, tid, name);
+  const int length = std::snprintf(path, sizeof path, "%d/task/%d/%s", tid, tid, name);
   if (number != kNoNumber) std::snprintf(path + length, sizeof path - static_cast<std::size_t>(length), "/%d", number);
   return open_file(path);
 }

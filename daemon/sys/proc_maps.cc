@@ -4,7 +4,9 @@
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
+#include <sstream>
+
+#include "daemon/sys/own_proc.h"
 
 namespace mrlease::sys {
 
@@ -20,7 +22,7 @@ std::optional<MapsLine> parse_maps_line(const std::string& line) {
 }
 
 std::optional<MapsLine> mapping_at(pid_t process, std::uint64_t address) {
-  std::ifstream in("/proc/" + std::to_string(process) + "/maps");
+  std::istringstream in(read_proc(std::to_string(process) + "/maps"));
   for (std::string line; std::getline(in, line);) {
     auto m = parse_maps_line(line);
     if (!m || m->end <= address) continue;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 
 #include "daemon/sys/proc_file.h"
@@ -131,9 +132,15 @@ std::string read_wchan(int tid) {
 }
 
 bool is_own_thread(int tid) {
-  // Signal 0 goes to nobody, and the kernel finds a thread in a group faster than a path below /proc.
   static const pid_t self = ::getpid();
-  return tid > 0 && ::syscall(SYS_tgkill, self, tid, 0) == 0;
+  return is_thread_of(self, tid);
 }
+
+bool is_thread_of(int process, int tid) {
+  // Signal 0 goes to nobody, and the kernel finds a thread in a group faster than a path below /proc.
+  return process > 0 && tid > 0 && (::syscall(SYS_tgkill, process, tid, 0) == 0 || errno == EPERM);
+}
+
+bool is_gone(int tid) { return tid > 0 && ::kill(tid, 0) != 0 && errno == ESRCH; }
 
 }  // namespace mrlease::sys

@@ -45,5 +45,7 @@ std::optional<FdInfo> read_fdinfo(int tid, int fd);
 std::string read_comm(int tid);   // "?" when it cannot be read
 std::string read_wchan(int tid);  // the kernel function that it sleeps in; "" or "0" when it cannot be read
 bool is_own_thread(int tid);
+bool is_thread_of(int process, int tid);  // never waits
+bool is_gone(int tid);                    // likewise
 
 }  // namespace mrlease::sys

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""units.py SERVICE SOCKET MRLEASED KEEP-FOLDER: systemd takes the units as they are, their exposure stays at 4.0 or below,
+"""units.py SERVICE SOCKET MRLEASED KEEP-FOLDER: systemd takes the units as they are, their exposure stays at 4.1 or below,
 and the numbers that stand in the unit and in the code are the same."""
 import os
 import re
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 
-EXPOSURE_MAX = 4.0
+EXPOSURE_MAX = 4.1
 
 
 def run(*command):

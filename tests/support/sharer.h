@@ -10,7 +10,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <fstream>
 #include <functional>
+#include <string>
 
 namespace mrlease::test {
 
@@ -25,6 +28,15 @@ class Sharer {
   }
 
   pid_t pid() const { return pid_; }
+  // Until it sleeps, or has ended.
+  void wait_asleep() const {
+    for (std::string stat = "R"; stat[0] == 'R';) {
+      std::ifstream file("/proc/" + std::to_string(pid_) + "/stat");
+      std::getline(file, stat);
+      stat = stat.substr(std::min(stat.size(), stat.rfind(')') + 2)) + '?';  // proc_pid_stat(5): the state stands behind the name
+      ::sched_yield();
+    }
+  }
   // Waits for its end. -1: it was killed.
   int result() const {
     int status = 0;

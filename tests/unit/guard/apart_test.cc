@@ -8,12 +8,17 @@
 #include <memory>
 #include <thread>
 
+#include "daemon/sys/debt.h"
+
 namespace mrlease::sys {
 namespace {
 
+// For what ends.
+constexpr std::chrono::seconds kLong{10};
+
 TEST(Apart, WhatWasSeenComesBack) {
-  EXPECT_EQ(apart(1, [] { return 5; }), 5);
-  EXPECT_EQ(apart(1, [] { return std::string("again"); }), "again");
+  EXPECT_EQ(apart(1, [] { return 5; }, kLong), 5);
+  EXPECT_EQ(apart(1, [] { return std::string("again"); }, kLong), "again");
 }
 
 TEST(Apart, ALookThatDoesNotEndIsLeftBehind) {
@@ -28,7 +33,7 @@ TEST(Apart, ALookThatDoesNotEndIsLeftBehind) {
   }));
   const auto begun = std::make_shared<std::atomic<bool>>(false);
   EXPECT_FALSE(run_apart(2, [begun] { *begun = true; })) << "that task is not looked at again meanwhile";
-  EXPECT_EQ(apart(3, [] { return 6; }), 6) << "others are";
+  EXPECT_EQ(apart(3, [] { return 6; }, kLong), 6) << "others are";
   let_back.set_value();
   ASSERT_EQ(over.wait_for(std::chrono::seconds(10)), std::future_status::ready);
   while (!apart(2, [] { return 7; })) std::this_thread::yield();
@@ -43,12 +48,26 @@ TEST(Apart, TwoMayLookAtTheSameAtOnce) {
     EXPECT_TRUE(run_apart(4, [&first_in, done] {
       first_in.set_value();
       done.wait();
-    }));
+    }, kLong));
   });
   first_in.get_future().wait();
-  EXPECT_EQ(apart(4, [] { return 8; }), 8);
+  EXPECT_EQ(apart(4, [] { return 8; }, kLong), 8);
   second_done.set_value();
   first.join();
+}
+
+TEST(Debt, IsPaidOffByTime) {
+  using std::chrono::milliseconds;
+  Debt debt(milliseconds(100), milliseconds(10));
+  Debt::Clock::time_point now{std::chrono::hours(1)};
+  for (int i = 0; i < 1000; ++i) debt.waited(milliseconds(10));
+  EXPECT_TRUE(debt.allows(now)) << "that is work";
+  for (int i = 0; i < 5; ++i) debt.waited(milliseconds(20));
+  EXPECT_TRUE(debt.allows(now));
+  debt.waited(milliseconds(300));
+  EXPECT_FALSE(debt.allows(now));
+  EXPECT_FALSE(debt.allows(now += milliseconds(800)));
+  EXPECT_TRUE(debt.allows(now += milliseconds(101)));
 }
 
 }  // namespace

@@ -27,6 +27,12 @@ class LedgerTest : public testing::Test {
     for (auto& watched : due) watched.view = look(watched.view.tid);
     ledger->poll(now, std::move(due), read_notices);
   }
+  static TaskView hidden(int tid) {
+    TaskView view;
+    view.tid = tid;
+    view.hidden = true;
+    return view;
+  }
   core::BreakId hold(int tid, int result = 0) {
     ForeignOp op;
     op.file = file;
@@ -288,7 +294,7 @@ TEST_F(LedgerTest, ATaskThatNobodyLooksAtHasNotLeft) {
   ledger.answer(id, 0, true);
   const auto now = ledger.next_due();
   ASSERT_EQ(ledger.due(now).size(), 1u);
-  ledger.poll(now, {{id, hidden_task(::gettid())}}, [] {});
+  ledger.poll(now, {{id, hidden(::gettid())}}, [] {});
   tell();
   EXPECT_TRUE(left.empty());
   EXPECT_GT(ledger.next_due(), now) << "it is tried again";
@@ -299,8 +305,42 @@ TEST_F(LedgerTest, ATaskThatNobodyLooksAtHasNotLeft) {
   EXPECT_EQ(left, (std::vector{std::make_pair(id, true)}));
 }
 
+// A read leaves no notice.
+TEST_F(LedgerTest, WhoWasNotSeenWhenHeWasHeldHasLeftWithTheCallThatHeIsSeenIn) {
+  for (const bool seen_running : {false, true}) {
+    ForeignOp op;
+    op.file = file;
+    op.kind = core::BreakKind::Read;
+    op.tid = ::gettid();
+    TaskView view;
+    view.tid = op.tid;
+    view.hidden = !seen_running;
+    if (seen_running) {
+      view.stat = sys::TaskStat{};
+      view.call = sys::SyscallState{};
+      view.call->running = true;
+    }
+    const auto id = ledger.hold(op, view, [](int) { return 0; });
+    ledger.answer(id, 0, true);
+    TaskView later = view;
+    later.hidden = false;
+    later.stat = sys::TaskStat{};
+    later.call = sys::SyscallState{};
+    const auto seen = [&](long number) {
+      later.call->number = number;
+      ledger.poll(ledger.next_due(), {{id, later}}, [] {});
+    };
+    seen(0);
+    EXPECT_TRUE(ledger.busy(file)) << "he may be in it still";
+    seen(0);
+    EXPECT_TRUE(ledger.busy(file));
+    seen(1);
+    EXPECT_FALSE(ledger.busy(file));
+  }
+}
+
 TEST_F(LedgerTest, WhoWasSeenOnHisWayToSleepIsLookedAtAgainWhileHeIsHeld) {
-  TaskView early = hidden_task(7);
+  TaskView early = hidden(7);
   early.hidden = false;
   early.stat = sys::TaskStat{};
   early.call = sys::SyscallState{};
@@ -331,7 +371,7 @@ TEST_F(LedgerTest, WhoHasOpenedTheFileIsLookedAtUntilHeHasLeftThatCall) {
   const auto id = hold(0);
   ledger.answer(id, 0, true);
   ledger.opened(file, 7);
-  TaskView view = hidden_task(7);
+  TaskView view = hidden(7);
   const auto seen = [&] {
     const auto now = ledger.next_due();
     ASSERT_EQ(ledger.due(now).size(), 1u);

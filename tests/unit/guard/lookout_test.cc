@@ -48,7 +48,7 @@ TEST(Lookout, WhoIsLostIsReplacedAndTouchesNothing) {
     EXPECT_TRUE(self.is_back(shift));
     replaced.open();
     end.pass();
-  });
+  }, kDeadline);
   EXPECT_TRUE(replaced.opens());
   let_back.open();
   EXPECT_TRUE(told.opens());

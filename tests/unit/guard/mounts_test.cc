@@ -38,16 +38,18 @@ TEST(Mounts, UnderIsByWholeNames) {
 
 TEST(Mounts, OfADescriptorIsOurs) {
   const Fd root(::open("/", O_PATH | O_CLOEXEC));
-  const auto mount = mount_of(root.get(), 0);
+  const auto mount = own_mount(mount_id(root.get()));
   ASSERT_TRUE(mount);
   EXPECT_EQ(mount->point, "/");
   EXPECT_EQ(mount->id, mount_id(root.get()));
-  EXPECT_FALSE(mount_of(-1, ::getpid()));
+  EXPECT_TRUE(mount_of_process(::getpid(), mount->id));
+  EXPECT_EQ(mount_id(-1), -1);
+  EXPECT_FALSE(own_mount(-1));
 }
 
 TEST(Mounts, WhatTheKernelHasMountedForItselfIsInNobodysList) {
   const Fd memory(::memfd_create("m", MFD_CLOEXEC));
-  EXPECT_FALSE(mount_of(memory.get(), ::getpid()));
+  EXPECT_FALSE(mount_of_process(::getpid(), mount_id(memory.get())));
 }
 
 }  // namespace

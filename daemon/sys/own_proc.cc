@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/sys/own_proc.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <array>
+#include <climits>
+
+namespace mrlease::sys {
+namespace {
+
+int mount_proc() {
+  const Fd context(::fsopen("proc", FSOPEN_CLOEXEC));
+  if (context && ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0) {
+    const int root = ::fsmount(context.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+    if (root >= 0) return root;
+  }
+  return ::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+}  // namespace
+
+int own_proc() {
+  static const int root = mount_proc();
+  return root;
+}
+
+Fd open_proc(const std::string& path) { return Fd(::openat(own_proc(), path.c_str(), O_RDONLY | O_CLOEXEC)); }
+
+std::string read_proc(const std::string& path, std::size_t most) {
+  const Fd file = open_proc(path);
+  std::string text;
+  std::array<char, 16384> piece;
+  ssize_t n = 0;
+  while (file && text.size() < most && (n = ::read(file.get(), piece.data(), piece.size())) > 0) text.append(piece.data(), static_cast<std::size_t>(n));
+  if (text.size() >= most) text.resize(text.rfind('\n') + 1);  // the last line may be cut
+  return text;
+}
+
+std::string read_proc_link(const std::string& path) {
+  std::array<char, PATH_MAX> name;
+  const ssize_t length = ::readlinkat(own_proc(), path.c_str(), name.data(), name.size());
+  if (length <= 0 || static_cast<std::size_t>(length) == name.size()) return {};
+  return {name.data(), static_cast<std::size_t>(length)};
+}
+
+}  // namespace mrlease::sys

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// A procfs that only this process can reach. In /proc anybody can keep a directory locked for as long as he likes: he reads it into memory
+// that never comes (a file server of his does not answer), and asks to change it besides; whoever looks up a name there that was not
+// looked up lately waits behind those two, uninterruptibly (fs/readdir.c, iterate_dir(); fs/namei.c, lookup_slow()). Each mount of
+// procfs has inodes of its own since 5.8 (fs/proc/root.c, proc_get_tree()).
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "daemon/sys/fd.h"
+
+namespace mrlease::sys {
+
+// Thread-safe, all of them. Paths are relative: "self/fdinfo/5", "12/maps".
+
+// Its root; /proc's where it cannot be mounted (CAP_SYS_ADMIN is missing). For openat(2), open for as long as the process lives.
+int own_proc();
+// No file, and errno, where it cannot be opened.
+Fd open_proc(const std::string& path);
+// No more than `most` bytes, by whole lines then; empty where it cannot be read.
+std::string read_proc(const std::string& path, std::size_t most = std::string::npos);
+// Where a link of it leads; empty where it cannot be told.
+std::string read_proc_link(const std::string& path);
+
+}  // namespace mrlease::sys
