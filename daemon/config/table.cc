@@ -143,7 +143,7 @@ void add_policies(std::vector<Row>& rows) {
       [](Options& o) -> auto& { return o.session.policy.freeze_conflict; })));
   rows.push_back(reloadable(number(
       named("writeback-interval-ms", "Policies",
-            "Sync a file this often while it is leased for writing, and after its last such lease, without anybody's asking: what peers have written is on the disk after "
+            "Sync a file this often while it is leased for writing, without anybody's asking: what peers have written is on the disk after "
             "this and the time of a sync; through a lease that is frozen, after its thaw. A sync may hold up a foreign operation for "
             "work-deadline-ms. At least 100; 0: never, then it takes mrl_sync, fsync(2), or the kernel, which writes back what it knows to be dirty."),
       0, 3600000, "ms", [](Options& o) -> auto& { return o.session.policy.writeback_interval; })));

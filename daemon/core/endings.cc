@@ -128,7 +128,6 @@ void Arbiter::State::owed_flush_done(LeaseEntry& entry, int code) {
 void Arbiter::State::remove(LeaseEntry& entry, int code) {
   const LeaseId id = entry.lease.id;
   const FileKey file = entry.lease.file;
-  sync_once_more(entry);
   if (entry.releasing) {
     out.push_back(effect::Released{entry.release, id, entry.retired() ? EKEYREVOKED : code});
   } else {

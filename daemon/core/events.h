@@ -83,17 +83,13 @@ struct Forget { LeaseId lease; };                     // free everything of it
 // The file has not been synced for the shortest Terms::writeback_interval of its write leases. The caller asks for a Sync of all of
 // it (RequestBreak.periodic, owner 0), now: the next one is due when that is done.
 struct SyncDue { FileKey file; };
-// The last lease for writing of a file that has a Terms::writeback_interval ends, and what it owed is written. The caller syncs the file once more,
-// by that lease's descriptor, and not within `interval` of the last time that it was told so (0: at once).
-struct LastSync { FileKey file; LeaseId lease; Time interval; };
 // Something that an administrator wants to know.
 struct Report { FileKey file; LeaseId lease; BreakId break_id; std::string what; };
 }  // namespace effect
 
 using Effect = std::variant<effect::Granted, effect::Refused, effect::Released, effect::Extended, effect::Recall,
                             effect::StartWork, effect::StartFence, effect::BreakAnswered, effect::WatchPassing,
-                            effect::BreakDone, effect::Thawed, effect::Fenced, effect::Forget, effect::SyncDue, effect::LastSync,
-                            effect::Report>;
+                            effect::BreakDone, effect::Thawed, effect::Fenced, effect::Forget, effect::SyncDue, effect::Report>;
 using Effects = std::vector<Effect>;
 
 }  // namespace mrlease::core

@@ -214,7 +214,6 @@ struct Arbiter::State {
   void writeback_due(std::uint64_t number);
   void written(const Break& sync);  // the periodic one is over
   void tell_unwritten(Break& sync);
-  void sync_once_more(const LeaseEntry& entry);  // which ends; it may not be the last
   void unleased(const FileKey& file);  // perhaps
   void set_writeback(Writeback& w, Time due);
   void end_writeback(const FileKey& file);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What RDMA writes may stay off the disk for as long as a lease's terms say: its file is synced from time to time, at the shortest interval
 // of its write leases, one sync at a time. It is a Sync like any other, but for what nobody's waiting for it means: no client is
-// asked, it does not wait for the thaw of leases that are frozen, and it is over when no lease is left; then the file is synced once more,
-// without us.
+// asked, it does not wait for the thaw of leases that are frozen, and it is over when no lease is left.
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -74,19 +73,6 @@ void Arbiter::State::tell_unwritten(Break& sync) {
   if (it == writebacks.end() || it->second.failed == 0) return;
   const int failed = std::exchange(it->second.failed, 0);
   if (sync.answer == 0) sync.answer = failed;
-}
-
-// Of a revoked one at once: somebody wants the file free.
-void Arbiter::State::sync_once_more(const LeaseEntry& entry) {
-  const Lease& lease = entry.lease;
-  const Time interval = terms_of(lease).writeback_interval;
-  if (!lease.write || interval == 0) return;
-  bool last = true;
-  leases.visit(lease.file, {}, [&](const LeaseEntry& other) {
-    last = &other == &entry || !other.lease.write || terms_of(other.lease).writeback_interval == 0;
-    return last;
-  });
-  if (last) out.push_back(effect::LastSync{lease.file, lease.id, entry.ending == Ending::Revoked ? 0 : interval});
 }
 
 void Arbiter::State::unleased(const FileKey& file) {

@@ -30,7 +30,6 @@ Broker::Broker(asio::io_context& loop, Options options, Log log, Kept kept)
       grace_timer_(loop),
       frozen_timer_(loop),
       mailbox_(loop),
-      last_syncs_(loop, [this](const auto& file, auto what, auto done) { last_sync(file, std::move(what), std::move(done)); }),
       kept_(kept),
       chronicle_(loop, [this](const core::FileKey& file) { return path_of(file); }) {
   arbiter_.set_policy(options_.policy, terms_of(options_.rules, options_.policy));
@@ -222,7 +221,6 @@ void Broker::session_ended(core::SessionId id) {
 void Broker::stop(std::function<void()> done) {
   if (stopping_) return;
   stopping_ = true;
-  last_syncs_.hurry();
   auto left = std::make_shared<std::size_t>(1);
   const auto finish = [this, done = std::move(done)] {
     if (!keeps())  // else a successor may come, and nobody has to notice

@@ -13,7 +13,6 @@
 #include "daemon/keep/state.h"
 #include "daemon/session/chronicle.h"
 #include "daemon/session/descriptors.h"
-#include "daemon/session/last_syncs.h"
 #include "daemon/session/mailbox.h"
 #include "daemon/session/holders.h"
 #include "daemon/session/options.h"
@@ -127,7 +126,6 @@ class Broker {
   void apply(const core::effect::Fenced& e);
   void apply(const core::effect::Forget& e);
   void apply(const core::effect::SyncDue& e);
-  void apply(const core::effect::LastSync& e);
   void apply(const core::effect::Report& e);
   void handle(const core::Event& event);
   void collect_touched(const core::Event& event, const core::Effects& effects);
@@ -170,7 +168,6 @@ class Broker {
   void in_worker(std::function<void()> work, std::function<void()> then);
   void in_worker(WorkerPool& pool, std::function<void()> work, std::function<void()> then);
   void write_back(const core::FileKey& file);  // effect::SyncDue
-  void last_sync(const core::FileKey& file, LastSyncs::File what, std::function<void()> done);
   void written_back(const core::FileKey& file);
 
   // --- keep.cc: what a successor has to know. All of it does nothing when nothing is kept ---
@@ -262,7 +259,6 @@ class Broker {
   std::vector<std::function<void()>> after_grace_;  // what the administrator asked for meanwhile
   std::multiset<pid_t> reclaimers_;  // who may take leases in the grace period: those that had some
   Mailbox mailbox_;  // from the guard
-  LastSyncs last_syncs_;
   Kept kept_;
   fence::SharedFd spare_store_;  // not sized yet
   Chronicle chronicle_;          // who broke what: for people, never for decisions

@@ -82,7 +82,6 @@ class Chronicle {
   void on(const core::effect::BreakDone& e);
   void on(const core::effect::Thawed& e);
   void on(const core::effect::SyncDue&) {}
-  void on(const core::effect::LastSync&) {}
   void on(const core::effect::Report& e);
   template <typename E>
   void on(const E&) {}  // the others are told by something else

@@ -287,25 +287,6 @@ void Broker::write_back(const core::FileKey& file) {
   step(sync);
 }
 
-void Broker::apply(const effect::LastSync& e) {
-  if (const auto lease = find_lease(e.lease)) 
-    last_syncs_.ask(e.file, {lease->fd, accounts_.charge(lease->user, {.descriptors = 1})}, std::chrono::milliseconds(e.interval));
-}
-
-void Broker::last_sync(const core::FileKey& file, LastSyncs::File what, std::function<void()> done) {
-  const auto error = std::make_shared<int>(0);
-  in_worker(
-      writers_back_, [error, what = std::move(what)] { *error = ::fsync(what.fd.get()) == 0 ? 0 : errno; },
-      [this, error, file, done = std::move(done)] {
-        if (*error != 0) {
-          log_(3, "fsync of inode " + std::to_string(file.inode) + ", which has no lease for writing any more, as writeback-interval-ms wants it: " +
-                      std::strerror(*error));
-          sync_failed(file, 0, [] {});
-        }
-        done();
-      });
-}
-
 void Broker::written_back(const core::FileKey& file) {
   const auto it = writing_back_.find(file);
   if (--it->second.works > 0) return;

@@ -34,7 +34,6 @@ MUTANTS = [Mutant(*fields) for fields in [
     ("a refusal is a yes", CORE + "tasks.cc", "if (e.code != 0) return recall_failed(", "if (e.code != 0 && !MUTANT) return recall_failed(",
      "core"),
     ("one writeback and no more", CORE + "file_queue.cc", "if (b.ask.periodic) written(", "if (b.ask.periodic && !MUTANT) written(", "core"),
-    ("what the last lease leaves is not synced", CORE + "writeback.cc", "if (last) out.push_back(", "if (last && !MUTANT) out.push_back(", "core"),
     ("a writeback ends a freeze", CORE + "file_queue.cc", "b.ask.kind == BreakKind::Read || b.ask.periodic)", "b.ask.kind == BreakKind::Read || (b.ask.periodic && !MUTANT))", "core"),
     ("a writeback keeps the disk's error to itself", CORE + "complying.cc", "    tell_unwritten(b);", "    if (!MUTANT) tell_unwritten(b);", "core"),
     ("a writeback asks a client that may hang", CORE + "plan.cc", "if (b.ask.periodic && !row", "if (!MUTANT && b.ask.periodic && !row", "core"),

@@ -151,7 +151,6 @@ class Daemon {
   void apply(const core::effect::Fenced& e);
   void apply(const core::effect::Forget& e) { drop(e.lease); }
   void apply(const core::effect::SyncDue& e);
-  void apply(const core::effect::LastSync&) {}  // nobody waits for it, and a file here has no disk
   void apply(const core::effect::Report&) {}
   void publish();
   void arm();

@@ -52,30 +52,6 @@ TEST_F(AdminBreaks, WhatThePolicyWantsOnTheDiskNobodyHasToAskFor) {
   EXPECT_EQ(get(id).breaks(), 0u) << "the client was not asked for anything";
 }
 
-struct Cached { std::uint64_t pages = 0, dirty = 0, writeback = 0, evicted = 0, recently_evicted = 0; };  // struct cachestat, linux/mman.h
-
-// cachestat(2), 6.5: asm-generic/unistd.h.
-bool cached(int file, Cached* out) {
-  std::uint64_t whole[2] = {0, 0};
-  return ::syscall(451, file, whole, out, 0) == 0;
-}
-
-TEST_F(AdminBreaks, NorForWhatTheLastLeaseLeaves) {
-  serve({"--writeback-interval-ms", "600000"});
-  Cached pages;
-  if (!cached(fd.get(), &pages)) GTEST_SKIP() << "needs cachestat(2), Linux 6.5";
-  ASSERT_EQ(::fsync(fd.get()), 0);
-  const Message granted = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize);
-  ASSERT_EQ(::pwrite(granted.fds.at(0).get(), "x", 1, 4096), 1);
-  release(granted.frame.granted().lease());
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);  // the kernel itself takes 30 s
-  do {
-    ASSERT_TRUE(cached(fd.get(), &pages));
-  } while (pages.dirty + pages.writeback != 0 && std::chrono::steady_clock::now() < deadline);
-  EXPECT_EQ(pages.dirty + pages.writeback, 0u);
-  EXPECT_EQ(byte_at(4096), 'x');
-}
-
 TEST_F(AdminBreaks, AFreezeHoldsUntilItsThaw) {
   serve();
   const std::uint64_t id = lease();

@@ -64,7 +64,6 @@ struct Writer {
   void operator()(const effect::Fenced& e) { out << "  fenced " << e.lease; }
   void operator()(const effect::Forget& e) { out << "  forget " << e.lease; }
   void operator()(const effect::SyncDue& e) { out << "  sync due of file " << e.file.inode; }
-  void operator()(const effect::LastSync& e) { out << "  last sync of file " << e.file.inode << ", by lease " << e.lease; }
   void operator()(const effect::Report& e) { out << "  report: " << e.what; }
 };
 

@@ -91,50 +91,6 @@ TEST(Writeback, EndsWithTheLastLease) {
   EXPECT_EQ(h.arbiter.next_deadline(), kNever);
 }
 
-TEST(Writeback, WithTheLastLeaseForWritingTheFileIsSyncedOnceMore) {
-  Harness h(every(kEvery));
-  Lease reader = Harness::lease(3, Backing::OdpTransparent);
-  reader.write = false;
-  h.grant(1, Backing::OdpTransparent);
-  h.grant(2, Backing::OdpTransparent);
-  h.grant(reader);
-  h.step(event::ReleaseLease{9, 1, 1});
-  EXPECT_TRUE(h.none<effect::LastSync>()) << "the other one's";
-  h.step(event::ReleaseLease{10, 2, 2});
-  const auto last = h.only<effect::LastSync>();
-  EXPECT_EQ(last.file, kFile);
-  EXPECT_EQ(last.lease, 2u);
-  EXPECT_EQ(last.interval, kEvery);
-  h.step(event::ReleaseLease{11, 3, 3});
-  EXPECT_TRUE(h.none<effect::LastSync>());
-}
-
-TEST(Writeback, NothingIsSyncedOnceMoreThatNobodyWantsOnTheDisk) {
-  Harness h;
-  h.grant(1, Backing::OdpTransparent);
-  h.step(event::ReleaseLease{9, 1, 1});
-  EXPECT_TRUE(h.none<effect::LastSync>());
-}
-
-// With bounce pages the file has it only then.
-TEST(Writeback, OnceMoreComesAfterWhatTheLeaseOwes) {
-  Harness h(every(kEvery));
-  h.grant(1, Backing::Bounce);
-  h.step(event::ReleaseLease{9, 1, 1});
-  EXPECT_TRUE(h.none<effect::LastSync>());
-  h.work_done(h.only<effect::StartWork>());
-  EXPECT_EQ(h.only<effect::LastSync>().lease, 1u);
-}
-
-TEST(Writeback, OfARevokedOneAtOnce) {
-  Harness h(every(kEvery));
-  h.grant(1, Backing::Bounce);
-  h.step(event::RequestBreak{7, kFile, BreakKind::Revoke, {}});
-  h.answer(h.only<effect::Recall>());
-  h.work_done(h.only<effect::StartWork>());
-  EXPECT_EQ(h.only<effect::LastSync>().interval, 0);
-}
-
 // Also while one is under way, whose own end it is then.
 TEST(Writeback, EndsWithTheLastLeaseWhileItIsUnderWay) {
   Harness h(every(kEvery));
