@@ -36,6 +36,10 @@ TaskView look_at_call(int tid) {
 
 void complete(TaskView* view) {
   view->stat = sys::read_stat(view->tid);
+  if (!view->stat && !sys::is_gone(view->tid)) {  // no descriptor is left to look with, or no memory
+    view->hidden = true;
+    view->call.reset();
+  }
   if (view->stat && is_worker(*view->stat)) view->wchan = sys::read_wchan(view->tid);
 }
 

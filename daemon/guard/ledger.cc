@@ -163,7 +163,7 @@ bool Ledger::has_left(Entry* entry, TaskView view) const {
     if (guard::has_left(entry->view, view)) return true;
     // It was never seen in the call that it was held in. It may be there still: from here on.
     const bool unseen = !entry->view.stat || (entry->view.call && entry->view.call->running);
-    if (unseen && told) entry->view = std::move(view);
+    if (unseen && view.call && (told || !entry->view.stat)) entry->view = std::move(view);
     return false;
   }
   if (view.hidden) return false;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who looks at another's task may not come back. The files in /proc wait for locks which who is looked at can hold for as long as
 // he likes: /proc/TID/syscall, and others since, for an execve(2) that closes a descriptor on a file server of his (exec_update_lock;
-// fs/proc/base.c, lock_trace()), /proc/TID/fdinfo for who is inside an epoll descriptor (ep->mtx; fs/eventpoll.c, ep_show_fdinfo()), and each that
-// was not opened lately for his directory's lock, which a getdents(2) into memory that never comes has, and a chmod(2) behind it
-// wants (fs/namei.c, lookup_slow(); fs/readdir.c, iterate_dir()).
+// fs/proc/base.c, lock_trace()), /proc/TID/fdinfo for who is inside an epoll descriptor (ep->mtx; fs/eventpoll.c, ep_show_fdinfo()), and, where
+// there is no procfs of the daemon's own, each name for its directory's lock (sys/own_proc.h).
 //
 // So whoever is on duty can be lost there, and somebody else, who stands by, goes on with the duty. Who is lost touches nothing any
 // more: when he comes back he is told so, and ends.

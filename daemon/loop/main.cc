@@ -24,6 +24,7 @@
 #include "daemon/loop/office.h"
 #include "daemon/loop/reloader.h"
 #include "daemon/session/broker.h"
+#include "daemon/sys/own_proc.h"
 #include "daemon/sys/pid_namespace.h"
 
 namespace {
@@ -143,6 +144,7 @@ int serve(const config::CommandLine& line, const config::Settings& settings, kee
   const config::Options& options = settings.options;
   const Blocked hangup_later(SIGHUP);  // it would end the process until `hangup` stands
   loop::Office office(keeper);         // before any descriptor is opened, whose number may be one that it has to reserve
+  if (!sys::has_own_proc()) log_line(2, "no procfs of its own (it takes CAP_SYS_ADMIN, and fsopen(2)): who can make others wait for /proc can make the daemon wait");
   asio::io_context io;
   asio::signal_set hangup(io, SIGHUP);
   hangup_later.over();

@@ -130,11 +130,10 @@ core::Time Broker::now() const { return microseconds() / 1000; }
 bool Broker::has_lease(int task, const core::FileKey& file) {
   return std::any_of(sessions_.begin(), sessions_.end(), [&](const auto& each) {
     const Session& s = *each.second;
-    const bool leases = std::any_of(s.leases.begin(), s.leases.end(), [&](core::LeaseId id) {
-      const auto lease = find_lease(id);
-      return lease && lease->file == file;
-    });
-    return leases && sys::is_thread_of(s.peer.pid, task);
+    return sys::is_thread_of(s.peer.pid, task) && std::any_of(s.leases.begin(), s.leases.end(), [&](core::LeaseId id) {
+             const auto lease = find_lease(id);
+             return lease && lease->file == file;
+           });
   });
 }
 

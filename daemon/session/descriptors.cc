@@ -28,6 +28,21 @@ constexpr std::uint64_t kMiB = 1 << 20, kMemoryReserve = 16 * kMiB;  // itself i
 
 Verdict no(int code, std::string message) { return {code, std::move(message)}; }
 
+// Its name, by the number of its uverbs device; empty: there is none.
+std::string device_with(const std::string& number) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator("/sys/class/infiniband_verbs", ignored)) {
+    std::ifstream in(entry.path() / "dev");
+    std::string its;
+    if (!(in >> its) || its != number) continue;
+    std::ifstream ibdev(entry.path() / "ibdev");
+    std::string name;
+    ibdev >> name;
+    return name;
+  }
+  return {};
+}
+
 }  // namespace
 
 bool may_block(const std::string& type) {
@@ -41,11 +56,11 @@ Verdict check_file(int fd, bool write, pid_t client, FileFacts* facts) {
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0) return no(EBADF, "the descriptor is not open");
   if ((flags & O_PATH) != 0) return no(EBADF, "the descriptor was opened with O_PATH; open it for reading and writing");
-  // It may be anything. statx(2), AT_STATX_DONT_SYNC: what the kernel knows already; FUSE and NFS are not asked.
-  struct statx type {};
-  if (::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &type) != 0) return no(errno, std::string("statx: ") + std::strerror(errno));
-  if (S_ISDIR(type.stx_mode)) return no(EISDIR, "the descriptor is a directory; only regular files can be leased");
-  if (!S_ISREG(type.stx_mode)) return no(ENOTSUP, "not a regular file; only regular files can be leased");
+  // It may be anything, and no call on it is made before its mount is known. Of what has no name in a file system ("anon_inode:[eventpoll]",
+  // "socket:[12]") not even that is asked.
+  const std::string name = sys::read_proc_link("self/fd/" + std::to_string(fd));
+  const bool named = name.empty() ? errno == ENAMETOOLONG : name[0] == '/';
+  if (!named) return no(ENOTSUP, "not a regular file; only regular files can be leased");
   const int mount = sys::mount_id(fd);
   const auto own = sys::own_mount(mount);
   const auto theirs = own || client <= 0 ? std::optional<std::optional<sys::Mount>>(std::in_place)
@@ -67,6 +82,8 @@ Verdict check_file(int fd, bool write, pid_t client, FileFacts* facts) {
     return no(ENOTSUP, "files on " + facts->filesystem + " cannot be leased: the daemon could be made to wait for them");
   struct stat st {};
   if (::fstat(fd, &st) != 0) return no(errno, std::string("fstat: ") + std::strerror(errno));
+  if (S_ISDIR(st.st_mode)) return no(EISDIR, "the descriptor is a directory; only regular files can be leased");
+  if (!S_ISREG(st.st_mode)) return no(ENOTSUP, "not a regular file; only regular files can be leased");
   if ((flags & O_APPEND) != 0) return no(EINVAL, "the descriptor was opened with O_APPEND, which ignores offsets; open it without");
   const int mode = flags & O_ACCMODE;
   if (mode == O_WRONLY) return no(EACCES, "the descriptor is not open for reading");
@@ -83,15 +100,11 @@ Verdict check_uverbs(int fd, std::string* device) {
     return no(EBADF, "the device descriptor is not open");
   if (!S_ISCHR(st.stx_mode)) return no(EBADF, "the device descriptor is not a uverbs device");
   const std::string want = std::to_string(st.stx_rdev_major) + ":" + std::to_string(st.stx_rdev_minor);
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator("/sys/class/infiniband_verbs", ignored)) {
-    std::ifstream in(entry.path() / "dev");
-    std::string number;
-    if (!(in >> number) || number != want) continue;
-    std::ifstream ibdev(entry.path() / "ibdev");
-    ibdev >> *device;
-    return {};
-  }
+  // Who reads that directory into memory that never comes, and has somebody behind him who asks to change it, keeps it locked (own_proc.h).
+  const auto found = sys::apart(0, [want] { return device_with(want); });
+  if (!found) return no(EAGAIN, "/sys/class/infiniband_verbs could not be read in time; try again");
+  *device = *found;
+  if (!device->empty()) return {};
   return no(ENODEV, "no RDMA device has the number " + want + " of the descriptor: it is closed, or gone");
 }
 

@@ -52,9 +52,9 @@ bool inside(const v1::Range& range, const core::Extent& of) {
 }
 
 // How long it takes holds up a fence's rescue.
-// Each has descriptors, and may wait for its client's process.
-constexpr int kNamingsMax = 64;
 constexpr std::uint64_t kOrphansAtOnce = std::uint64_t{16} << 20;
+// Of one user. Each has descriptors, and may wait for its client's process.
+constexpr int kNamingsMax = 64;
 
 // What comes with a Merge of orphans. Of the daemon's own making, once: nothing that blocks, and nothing that shrinks under it.
 Verdict check_orphans(const LeaseHold& lease, const v1::Merge& m, int memfd) {

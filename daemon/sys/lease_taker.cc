@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "daemon/sys/own_proc.h"
 #include "daemon/sys/pidfd.h"
 
 namespace mrlease::sys {
@@ -45,7 +46,7 @@ void give_up_rights() {
 // What the daemon maps and shares would stay open as long as this process is there: clients' files, their bounce pages. Read here, not before
 // the process was made: other threads map and unmap meanwhile; and without proc_maps.h, whose strings are allocated.
 void unmap_shared() {
-  const int maps = ::open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+  const int maps = ::openat(own_proc(), "self/maps", O_RDONLY | O_CLOEXEC);  // its root was opened before this process was made
   if (maps < 0) ::_exit(1);
   std::uintptr_t number = 0, begin = 0;
   int word = 0, letter = 0;  // of the line "begin-end rwxs ..."
@@ -113,6 +114,7 @@ int LeaseTaker::start() {
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_BLOCK, &all, &before);
   const pid_t daemon = ::getpid();
+  own_proc();
   const auto child = static_cast<pid_t>(::syscall(SYS_clone, CLONE_FILES | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
   const int error = errno;
   if (child == 0) serve(answers_end_.get(), breaks_end_.get(), signal_, daemon);

@@ -19,7 +19,7 @@ struct Mount {
 // Pure. Escapes (\040) are undone; lines that are not understood are left out.
 std::vector<Mount> parse_mounts(std::string_view mountinfo);
 std::vector<Mount> read_mounts();
-// proc_pid_fdinfo(5), mnt_id: of a descriptor of this process, which has to be of a regular file, a directory, or opened with O_PATH: others
+// proc_pid_fdinfo(5), mnt_id: of a descriptor of this process, read without touching its file, which has to have a name in a file system: others
 // may have something to say of themselves there, and wait for it (an epoll descriptor for who is inside it). -1: not known.
 int mount_id(int fd);
 // One of our own mounts, or one of the mount namespace of a process. Numbers of mounts are unique among all namespaces, and a

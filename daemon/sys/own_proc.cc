@@ -6,26 +6,39 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <climits>
+#include <system_error>
 
 namespace mrlease::sys {
 namespace {
 
-int mount_proc() {
+struct Root {
+  int fd = -1;
+  bool own = true;
+};
+
+Root mount_proc() {
   const Fd context(::fsopen("proc", FSOPEN_CLOEXEC));
   if (context && ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0) {
     const int root = ::fsmount(context.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-    if (root >= 0) return root;
+    if (root >= 0) return {root};
   }
-  return ::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  const int shared = ::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (shared < 0) throw std::system_error(errno, std::generic_category(), "/proc");
+  return {shared, false};
+}
+
+const Root& root() {
+  static const Root it = mount_proc();
+  return it;
 }
 
 }  // namespace
 
-int own_proc() {
-  static const int root = mount_proc();
-  return root;
-}
+int own_proc() { return root().fd; }
+
+bool has_own_proc() { return root().own; }
 
 Fd open_proc(const std::string& path) { return Fd(::openat(own_proc(), path.c_str(), O_RDONLY | O_CLOEXEC)); }
 

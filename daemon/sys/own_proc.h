@@ -15,7 +15,9 @@ namespace mrlease::sys {
 // Thread-safe, all of them. Paths are relative: "self/fdinfo/5", "12/maps".
 
 // Its root; /proc's where it cannot be mounted (CAP_SYS_ADMIN is missing). For openat(2), open for as long as the process lives.
+// Throws std::system_error where not even that can be opened.
 int own_proc();
+bool has_own_proc();
 // No file, and errno, where it cannot be opened.
 Fd open_proc(const std::string& path);
 // No more than `most` bytes, by whole lines then; empty where it cannot be read.

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/sys/proc_maps.h"
 
+#include <unistd.h>
+
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
-#include <sstream>
+#include <array>
 
 #include "daemon/sys/own_proc.h"
 
@@ -22,12 +24,19 @@ std::optional<MapsLine> parse_maps_line(const std::string& line) {
 }
 
 std::optional<MapsLine> mapping_at(pid_t process, std::uint64_t address) {
-  std::istringstream in(read_proc(std::to_string(process) + "/maps"));
-  for (std::string line; std::getline(in, line);) {
-    auto m = parse_maps_line(line);
-    if (!m || m->end <= address) continue;
-    if (m->begin > address) break;
-    return m;
+  // Line by line, up to the one that is looked for: there may be very many, of any length.
+  const Fd file = open_proc(std::to_string(process) + "/maps");
+  std::string rest;
+  std::array<char, 16384> piece;
+  for (ssize_t n = 0; file && (n = ::read(file.get(), piece.data(), piece.size())) > 0;) {
+    rest.append(piece.data(), static_cast<std::size_t>(n));
+    std::size_t at = 0;
+    for (std::size_t end = 0; (end = rest.find('\n', at)) != std::string::npos; at = end + 1) {
+      auto m = parse_maps_line(rest.substr(at, end - at));
+      if (!m || m->end <= address) continue;
+      return m->begin > address ? std::nullopt : m;
+    }
+    rest.erase(0, at);
   }
   return {};
 }
