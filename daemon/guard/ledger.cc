@@ -162,7 +162,7 @@ bool Ledger::has_left(Entry* entry, TaskView view) const {
   if (!entry->opened) {
     if (guard::has_left(entry->view, view)) return true;
     // It was never seen in the call that it was held in. It may be there still: from here on.
-    const bool unseen = !entry->view.stat || (entry->view.call && entry->view.call->running);
+    const bool unseen = !entry->view.stat || !entry->view.call || entry->view.call->running;
     if (unseen && view.call && (told || !entry->view.stat)) entry->view = std::move(view);
     return false;
   }
@@ -180,7 +180,7 @@ void Ledger::poll(Clock::time_point now, std::vector<Watched> seen, const std::f
     const auto at = entries_.find(id);
     if (at == entries_.end() || !at->second.looked_at() || at->second.view.tid != view.tid) continue;
     Entry& entry = at->second;
-    entry.next_look = now + look_interval(entry.opened ? 0 : ++entry.looks);
+    entry.next_look = now + look_interval(entry.opened && !view.hidden ? 0 : ++entry.looks);
     if (entry.early()) {
       if (!view.hidden) entry.view = std::move(view);
     } else if (has_left(&entry, std::move(view))) {

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include "daemon/sys/apart.h"
 #include "daemon/sys/memory_room.h"
@@ -27,6 +28,16 @@ constexpr rlim_t kReserveMax = 256;
 constexpr std::uint64_t kMiB = 1 << 20, kMemoryReserve = 16 * kMiB;  // itself it has 5 MiB with a few clients (tests/soak/last.txt)
 
 Verdict no(int code, std::string message) { return {code, std::move(message)}; }
+
+// By the list of all drivers, "Character devices:" first: "231 infiniband_verbs".
+bool is_uverbs(unsigned major) {
+  std::istringstream drivers(sys::read_proc("devices"));
+  unsigned number = 0;
+  std::string name;
+  for (std::string line; std::getline(drivers, line) && line != "Block devices:";)
+    if (std::istringstream(line) >> number >> name && number == major && name == "infiniband_verbs") return true;
+  return false;
+}
 
 // Its name, by the number of its uverbs device; empty: there is none.
 std::string device_with(const std::string& number) {
@@ -56,11 +67,16 @@ Verdict check_file(int fd, bool write, pid_t client, FileFacts* facts) {
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0) return no(EBADF, "the descriptor is not open");
   if ((flags & O_PATH) != 0) return no(EBADF, "the descriptor was opened with O_PATH; open it for reading and writing");
-  // It may be anything, and no call on it is made before its mount is known. Of what has no name in a file system ("anon_inode:[eventpoll]",
-  // "socket:[12]") not even that is asked.
+  // It may be anything, and what the kernel tells of its mount it tells together with what others have to say of themselves: an epoll descriptor
+  // waits for who is inside it, /dev/net/tun for all network devices. So that is asked of regular files only. What has no name in a file system
+  // ("anon_inode:[eventpoll]", "socket:[12]") is none; of what has one statx(2), AT_STATX_DONT_SYNC, says what the kernel knows already.
   const std::string name = sys::read_proc_link("self/fd/" + std::to_string(fd));
   const bool named = name.empty() ? errno == ENAMETOOLONG : name[0] == '/';
-  if (!named) return no(ENOTSUP, "not a regular file; only regular files can be leased");
+  struct statx type {};
+  const bool told = named && ::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &type) == 0;
+  if (named && !told && errno != EACCES) return no(errno, std::string("statx: ") + std::strerror(errno));  // FUSE says EACCES to who is not its user
+  if (told && S_ISDIR(type.stx_mode)) return no(EISDIR, "the descriptor is a directory; only regular files can be leased");
+  if (!named || (told && !S_ISREG(type.stx_mode))) return no(ENOTSUP, "not a regular file; only regular files can be leased");
   const int mount = sys::mount_id(fd);
   const auto own = sys::own_mount(mount);
   const auto theirs = own || client <= 0 ? std::optional<std::optional<sys::Mount>>(std::in_place)
@@ -82,7 +98,6 @@ Verdict check_file(int fd, bool write, pid_t client, FileFacts* facts) {
     return no(ENOTSUP, "files on " + facts->filesystem + " cannot be leased: the daemon could be made to wait for them");
   struct stat st {};
   if (::fstat(fd, &st) != 0) return no(errno, std::string("fstat: ") + std::strerror(errno));
-  if (S_ISDIR(st.st_mode)) return no(EISDIR, "the descriptor is a directory; only regular files can be leased");
   if (!S_ISREG(st.st_mode)) return no(ENOTSUP, "not a regular file; only regular files can be leased");
   if ((flags & O_APPEND) != 0) return no(EINVAL, "the descriptor was opened with O_APPEND, which ignores offsets; open it without");
   const int mode = flags & O_ACCMODE;
@@ -102,9 +117,9 @@ Verdict check_uverbs(int fd, std::string* device) {
   const std::string want = std::to_string(st.stx_rdev_major) + ":" + std::to_string(st.stx_rdev_minor);
   // Who reads that directory into memory that never comes, and has somebody behind him who asks to change it, keeps it locked (own_proc.h).
   const auto found = sys::apart(0, [want] { return device_with(want); });
-  if (!found) return no(EAGAIN, "/sys/class/infiniband_verbs could not be read in time; try again");
-  *device = *found;
-  if (!device->empty()) return {};
+  *device = found.value_or("");
+  // Its name is for people. That it is one is told by its major number as well.
+  if (!device->empty() || (!found && is_uverbs(st.stx_rdev_major))) return {};
   return no(ENODEV, "no RDMA device has the number " + want + " of the descriptor: it is closed, or gone");
 }
 

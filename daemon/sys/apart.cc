@@ -7,8 +7,8 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <exception>
 #include <mutex>
-#include <new>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -60,7 +60,7 @@ void serve() {
     lock.unlock();
     try {
       errand->look();
-    } catch (const std::bad_alloc&) {  // nothing was seen
+    } catch (const std::exception&) {  // nothing was seen
     }
     lock.lock();
     errand->done = true;

@@ -22,7 +22,7 @@ class Debt {
     return owed_ <= most_;
   }
   void waited(Clock::duration time) {
-    if (time > free_) owed_ += time;
+    if (time > free_) owed_ += std::min(time, 5 * most_);  // all of the process may have been stopped
   }
 
  private:

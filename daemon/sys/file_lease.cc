@@ -4,7 +4,6 @@
 #include <fcntl.h>
 
 #include <cerrno>
-#include <fstream>
 #include <sstream>
 #include <string>
 
@@ -47,7 +46,7 @@ int drop_others_lease(int fd) {
 int lease_type(int fd) { return ::fcntl(fd, F_GETLEASE); }
 
 int lease_break_time() {
-  std::ifstream in("/proc/sys/fs/lease-break-time");
+  std::istringstream in(read_proc("sys/fs/lease-break-time"));
   int seconds = 0;
   return in >> seconds ? seconds : 45;
 }

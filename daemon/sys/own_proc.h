@@ -20,7 +20,7 @@ int own_proc();
 bool has_own_proc();
 // No file, and errno, where it cannot be opened.
 Fd open_proc(const std::string& path);
-// No more than `most` bytes, by whole lines then; empty where it cannot be read.
+// Reading ends beyond `most` bytes, and then with a whole line; empty where it cannot be read.
 std::string read_proc(const std::string& path, std::size_t most = std::string::npos);
 // Where a link of it leads; empty where it cannot be told.
 std::string read_proc_link(const std::string& path);

@@ -138,7 +138,7 @@ bool is_own_thread(int tid) {
 
 bool is_thread_of(int process, int tid) {
   // Signal 0 goes to nobody, and the kernel finds a thread in a group faster than a path below /proc.
-  return process > 0 && tid > 0 && (::syscall(SYS_tgkill, process, tid, 0) == 0 || errno == EPERM);
+  return process > 0 && tid > 0 && (::syscall(SYS_tgkill, process, tid, 0) == 0 || errno != ESRCH);
 }
 
 bool is_gone(int tid) { return tid > 0 && ::kill(tid, 0) != 0 && errno == ESRCH; }

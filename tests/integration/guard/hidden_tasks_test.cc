@@ -142,7 +142,8 @@ TEST_F(HiddenTasks, WhoseExecveDoesNotEndIsWaitedForByNobody) {
   EXPECT_EQ(op->kind, core::BreakKind::Write) << op->what;
   guard->answer(op->id, 0, true);
   ASSERT_EQ(::kill(hidden.pid(), SIGUSR1), 0);
-  EXPECT_TRUE(guard_is_replaced());
+  // Where the machine is slow the guard may look when his first thread is dead, and the other has not taken over its number.
+  EXPECT_TRUE(comes_true([&] { return guards() > before || recorder.has_left(op->id); }));
   serves_others();
   fuse.reset();
   EXPECT_EQ(recorder.wait_left(op->id), true) << "when it can be looked at again";

@@ -39,6 +39,11 @@ std::optional<bool> Recorder::wait_left(core::BreakId id) {
   return left_[id];
 }
 
+bool Recorder::has_left(core::BreakId id) {
+  std::lock_guard lock(mutex_);
+  return left_.contains(id);
+}
+
 std::size_t Recorder::held_now() {
   std::lock_guard lock(mutex_);
   return held_.size();

@@ -307,16 +307,17 @@ TEST_F(LedgerTest, ATaskThatNobodyLooksAtHasNotLeft) {
 
 // A read leaves no notice.
 TEST_F(LedgerTest, WhoWasNotSeenWhenHeWasHeldHasLeftWithTheCallThatHeIsSeenIn) {
-  for (const bool seen_running : {false, true}) {
+  enum class Seen { Not, Running, WithoutACall };
+  for (const Seen how : {Seen::Not, Seen::Running, Seen::WithoutACall}) {
     ForeignOp op;
     op.file = file;
     op.kind = core::BreakKind::Read;
     op.tid = ::gettid();
     TaskView view;
     view.tid = op.tid;
-    view.hidden = !seen_running;
-    if (seen_running) {
-      view.stat = sys::TaskStat{};
+    view.hidden = how == Seen::Not;
+    if (how != Seen::Not) view.stat = sys::TaskStat{};
+    if (how == Seen::Running) {
       view.call = sys::SyscallState{};
       view.call->running = true;
     }

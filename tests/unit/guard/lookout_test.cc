@@ -109,7 +109,7 @@ TEST(Lookout, NoMoreAreLostThanThat) {
     let_back.pass();
     EXPECT_FALSE(self.is_back(shift));
     all_back.open();
-  });
+  }, std::chrono::milliseconds(5));
   EXPECT_TRUE(full.opens());
   lookout->end();
   let_back.open();
