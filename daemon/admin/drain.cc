@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <thread>
 
@@ -23,10 +22,6 @@ constexpr milliseconds kUsualTimeout{60000};
 // Before the call's own deadline: the answer, which names what is left, has to reach the caller.
 constexpr milliseconds kAnswerTime{200};
 constexpr int kLeftMax = 1000;
-
-std::string path_of(int fd) {
-  return sys::read_proc_link("self/fd/" + std::to_string(fd));
-}
 
 }  // namespace
 
@@ -59,7 +54,7 @@ bool Drainer::holds(const Area& area, const core::FileKey& key, int fd, const st
   const sys::Mount* mount = sys::find_mount(own, id);
   // The path of a file on somebody else's mount is one of somebody else's tree.
   if (mount == nullptr) return area.mount >= 0 && key.device == area.device;
-  return (id == area.mount && mount->point == area.path) || sys::is_under(path_of(fd), area.path);
+  return (id == area.mount && mount->point == area.path) || sys::is_under(sys::link_of(fd), area.path);
 }
 
 std::vector<core::FileKey> Drainer::files_in(const Area& area) const {

@@ -46,9 +46,9 @@ grpc::Status look_up(const std::string& field, const std::string& path, fence::S
 
 grpc::Status open_found(const std::string& field, const fence::SharedFd& by_path, fence::SharedFd* fd) {
   // O_NONBLOCK: a file lease of somebody else is not waited for.
-  const int opened = ::openat(sys::own_proc(), ("self/fd/" + std::to_string(by_path.get())).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  if (opened < 0) return from_errno(field, errno);
-  *fd = fence::SharedFd(opened);
+  sys::Fd opened = sys::open_proc(("self/fd/" + std::to_string(by_path.get())).c_str(), O_RDONLY | O_NONBLOCK);
+  if (!opened) return from_errno(field, errno);
+  *fd = fence::SharedFd(opened.release());
   return {};
 }
 

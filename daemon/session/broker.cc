@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "daemon/session/translate.h"
@@ -128,12 +127,9 @@ std::chrono::microseconds Broker::patience(uid_t user) const {
 core::Time Broker::now() const { return microseconds() / 1000; }
 
 bool Broker::has_lease(int task, const core::FileKey& file) {
-  return std::any_of(sessions_.begin(), sessions_.end(), [&](const auto& each) {
-    const Session& s = *each.second;
-    return sys::is_thread_of(s.peer.pid, task) && std::any_of(s.leases.begin(), s.leases.end(), [&](core::LeaseId id) {
-             const auto lease = find_lease(id);
-             return lease && lease->file == file;
-           });
+  return std::any_of(leases_.begin(), leases_.end(), [&](const auto& each) {
+    const Session* s = each.second->file == file ? find_session(each.second->session) : nullptr;
+    return s != nullptr && sys::is_thread_of(s->peer.pid, task);
   });
 }
 
@@ -310,7 +306,7 @@ std::string Broker::path_of(const core::FileKey& file) const {
   int fd = it == files_.end() ? -1 : it->second.fd.get();
   for (const auto& [id, api] : api_breaks_)
     if (fd < 0 && api.file == file) fd = api.fd.get();
-  return fd < 0 ? std::string() : sys::read_proc_link("self/fd/" + std::to_string(fd));
+  return fd < 0 ? std::string() : sys::link_of(fd);
 }
 
 void Broker::charge(Session& s) {

@@ -49,7 +49,7 @@ Verdict name_mapped(pid_t client, uid_t uid, gid_t gid, std::uint64_t address, s
   if (!mapping || !mapping->readable()) return {EFAULT, "nothing that can be read is mapped there"};
   if (!mapping->shared() || mapping->inode == 0) return {ENOTSUP, "not a shared mapping of a file"};
   const std::string path = std::to_string(client) + "/map_files/" + hex(mapping->begin) + "-" + hex(mapping->end);
-  sys::Fd named(::openat(sys::own_proc(), path.c_str(), O_PATH | O_CLOEXEC));
+  sys::Fd named = sys::open_proc(path.c_str(), O_PATH);
   if (!named) {
     const int code = errno;
     if (code == ENOENT) return {EAGAIN, "the mapping has changed meanwhile"};

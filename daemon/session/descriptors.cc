@@ -70,7 +70,7 @@ Verdict check_file(int fd, bool write, pid_t client, FileFacts* facts) {
   // It may be anything, and what the kernel tells of its mount it tells together with what others have to say of themselves: an epoll descriptor
   // waits for who is inside it, /dev/net/tun for all network devices. So that is asked of regular files only. What has no name in a file system
   // ("anon_inode:[eventpoll]", "socket:[12]") is none; of what has one statx(2), AT_STATX_DONT_SYNC, says what the kernel knows already.
-  const std::string name = sys::read_proc_link("self/fd/" + std::to_string(fd));
+  const std::string name = sys::link_of(fd);
   const bool named = name.empty() ? errno == ENAMETOOLONG : name[0] == '/';
   struct statx type {};
   const bool told = named && ::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &type) == 0;
@@ -78,16 +78,17 @@ Verdict check_file(int fd, bool write, pid_t client, FileFacts* facts) {
   if (told && S_ISDIR(type.stx_mode)) return no(EISDIR, "the descriptor is a directory; only regular files can be leased");
   if (!named || (told && !S_ISREG(type.stx_mode))) return no(ENOTSUP, "not a regular file; only regular files can be leased");
   const int mount = sys::mount_id(fd);
-  const auto own = sys::own_mount(mount);
-  const auto theirs = own || client <= 0 ? std::optional<std::optional<sys::Mount>>(std::in_place)
-                                         : sys::apart(client, [client, mount] { return sys::mount_of_process(client, mount); });
-  if (!theirs) return no(EAGAIN, "the client's mounts could not be read in time; try again");
-  if (own) {
-    facts->filesystem = own->type;
-  } else if (*theirs) {
-    facts->filesystem = (*theirs)->type;
+  auto found = sys::own_mount(mount);
+  const bool ours = found.has_value();
+  if (!ours && client > 0) {
+    const auto theirs = sys::apart(client, [client, mount] { return sys::mount_of_process(client, mount); });
+    if (!theirs) return no(EAGAIN, "the client's mounts could not be read in time; try again");
+    found = *theirs;
+  }
+  if (found) {
+    facts->filesystem = found->type;
     // Anybody can mount one, in a user namespace of his own, over a FUSE file system of his own.
-    if (facts->filesystem == "overlay")
+    if (!ours && facts->filesystem == "overlay")
       return no(ENOTSUP, "files on an overlay of a container cannot be leased: what is below it is not known; use a volume");
   } else if (::fcntl(fd, F_GET_SEALS) >= 0) {  // memory files have no mount that anybody sees
     facts->filesystem = "memfd";
@@ -147,7 +148,7 @@ Verdict check_pages(int fd) {
 }
 
 Verdict check_userfaultfd(int fd) {
-  if (sys::read_proc_link("self/fd/" + std::to_string(fd)) == "anon_inode:[userfaultfd]") return {};
+  if (sys::link_of(fd) == "anon_inode:[userfaultfd]") return {};
   return no(EBADF, "the descriptor is not a userfaultfd");
 }
 

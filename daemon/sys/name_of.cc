@@ -13,7 +13,7 @@
 namespace mrlease::sys {
 
 std::string name_of(int fd) {
-  const std::string path = read_proc_link("self/fd/" + std::to_string(fd));
+  const std::string path = link_of(fd);
   if (!path.starts_with('/')) return {};
   // A client may have mounted what it likes there. RESOLVE_CACHED (linux/openat2.h, Linux 5.12): what is not in the caches, or asks
   // a file system of somebody's, is an error instead of a wait.

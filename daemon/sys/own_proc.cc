@@ -40,10 +40,10 @@ int own_proc() { return root().fd; }
 
 bool has_own_proc() { return root().own; }
 
-Fd open_proc(const std::string& path) { return Fd(::openat(own_proc(), path.c_str(), O_RDONLY | O_CLOEXEC)); }
+Fd open_proc(const char* path, int flags) { return Fd(::openat(own_proc(), path, flags | O_CLOEXEC)); }
 
 std::string read_proc(const std::string& path, std::size_t most) {
-  const Fd file = open_proc(path);
+  const Fd file = open_proc(path.c_str());
   std::string text;
   std::array<char, 16384> piece;
   ssize_t n = 0;
@@ -52,9 +52,9 @@ std::string read_proc(const std::string& path, std::size_t most) {
   return text;
 }
 
-std::string read_proc_link(const std::string& path) {
+std::string link_of(int fd) {
   std::array<char, PATH_MAX> name;
-  const ssize_t length = ::readlinkat(own_proc(), path.c_str(), name.data(), name.size());
+  const ssize_t length = ::readlinkat(own_proc(), ("self/fd/" + std::to_string(fd)).c_str(), name.data(), name.size());
   if (length <= 0 || static_cast<std::size_t>(length) == name.size()) return {};
   return {name.data(), static_cast<std::size_t>(length)};
 }

@@ -5,6 +5,8 @@
 // procfs has inodes of its own since 5.8 (fs/proc/root.c, proc_get_tree()).
 #pragma once
 
+#include <fcntl.h>
+
 #include <cstddef>
 #include <string>
 
@@ -18,11 +20,11 @@ namespace mrlease::sys {
 // Throws std::system_error where not even that can be opened.
 int own_proc();
 bool has_own_proc();
-// No file, and errno, where it cannot be opened.
-Fd open_proc(const std::string& path);
+// For reading, or with these O_*. No file, and errno, where it cannot be opened.
+Fd open_proc(const char* path, int flags = O_RDONLY);
 // Reading ends beyond `most` bytes, and then with a whole line; empty where it cannot be read.
 std::string read_proc(const std::string& path, std::size_t most = std::string::npos);
-// Where a link of it leads; empty where it cannot be told.
-std::string read_proc_link(const std::string& path);
+// What the kernel calls an open file of this process's: its path, or "anon_inode:[eventpoll]". Empty, and errno, where it cannot be told.
+std::string link_of(int fd);
 
 }  // namespace mrlease::sys

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/sys/proc_file.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,13 +11,11 @@
 namespace mrlease::sys {
 namespace {
 
-Fd open_file(const char* path) { return Fd(::openat(own_proc(), path, O_RDONLY | O_CLOEXEC)); }
-
 Fd open_file(int tid, const char* name) {
   char path[64];
   if (tid) std::snprintf(path, sizeof path, "%d/%s", tid, name);
   else std::snprintf(path, sizeof path, "self/%s", name);
-  return open_file(path);
+  return open_proc(path);
 }
 
 }  // namespace
@@ -27,7 +24,7 @@ Fd open_of_task(int tid, const char* name, int number) {
   char path[80];
   const int length = std::snprintf(path, sizeof path, "%d/task/%d/%s", tid, tid, name);
   if (number != kNoNumber) std::snprintf(path + length, sizeof path - static_cast<std::size_t>(length), "/%d", number);
-  return open_file(path);
+  return open_proc(path);
 }
 
 ProcText::ProcText(const Fd& file) {

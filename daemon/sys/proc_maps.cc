@@ -3,10 +3,10 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
-#include <array>
 
 #include "daemon/sys/own_proc.h"
 
@@ -25,7 +25,7 @@ std::optional<MapsLine> parse_maps_line(const std::string& line) {
 
 std::optional<MapsLine> mapping_at(pid_t process, std::uint64_t address) {
   // Line by line, up to the one that is looked for: there may be very many, of any length.
-  const Fd file = open_proc(std::to_string(process) + "/maps");
+  const Fd file = open_proc((std::to_string(process) + "/maps").c_str());
   std::string rest;
   std::array<char, 16384> piece;
   for (ssize_t n = 0; file && (n = ::read(file.get(), piece.data(), piece.size())) > 0;) {

@@ -4,7 +4,6 @@
 #include <sys/eventfd.h>
 
 #include <cerrno>
-#include <thread>
 #include <vector>
 
 #include "tests/integration/daemon/kept_fixture.h"

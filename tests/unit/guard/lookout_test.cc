@@ -34,15 +34,18 @@ class Gate {
   std::shared_ptr<State> state_;
 };
 
+// In a look at task 7, until he is let back.
+void is_lost(Lookout* lookout, Lookout::Shift shift, const Gate& let_back, const Gate& told) {
+  EXPECT_TRUE(lookout->goes(shift, 7));
+  let_back.pass();
+  EXPECT_FALSE(lookout->is_back(shift));
+  told.open();
+}
+
 TEST(Lookout, WhoIsLostIsReplacedAndTouchesNothing) {
   const Gate let_back, replaced, told, end;
   const auto lookout = Lookout::begin([=](Lookout& self, Lookout::Shift shift) {
-    if (shift == 1) {
-      EXPECT_TRUE(self.goes(shift, 7));
-      let_back.pass();
-      EXPECT_FALSE(self.is_back(shift));
-      return told.open();
-    }
+    if (shift == 1) return is_lost(&self, shift, let_back, told);
     EXPECT_FALSE(self.goes(shift, 7)) << "a second one would be lost there";
     EXPECT_TRUE(self.goes(shift, 8));
     EXPECT_TRUE(self.is_back(shift));
@@ -59,12 +62,7 @@ TEST(Lookout, WhoIsLostIsReplacedAndTouchesNothing) {
 TEST(Lookout, WhoComesBackTakesTheTaskOffTheList) {
   const Gate let_back, told, seen_again;
   const auto lookout = Lookout::begin([=](Lookout& self, Lookout::Shift shift) {
-    if (shift == 1) {
-      EXPECT_TRUE(self.goes(shift, 7));
-      let_back.pass();
-      EXPECT_FALSE(self.is_back(shift));
-      return told.open();
-    }
+    if (shift == 1) return is_lost(&self, shift, let_back, told);
     let_back.open();
     told.pass();
     EXPECT_TRUE(self.goes(shift, 7));
@@ -78,11 +76,7 @@ TEST(Lookout, WhoComesBackTakesTheTaskOffTheList) {
 TEST(Lookout, EndsWhileSomebodyIsLost) {
   const Gate let_back, told;
   auto lookout = Lookout::begin([=](Lookout& self, Lookout::Shift shift) {
-    if (shift != 1) return;
-    EXPECT_TRUE(self.goes(shift, 7));
-    let_back.pass();
-    EXPECT_FALSE(self.is_back(shift));
-    told.open();
+    if (shift == 1) is_lost(&self, shift, let_back, told);
   });
   lookout->end();  // by the second, who has nothing to do
   lookout.reset();
