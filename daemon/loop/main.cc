@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // mrleased: puts the guard, the broker and the listener together, and runs the loop.
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
-
 #include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -21,6 +18,7 @@
 #include "daemon/keep/manager.h"
 #include "daemon/loop/emergency.h"
 #include "daemon/loop/listener.h"
+#include "daemon/loop/log.h"
 #include "daemon/loop/office.h"
 #include "daemon/loop/reloader.h"
 #include "daemon/session/broker.h"
@@ -30,19 +28,6 @@
 namespace {
 
 using namespace mrlease;
-
-void log_line(int level, const std::string& line) {
-  static constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info, spdlog::level::warn, spdlog::level::err};
-  spdlog::log(kLevels[level], "{}", line);
-}
-
-void set_up_log(const config::Options& options) {
-  auto logger = spdlog::stderr_color_mt("mrleased");
-  spdlog::set_default_logger(logger);
-  // systemd stamps the time itself.
-  spdlog::set_pattern(options.foreground ? "%H:%M:%S.%e %^%l%$ %v" : "%l %v");
-  spdlog::set_level(spdlog::level::from_str(options.log_level));
-}
 
 // Several descriptors a lease: without them fanotify gives the foreign caller EPERM.
 void raise_descriptor_limit() {
@@ -136,7 +121,7 @@ void check_roots(const std::vector<std::string>& roots, bool follows) {
     if (::access(root.c_str(), F_OK) == 0) continue;
     const std::system_error missing(errno, std::generic_category(), "--root " + root + " cannot be armed");
     if (!follows) throw missing;
-    log_line(3, std::string(missing.what()) + "; goes on without it");
+    loop::log::line(3, std::string(missing.what()) + "; goes on without it");
   }
 }
 
@@ -144,16 +129,17 @@ int serve(const config::CommandLine& line, const config::Settings& settings, kee
   const config::Options& options = settings.options;
   const Blocked hangup_later(SIGHUP);  // it would end the process until `hangup` stands
   loop::Office office(keeper);         // before any descriptor is opened, whose number may be one that it has to reserve
-  if (!sys::has_own_proc()) log_line(2, "no procfs of its own (it takes CAP_SYS_ADMIN, and fsopen(2)): who can make others wait for /proc can make the daemon wait");
+  if (!sys::has_own_proc()) loop::log::line(2, "no procfs of its own (it takes CAP_SYS_ADMIN, and fsopen(2)): who can make others wait for /proc can make the daemon wait");
   asio::io_context io;
   asio::signal_set hangup(io, SIGHUP);
   hangup_later.over();
   check_roots(options.roots, office.follows());
   session::Holders holders((std::filesystem::path(options.socket).parent_path() / "holders").string());
-  session::Broker broker(io, config::for_session(options), log_line, {&keeper, office.state(), &holders});
+  session::Broker broker(io, config::for_session(options), loop::log::line, {&keeper, office.state(), &holders});
   // The guard cannot go on: whoever waits was let through; systemd starts us again.
   auto failed = [](const std::string& why) {
-    log_line(3, "the guard has failed: " + why);
+    loop::log::line(3, "the guard has failed: " + why);
+    loop::log::end();
     std::_Exit(1);
   };
   guard::Options guard_options;
@@ -161,11 +147,11 @@ int serve(const config::CommandLine& line, const config::Settings& settings, kee
   guard_options.successor_comes = keeper.active();
   const auto guard = guard::Guard::create(guard_options, broker.listener(failed), office.heritage());
   broker.attach(guard.get());
-  log_line(1, "guard: " + guard->describe());
+  loop::log::line(1, "guard: " + guard->describe());
   if (!sys::in_first_pid_namespace())
-    log_line(2, "this is not the host's pid namespace: clients outside of it are refused, and what tasks outside of it do "
-                "counts as the worst that it can be");
-  office.take_over(*guard, broker, std::chrono::milliseconds(options.session.policy.passing_bound), log_line);
+    loop::log::line(2, "this is not the host's pid namespace: clients outside of it are refused, and what tasks outside of it do "
+                       "counts as the worst that it can be");
+  office.take_over(*guard, broker, std::chrono::milliseconds(options.session.policy.passing_bound), loop::log::line);
   broker.await_reclaims();
   loop::Listener listener(io, options.socket, [&](session::Connection::Socket s) { broker.accept(std::move(s)); },
                           office.listener());
@@ -173,14 +159,14 @@ int serve(const config::CommandLine& line, const config::Settings& settings, kee
   std::atomic<admin::Server*> told{nullptr};
   loop::Emergency emergency(options.socket, [&] { guard->disarm(); }, [&] {
     if (admin::Server* server = told) server->guard_gone();
-    log_line(3, "disarmed by mrleasectl: leases are no longer protected; restart mrleased to arm again");
+    loop::log::line(3, "disarmed by mrleasectl: leases are no longer protected; restart mrleased to arm again");
   });
   loop::Reloader reloader(io, line, settings, [&](const config::Options& fresh, const config::Difference& difference) {
-    spdlog::set_level(spdlog::level::from_str(fresh.log_level));
+    loop::log::set_level(fresh.log_level);
     if (!difference.changed.empty()) broker.reconfigure(config::for_session(fresh));
     broker.chronicle().note(session::happening::ConfigReloaded{difference.changed, difference.needs_restart});
-  }, log_line);
-  admin::Server admin_server(io, broker, config::for_admin(options), facts_of(reloader), options.roots, office.drains(), log_line, office.follows());
+  }, loop::log::line);
+  admin::Server admin_server(io, broker, config::for_admin(options), facts_of(reloader), options.roots, office.drains(), loop::log::line, office.follows());
   told = &admin_server;
   asio::steady_timer timer(io);
   beat(timer, broker, *guard, beat_interval());
@@ -189,8 +175,8 @@ int serve(const config::CommandLine& line, const config::Settings& settings, kee
     keep::tell_stopping();
     // Kept, all goes on with a successor; when none comes, the service manager closes it, and so lets everybody go.
     const bool kept = keeper.active();
-    log_line(1, std::string("signal ") + ::strsignal(number) + (kept ? ": a successor takes the leases over, if there is one"
-                                                                    : ": leases are no longer protected"));
+    loop::log::line(1, std::string("signal ") + ::strsignal(number) +
+                           (kept ? ": a successor takes the leases over, if there is one" : ": leases are no longer protected"));
     if (!kept) listener.close();
     // The guard holds truncates until the last flush is through.
     broker.stop([&, kept] {
@@ -201,12 +187,13 @@ int serve(const config::CommandLine& line, const config::Settings& settings, kee
     });
   });
   reload_on(hangup, reloader);
-  log_line(1, "serving " + options.socket);
-  if (options.session.break_something) log_line(2, "--break-something: guards are answered without recalling anybody");
+  loop::log::line(1, "serving " + options.socket);
+  if (options.session.break_something) loop::log::line(2, "--break-something: guards are answered without recalling anybody");
   office.serves();
   keep::tell_ready("serving " + options.socket);
   io.run();
   // A worker may hang in a file system: it must not hold up the exit, and nothing it refers to may go before it.
+  loop::log::end();
   std::_Exit(0);
 }
 
@@ -236,13 +223,14 @@ int main(int argc, char** argv) {
     std::cout << (loaded.settings->file.empty() ? "no configuration file" : loaded.settings->file) << ": fine\n";
     return 0;
   }
-  set_up_log(loaded.settings->options);
   std::signal(SIGPIPE, SIG_IGN);
   raise_descriptor_limit();
   try {
+    loop::log::begin(loaded.settings->options.log_level, loaded.settings->options.foreground);
     return serve(*line, *loaded.settings, keeper);
-  } catch (const std::system_error& e) {
-    log_line(3, e.what());
+  } catch (const std::exception& e) {
+    loop::log::line(3, e.what());
   }
-  return 1;
+  loop::log::end();
+  std::_Exit(1);  // the log's thread may still wait for its reader
 }

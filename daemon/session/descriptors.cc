@@ -73,11 +73,12 @@ Verdict check_file(int fd, bool write, pid_t client, FileFacts* facts) {
   const std::string name = sys::link_of(fd);
   const bool named = name.empty() ? errno == ENAMETOOLONG : name[0] == '/';
   struct statx type {};
-  const bool told = named && ::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &type) == 0;
+  const bool told = named && ::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_MNT_ID, &type) == 0;
   if (named && !told && errno != EACCES) return no(errno, std::string("statx: ") + std::strerror(errno));  // FUSE says EACCES to who is not its user
   if (told && S_ISDIR(type.stx_mode)) return no(EISDIR, "the descriptor is a directory; only regular files can be leased");
   if (!named || (told && !S_ISREG(type.stx_mode))) return no(ENOTSUP, "not a regular file; only regular files can be leased");
-  const int mount = sys::mount_id(fd);
+  // The same number as fdinfo's (fs/stat.c and fs/proc/fd.c: real_mount(path.mnt)->mnt_id), for one system call instead of four.
+  const int mount = told && (type.stx_mask & STATX_MNT_ID) != 0 ? static_cast<int>(type.stx_mnt_id) : sys::mount_id(fd);
   auto found = sys::own_mount(mount);
   const bool ours = found.has_value();
   if (!ours && client > 0) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/sys/mounts.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <sstream>
@@ -72,7 +74,31 @@ int mount_id(int fd) {
   return std::atoi(text.c_str() + at + kName.size());
 }
 
-std::optional<Mount> own_mount(int id) { return find_in(read_proc("self/mountinfo"), id); }
+bool OwnMounts::changed() {
+  if (!watch_) {
+    watch_ = open_proc("self/mountinfo");
+    return true;
+  }
+  pollfd list{watch_.get(), POLLPRI, 0};
+  return ::poll(&list, 1, 0) != 0;
+}
+
+std::optional<Mount> OwnMounts::find(int id) {
+  constexpr std::size_t kMost = 1024;
+  std::lock_guard lock(mutex_);
+  if (changed() || found_.size() >= kMost) found_.clear();  // before the list is read
+  const auto known = found_.find(id);
+  if (known != found_.end()) return known->second;
+  const std::string list = read_proc("self/mountinfo");
+  auto found = find_in(list, id);
+  if (watch_ && !list.empty()) found_.emplace(id, found);
+  return found;
+}
+
+std::optional<Mount> own_mount(int id) {
+  static OwnMounts own;
+  return own.find(id);
+}
 
 std::optional<Mount> mount_of_process(pid_t process, int id) {
   return find_in(read_proc(std::to_string(process) + "/mountinfo", kForeignMountsMax), id);

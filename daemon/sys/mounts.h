@@ -4,10 +4,14 @@
 
 #include <sys/types.h>
 
+#include <map>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "daemon/sys/fd.h"
 
 namespace mrlease::sys {
 
@@ -28,6 +32,21 @@ int mount_id(int fd);
 inline constexpr std::size_t kForeignMountsMax = 256 * 1024;
 std::optional<Mount> own_mount(int id);
 std::optional<Mount> mount_of_process(pid_t process, int id);
+// How own_mount() knows. What was found once stands until a mount comes or goes: each registration asks, and on a machine with many containers
+// the list is long. Thread-safe.
+class OwnMounts {
+ public:
+  std::optional<Mount> find(int id);
+
+ private:
+  // POLLPRI: the list is another since this was last asked (fs/proc_namespace.c, mounts_poll(); proc_pid_mounts(5)).
+  bool changed();
+
+  std::mutex mutex_;
+  Fd watch_;                                   // under mutex_
+  std::map<int, std::optional<Mount>> found_;  // under mutex_; nothing: in another namespace
+};
+
 const Mount* find_mount(const std::vector<Mount>& mounts, int id);
 // Is `path` the directory or below it?
 bool is_under(std::string_view path, std::string_view directory);

@@ -16,6 +16,7 @@
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
+#include <thread>
 
 #include "tests/support/wire_client.h"
 
@@ -108,6 +109,17 @@ std::string DaemonProcess::log() const {
   std::stringstream text;
   text << in.rdbuf();
   return text.str();
+}
+
+std::string DaemonProcess::log_with(const std::string& text) const {
+  return test::log_with(text, [this] { return log(); });
+}
+
+std::string log_with(const std::string& text, const std::function<std::string()>& log) {
+  std::string all;
+  for (const auto deadline = steady_clock::now() + std::chrono::seconds(10); steady_clock::now() < deadline; std::this_thread::yield())
+    if (all = log(); all.find(text) != std::string::npos) break;
+  return all;
 }
 
 Child::Child(std::function<int()> body, bool drop_privileges) {

@@ -98,6 +98,18 @@ Outcome map_file(const Layout& layout, std::uint64_t begin, std::uint64_t end, i
   return {};
 }
 
+Outcome map_alias(const Layout& layout, char** out) {
+  void* const got = ::mremap(layout.base, 0, layout.length, MREMAP_MAYMOVE);
+  if (got == MAP_FAILED) return from_errno("mremap of the file's mapping");
+  if (::mprotect(got, layout.length, PROT_READ) != 0) {
+    const Outcome failed = from_errno("mprotect of the file's second mapping");
+    ::munmap(got, layout.length);
+    return failed;
+  }
+  *out = static_cast<char*>(got);
+  return {};
+}
+
 void merged(Store& store, const Outcome& outcome) {
   if (outcome.code != EKEYREVOKED) store.refused = !outcome.ok();
 }

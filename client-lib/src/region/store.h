@@ -52,6 +52,9 @@ struct Layout {
 // The file's own pages at [begin, end) pages of the region, MAP_SHARED, not inherited by children. At an address of the
 // kernel's choice, or `over` the region itself.
 Outcome map_file(const Layout& layout, std::uint64_t begin, std::uint64_t end, int protection, bool over, char** out);
+// What is mapped at the whole region, once more at an address of the kernel's choice and for reading only; not inherited either. An old size of
+// 0 makes mremap(2) a second mapping of shared pages, which, unlike mmap(2), asks no guard on the file (fsnotify_mmap_perm(), mm/util.c).
+Outcome map_alias(const Layout& layout, char** out);
 // Write what differs from `from` into the file, never beyond its end: for when there is no daemon to do it.
 Outcome write_back(int file, std::uint64_t offset, const char* from, std::uint64_t length);
 // The same out of a store.

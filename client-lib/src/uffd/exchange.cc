@@ -34,7 +34,7 @@ Exchange::~Exchange() {
 
 Outcome Exchange::start() {
   char* source = nullptr;
-  Outcome mapped = map_file(layout_, 0, layout_.pages(), PROT_READ, false, &source);
+  Outcome mapped = map_alias(layout_, &source);
   if (!mapped.ok()) return mapped;
   watch_ = std::make_shared<Watch>();
   watch_->begin = address(layout_.base);

@@ -57,7 +57,7 @@ class AdminAccess : public AdminTest {
     serve({"--admin-listen", "127.0.0.1:0", "--admin-tls-cert", file("server.crt"), "--admin-tls-key", file("server.key"), "--admin-tls-client-ca",
            file("ca.crt")});
     std::smatch match;
-    const std::string log = daemon->log();
+    const std::string log = daemon->log_with("mutual TLS");
     ASSERT_TRUE(std::regex_search(log, match, std::regex("admin: serving (127\\.0\\.0\\.1:[0-9]+) \\(mutual TLS\\)"))) << log;
     address = match[1];
   }

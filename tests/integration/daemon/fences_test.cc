@@ -87,9 +87,7 @@ TEST_F(FencesTest, ASessionThatEndsIsFencedThroughItsDuplicate) {
   hold([](WireClient& mine, std::uint64_t, std::uint32_t) { mine.hang_up(); });
   EXPECT_EQ(holder->wait(milliseconds(10000)), 128 + SIGKILL);
   // ENOTTY: /dev/null has heard of it. A descriptor that was closed before would say EBADF. It is told after the kill.
-  std::string log;
-  for (const auto until = steady_clock::now() + milliseconds(10000); steady_clock::now() < until; std::this_thread::yield())
-    if (log = daemon->log(); log.find("could not be destroyed") != std::string::npos) break;
+  const std::string log = daemon->log_with("could not be destroyed");
   EXPECT_NE(log.find("1 could not be destroyed: " + std::string(std::strerror(ENOTTY))), std::string::npos) << log;
 }
 

@@ -396,7 +396,8 @@ TEST_F(KeptTest, AThousandLeasesAreTakenOver) {
   for (int i = 0; i < kLeases; i++) client->lease(fd.get(), v1::BACKING_BOUNCE, 0, 4096, true, true);
   replace_daemon();
   resume();
-  EXPECT_NE(manager->log().find("took over 1 sessions, " + std::to_string(kLeases) + " leases"), std::string::npos);
+  const std::string told = "took over 1 sessions, " + std::to_string(kLeases) + " leases";
+  EXPECT_NE(log_with(told, [&] { return manager->log(); }).find(told), std::string::npos);
   EXPECT_EQ(truncate_to(100)->wait(), 0) << "all of them were trimmed";
 }
 

@@ -32,6 +32,37 @@ TEST_F(StartupTest, ASocketThatIsTakenIsLeftAlone) {
   EXPECT_NO_THROW(client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize));
 }
 
+// Whoever reads the daemon's standard error may have stopped: a pager, a pipe, a journal that hangs. Nobody waits for him.
+TEST_F(StartupTest, ALogThatNobodyReadsHoldsNobodyUp) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const wire::Fd reads(ends[0]);
+  wire::Fd writes(ends[1]);
+  ASSERT_EQ(::fcntl(writes.get(), F_SETPIPE_SZ, 4096), 4096);
+  start({}, [&] { ::dup2(writes.get(), 2); });
+  writes = {};
+  constexpr int kLeases = 2000;  // each is a line; the pipe and the log's own memory hold less
+  const auto says_a_line = [&] { release(client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, 4096).frame.granted().lease()); };
+  for (int i = 0; i < kLeases; i++) says_a_line();
+  const std::uint64_t bounce = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize).frame.granted().lease();
+  EXPECT_EQ(truncate_by_other(4096)->wait(), 0);
+  release(bounce);
+  std::string all;
+  const auto read_some = [&] {
+    char some[4096];
+    const ssize_t got = ::read(reads.get(), some, sizeof some);
+    if (got > 0) all.append(some, static_cast<std::size_t>(got));
+    return got > 0;
+  };
+  while (all.find("lines of this log are lost") == std::string::npos) {  // as soon as there is room again, with the next line
+    says_a_line();
+    ASSERT_TRUE(read_some()) << all;
+  }
+  EXPECT_NE(all.find("serving " + daemon->socket()), std::string::npos) << "the first lines are in the pipe";
+  EXPECT_EQ(daemon->stop(SIGTERM), 0) << "nobody reads again, and it ends all the same";
+  while (read_some()) continue;
+}
+
 TEST_F(StartupTest, DeadlinesMustNest) {
   const std::string log = refused({"--recall-deadline-ms", "100", "--fence-deadline-ms", "200"});
   EXPECT_NE(log.find("fence-deadline-ms (200 ms) must be shorter than recall-deadline-ms (100 ms)"), std::string::npos) << log;

@@ -3,7 +3,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/sys/fd.h"
@@ -45,6 +48,34 @@ TEST(Mounts, OfADescriptorIsOurs) {
   EXPECT_TRUE(mount_of_process(::getpid(), mount->id));
   EXPECT_EQ(mount_id(-1), -1);
   EXPECT_FALSE(own_mount(-1));
+}
+
+// In a process of its own, whose mounts are its own.
+int mounts_come_and_go(const char* directory) {
+  OwnMounts own;
+  if (::unshare(CLONE_NEWNS) != 0 || ::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return 2;
+  for (const char* type : {"tmpfs", "ramfs", "tmpfs"}) {  // their numbers may be the same
+    if (::mount("none", directory, type, 0, nullptr) != 0) return 3;
+    const int id = mount_id(Fd(::open(directory, O_PATH | O_CLOEXEC)).get());
+    for (int times = 0; times < 2; times++)
+      if (const auto found = own.find(id); !found || found->type != type || found->point != directory) return 4;
+    if (::umount2(directory, 0) != 0) return 5;
+    for (int times = 0; times < 2; times++)
+      if (own.find(id)) return 6;
+  }
+  return 0;
+}
+
+TEST(Mounts, OfOursIsWhatThereIsNow) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  char directory[] = "/tmp/mrlease-mounts-XXXXXX";
+  ASSERT_NE(::mkdtemp(directory), nullptr);
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(mounts_come_and_go(directory));
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0) << WEXITSTATUS(status);
+  ::rmdir(directory);
 }
 
 TEST(Mounts, WhatTheKernelHasMountedForItselfIsInNobodysList) {

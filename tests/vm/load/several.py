@@ -135,6 +135,18 @@ def only_one_removed(path, command, namespace):
     print(f"the only device is gone: others went on, its memory has what was written, told: {heard}; {' '.join(another[2:])}")
 
 
+def logged(log, text, seconds=10):
+    """The daemon's log is written by a thread of its own, after the fact."""
+    end = time.monotonic() + seconds
+    while True:
+        with open(log, encoding="utf-8", errors="replace") as f:
+            if text in f.read():
+                return True
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+
+
 def main():
     if sys.argv[1].startswith("--remove"):
         scenario = removed if sys.argv.pop(1) == "--remove" else only_one_removed
@@ -169,9 +181,8 @@ def main():
     by_others(lambda: os.truncate(path, PAGE))
     print(f"{backing}: a hung client is fenced, the truncate waited {time.monotonic() - began:.1f} s")
     client.process.kill()
-    with open(log, encoding="utf-8", errors="replace") as f:
-        if f"fence: {regions} memory regions destroyed" not in f.read():
-            raise SystemExit(f"NOT OK: the fence has not destroyed {regions} memory regions")
+    if not logged(log, f"fence: {regions} memory regions destroyed"):
+        raise SystemExit(f"NOT OK: the fence has not destroyed {regions} memory regions")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from several import PAGE, PAGES, Client, by_others, make, written
+from several import PAGE, PAGES, Client, by_others, logged, make, written
 
 SUCCESS = "0"  # IBV_WC_SUCCESS
 
@@ -57,9 +57,8 @@ def hung(path, log, command):
     by_others(lambda: os.truncate(path, PAGE))
     if client.process.wait(20) != -signal.SIGKILL:
         raise SystemExit("NOT OK: a device could reach the pages while they were truncated: the owner lives")
-    with open(log, encoding="utf-8", errors="replace") as f:
-        if "1 could not be destroyed" not in f.read():
-            raise SystemExit("NOT OK: the log does not say why it was killed")
+    if not logged(log, "1 could not be destroyed"):
+        raise SystemExit("NOT OK: the log does not say why it was killed")
     print("direct: a hung owner whose memory region has a window is killed before the truncate goes on")
 
 
