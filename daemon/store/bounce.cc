@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <memory>
 #include <numeric>
 #include <system_error>
 
@@ -57,6 +58,7 @@ struct Bounce::Impl {
   ~Impl();
 
   void open();                                      // throws std::system_error
+  int fill(std::uint64_t file_end);
   void adopt(int kept_memfd, int kept_notes);       // throws std::system_error; takes ownership
   void reclaim(const Reclaimed& from);              // throws std::system_error; takes ownership
   void map_notes();
@@ -107,7 +109,7 @@ struct Bounce::Impl {
   std::vector<bool> in_doubt;      // under mutex: pages written since an fsync(2) succeeded
   char* ours = nullptr;           // under mutex: a batch of our pages, aside's mapping
   void* shadow = nullptr;         // of all pages, for mincore(2) only
-  std::vector<char> theirs_data;  // under mutex: a batch of the file's
+  const std::unique_ptr<char[]> theirs_data;  // under mutex: a batch of the file's
   char* const theirs;
 };
 
@@ -117,8 +119,8 @@ Bounce::Impl::Impl(fence::SharedFd f, std::uint64_t o, std::uint64_t l, Truncate
       length(l),
       writer(file.get(), o, l, truncates),
       in_doubt(pages_of(l)),
-      theirs_data(batch_bytes()),
-      theirs(theirs_data.data()) {}
+      theirs_data(std::make_unique_for_overwrite<char[]>(batch_bytes())),
+      theirs(theirs_data.get()) {}
 
 Bounce::Impl::~Impl() {
   if (ours != nullptr) ::munmap(ours, batch_bytes());
@@ -137,9 +139,32 @@ void Bounce::Impl::open() {
   map_shadow();
   std::uint64_t size = 0;
   int code = file_size(file.get(), &size);
-  Pages taken;
-  if (code == 0) code = move_end(size, &taken);  // from nothing: takes all that is there
+  if (code == 0) code = fill(size);
   if (code != 0) throw failure(code, "cannot fill the bounce pages from the file");
+}
+
+// Nobody else has the pages yet: nothing of ours is there to be looked at first. Pages of zeros stay holes.
+int Bounce::Impl::fill(std::uint64_t file_end) {
+  static constexpr char kZeros[kPage] = {};
+  const std::uint64_t to = file_end <= offset ? 0 : std::min(length, file_end - offset);
+  for (std::uint64_t begin = 0; begin < to; begin += kBatch) {
+    const std::uint64_t bytes = std::min<std::uint64_t>(kBatch, to - begin), first = begin / kPage, count = pages_of(bytes);
+    if (const int code = read_zero_filled(file.get(), theirs, bytes, offset + begin); code != 0) return code;
+    std::memset(theirs + bytes, 0, count * kPage - bytes);
+    const auto is_hole = [&](std::uint64_t page) { return page == count || std::memcmp(theirs + page * kPage, kZeros, kPage) == 0; };
+    std::uint64_t run = 0;  // begins where the last hole ended
+    for (std::uint64_t page = 0; page <= count; page++) {
+      if (page < count) base()[first + page] = hash_page(theirs + page * kPage);
+      if (!is_hole(page)) continue;
+      std::size_t written = 0;
+      const std::uint64_t end_of_run = std::min(page * kPage, bytes);
+      const int code = page == run ? 0 : write_all(memfd, theirs + run * kPage, end_of_run - run * kPage, begin + run * kPage, &written);
+      if (code != 0) return code;
+      run = page + 1;
+    }
+    end() = begin + bytes;
+  }
+  return 0;
 }
 
 void Bounce::Impl::map_notes() {

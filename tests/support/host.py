@@ -138,16 +138,25 @@ class HostTest(unittest.TestCase):
         self.addCleanup(process.stop, signal.SIGKILL)
         return process
 
-    def wait_blocked(self, process, number):
-        """Until the process sits in this system call. There is no event for it: its /proc file is looked at."""
+    def wait_blocked(self, process, number, thread=None):
+        """Until the process, or its thread of that name, sits in this system call. There is no event for it: its /proc file is looked at."""
+        task = process.popen.pid if thread is None else thread_of(process.popen.pid, thread)
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
-            with open(f"/proc/{process.popen.pid}/syscall", encoding="ascii") as f:
+            with open(f"/proc/{task}/syscall", encoding="ascii") as f:
                 if f.read().split()[0] == str(number):
                     return
             self.assertIsNone(process.popen.poll(), "it has ended")
             time.sleep(0.002)
         self.fail("it never blocked")
+
+
+def thread_of(pid, name):
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/comm", encoding="ascii") as f:
+            if f.read().strip() == name:
+                return int(task)
+    raise AssertionError(f"{pid} has no thread {name}")
 
 
 def main():

@@ -2,6 +2,7 @@
 // Bounce on the file systems of this machine: what is written, what is not, and what a changed file end does.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <chrono>
@@ -38,6 +39,31 @@ TEST_P(BounceTest, FillsAndWritesOnlyWhatChanged) {
   EXPECT_EQ(get(file_.fd(), 64 * kPage + 16, 5), "anewa");
   EXPECT_EQ(get(file_.fd(), 0, 200 * kPage), get(bounce.memfd(), 0, 200 * kPage));
   EXPECT_EQ(bounce.flush().pages_written, 0u) << "written twice";
+}
+
+TEST_P(BounceTest, IsFilledPageByPageAndHolesTakeNoMemory) {
+  // Data and holes in turns, where batches of 64 pages meet too, and an end within a page.
+  std::string all;
+  std::uint64_t data = 0;
+  for (std::uint64_t page = 0; page < 140; page++) {
+    const bool hole = page % 3 == 1 || (page >= 62 && page <= 64) || (page >= 126 && page <= 129);
+    all += pages(1, hole ? '\0' : static_cast<char>('a' + page % 26));
+    data += hole ? 0 : 1;
+  }
+  all += "odd";
+  put(file_.fd(), 0, all);
+  Bounce bounce(file_.shared(), 0, 142 * kPage, truncates());
+  EXPECT_EQ(get(bounce.memfd(), 0, all.size()), all);
+  EXPECT_EQ(get(bounce.memfd(), all.size(), 142 * kPage - all.size()), std::string(142 * kPage - all.size(), '\0'));
+  struct stat memory {};
+  ASSERT_EQ(::fstat(bounce.memfd(), &memory), 0);
+  EXPECT_EQ(static_cast<std::uint64_t>(memory.st_blocks) * 512, (data + 1) * kPage);
+  EXPECT_EQ(bounce.flush().pages_written, 0u);
+  put(bounce.memfd(), 63 * kPage, "in a hole");
+  put(bounce.memfd(), 140 * kPage + 1, "xyz");
+  EXPECT_EQ(bounce.flush().pages_written, 2u);
+  EXPECT_EQ(get(file_.fd(), 63 * kPage, 9), "in a hole");
+  EXPECT_EQ(get(file_.fd(), 140 * kPage, 10), "oxy") << "the file is not made longer";
 }
 
 TEST_P(BounceTest, LeavesUnchangedPagesOfTheFileAlone) {
