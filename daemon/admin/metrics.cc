@@ -4,12 +4,12 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <fstream>
 #include <limits>
 #include <sstream>
 
 #include "daemon/admin/version.h"
 #include "daemon/admin/words.h"
+#include "daemon/sys/own_proc.h"
 
 namespace mrlease::admin {
 
@@ -29,12 +29,11 @@ double seconds(session::Span span) { return std::chrono::duration<double>(span).
 // process_start_time_seconds, as every Prometheus client library tells it: seconds since the epoch.
 double start_time() {
   // proc_pid_stat(5), field 22: clock ticks after boot; proc_stat(5), btime: boot, seconds since the epoch.
-  std::ifstream stat("/proc/self/stat");
-  const std::string text((std::istreambuf_iterator<char>(stat)), {});
+  const std::string text = sys::read_proc("self/stat");
   std::istringstream fields(text.substr(text.rfind(')') + 2));
   std::string ticks, word;
   for (int field = 3; field <= 22; ++field) fields >> ticks;
-  std::ifstream boot("/proc/stat");
+  std::istringstream boot(sys::read_proc("stat"));
   double btime = 0;
   while (boot >> word)
     if (word == "btime" && boot >> btime) break;

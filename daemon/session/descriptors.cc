@@ -10,12 +10,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <mutex>
-#include <optional>
 #include <sstream>
 
 #include "daemon/sys/apart.h"
@@ -55,33 +52,6 @@ std::string device_with(const std::string& number) {
     return name;
   }
   return {};
-}
-
-// As sys::memory_room(), which makes the kernel add up what all its processors count: what it said lately stands for a moment, while all that was
-// asked for since is little of it.
-std::optional<std::uint64_t> memory_left(std::uint64_t wanted) {
-  constexpr std::chrono::milliseconds kStands{250};
-  static std::mutex mutex;
-  static std::optional<std::uint64_t> room;
-  static std::uint64_t since = 0;  // bytes
-  static std::chrono::steady_clock::time_point asked;
-  const auto now = std::chrono::steady_clock::now();
-  {
-    std::lock_guard lock(mutex);
-    if (asked != std::chrono::steady_clock::time_point{} && now - asked < kStands) {
-      if (!room) return {};
-      if (since + wanted <= (*room - std::min(*room, kMemoryReserve)) / 8) {
-        since += wanted;
-        return *room - since;
-      }
-    }
-  }
-  const auto fresh = sys::memory_room();  // not under the mutex: who keeps a directory locked keeps one of the daemon's workers at most
-  std::lock_guard lock(mutex);
-  asked = now;
-  room = fresh;
-  since = wanted;
-  return fresh;
 }
 
 }  // namespace
@@ -166,7 +136,8 @@ Verdict check_room(int newest, double share) {
 }
 
 Verdict check_memory(std::uint64_t bytes) {
-  const auto room = memory_left(bytes);
+  static sys::MemoryRoom of_ours;
+  const auto room = of_ours.before(bytes);
   if (!room || bytes <= *room - std::min(*room, kMemoryReserve)) return {};
   return no(ENOMEM, "mrleased may have " + std::to_string(*room / kMiB) + " MiB more, and keeps " + std::to_string(kMemoryReserve / kMiB) +
                         " of them for itself: raise MemoryMax= of its service, or lease less with bounce pages");

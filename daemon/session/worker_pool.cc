@@ -14,7 +14,11 @@ struct WorkerPool::State {
   bool stop = false;
 };
 
-WorkerPool::WorkerPool(int threads_max) : state_(std::make_shared<State>()) { state_->threads_max = threads_max; }
+WorkerPool::WorkerPool(int threads_max) : state_(std::make_shared<State>()) {
+  state_->threads_max = threads_max;
+  start_thread();
+  state_->threads = 1;
+}
 
 WorkerPool::~WorkerPool() {
   std::lock_guard lock(state_->mutex);
@@ -32,8 +36,9 @@ void WorkerPool::run(std::function<void()> task) {
   state_->threads++;
   try {
     start_thread();
-  } catch (const std::system_error&) {  // no more of them for now: another one, or the next call, takes the task
+  } catch (const std::system_error&) {  // no more of them for now: another one takes the task
     state_->threads--;
+    state_->wake.notify_one();
   }
 }
 

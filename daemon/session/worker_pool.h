@@ -14,6 +14,7 @@ namespace mrlease::session {
 // Thread-safe. The threads are detached and share the state, so that one that never returns cannot hold up the exit.
 class WorkerPool {
  public:
+  // With one thread at once, so that whatever comes is done, if later, when there can be no more of them. Throws std::system_error.
   explicit WorkerPool(int threads_max = 64);
   ~WorkerPool();
   void run(std::function<void()> task);

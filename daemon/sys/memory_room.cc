@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <fstream>
-#include <string>
+#include <sstream>
+
+#include "daemon/sys/own_proc.h"
 
 namespace mrlease::sys {
 namespace {
@@ -34,8 +36,8 @@ std::optional<std::uint64_t> room_in(const fs::path& group) {
 }
 
 // The line of version 2, "0::/PATH", without its slash.
-std::optional<fs::path> path_of(const fs::path& own) {
-  std::ifstream in(own);
+std::optional<fs::path> path_of(const std::string& own) {
+  std::istringstream in(own);
   for (std::string line; std::getline(in, line);)
     if (line.rfind("0::/", 0) == 0) return fs::path(line.substr(4));
   return {};
@@ -43,7 +45,7 @@ std::optional<fs::path> path_of(const fs::path& own) {
 
 }  // namespace
 
-std::optional<std::uint64_t> memory_room(const fs::path& own, const fs::path& mount) {
+std::optional<std::uint64_t> memory_room(const std::string& own, const fs::path& mount) {
   const auto path = path_of(own);
   if (!path) return {};
   std::optional<std::uint64_t> least = room_in(mount);
@@ -54,6 +56,30 @@ std::optional<std::uint64_t> memory_room(const fs::path& own, const fs::path& mo
     if (room && (!least || *room < *least)) least = room;
   }
   return least;
+}
+
+std::optional<std::uint64_t> memory_room() { return memory_room(read_proc("self/cgroup")); }
+
+std::optional<std::uint64_t> MemoryRoom::before(std::uint64_t wanted) {
+  std::unique_lock lock(mutex_);
+  const auto now = std::chrono::steady_clock::now();
+  const bool lately = told_ != std::chrono::steady_clock::time_point{} && now - told_ < kStands;
+  const bool little = !room_ || since_ + wanted <= *room_ / kLittle;
+  if (!asking_ && !(lately && little)) {
+    asking_ = true;
+    since_ = 0;
+    lock.unlock();
+    const auto room = ask_();
+    lock.lock();
+    asking_ = false;
+    room_ = room;
+    told_ = std::chrono::steady_clock::now();
+  }
+  if (!room_) return {};
+  if (asking_) return room_;  // what is wanted meanwhile is not counted: who asks may be lost, and others would get nothing any more
+  const std::uint64_t left = *room_ - std::min(*room_, since_);
+  since_ += wanted;
+  return left;
 }
 
 }  // namespace mrlease::sys

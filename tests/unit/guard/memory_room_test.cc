@@ -3,9 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <fstream>
+#include <future>
 #include <string>
+#include <thread>
 
 namespace mrlease::sys {
 namespace {
@@ -18,7 +21,6 @@ class MemoryRoomTest : public ::testing::Test {
     char name[] = "/tmp/mrlease-room-XXXXXX";
     if (::mkdtemp(name) == nullptr) abort();
     dir_ = name;
-    put("cgroup", "0::/system.slice/mrleased.service\n");
   }
   ~MemoryRoomTest() override { fs::remove_all(dir_); }
   void put(const fs::path& file, const std::string& text) {
@@ -30,15 +32,16 @@ class MemoryRoomTest : public ::testing::Test {
     put(path / "memory.current", now + "\n");
     put(path / "memory.stat", stat);
   }
-  std::optional<std::uint64_t> room() { return memory_room(dir_ / "cgroup", dir_ / "fs"); }
+  std::optional<std::uint64_t> room() const { return memory_room(own_, dir_ / "fs"); }
   fs::path dir_;
+  std::string own_ = "0::/system.slice/mrleased.service\n";
 };
 
 TEST_F(MemoryRoomTest, NothingLimitsIt) {
   EXPECT_FALSE(room()) << "no files at all";
   group("fs/system.slice/mrleased.service", "max", "1000", "");
   EXPECT_FALSE(room());
-  put("cgroup", "3:memory:/system.slice\n");
+  own_ = "3:memory:/system.slice\n";
   EXPECT_FALSE(room()) << "version 1";
 }
 
@@ -53,6 +56,35 @@ TEST_F(MemoryRoomTest, TheTightestGroupAboveCounts) {
   EXPECT_EQ(room(), 50u);
   group("fs/system.slice", "500", "700", "");  // it was lowered
   EXPECT_EQ(room(), 0u);
+}
+
+TEST(MemoryRoom, IsAskedForOnceWhileLittleIsWanted) {
+  int asked = 0;
+  MemoryRoom room([&] { return asked++, 8000; });
+  EXPECT_EQ(room.before(400), 8000u);
+  EXPECT_EQ(room.before(600), 7600u);
+  EXPECT_EQ(asked, 1);
+  EXPECT_EQ(room.before(1), 8000u) << "that would be more than an eighth";
+  EXPECT_EQ(asked, 2);
+}
+
+TEST(MemoryRoom, WhoDoesNotAnswerKeepsOneThread) {
+  std::promise<std::uint64_t> answer;
+  std::atomic<int> asked{0};
+  MemoryRoom room([&]() -> std::optional<std::uint64_t> { return asked++ == 0 ? 800 : answer.get_future().get(); });
+  EXPECT_EQ(room.before(100), 800u);
+  std::thread lost([&] { EXPECT_EQ(room.before(200), 5000u); });
+  while (asked < 2) std::this_thread::yield();
+  EXPECT_EQ(room.before(500), 800u) << "what was known before";
+  EXPECT_EQ(room.before(500), 800u);
+  answer.set_value(5000);
+  lost.join();
+}
+
+TEST(MemoryRoom, NoLimitIsOne) {
+  MemoryRoom room([] { return std::optional<std::uint64_t>(); });
+  EXPECT_FALSE(room.before(1));
+  EXPECT_FALSE(room.before(1));
 }
 
 }  // namespace

@@ -2,8 +2,14 @@
 #include "daemon/session/worker_pool.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <cerrno>
 #include <future>
+#include <system_error>
 
 namespace mrlease::session {
 
@@ -31,6 +37,40 @@ TEST(WorkerPool, RunsEverythingWithFewThreads) {
       if (++count == 1000) all.set_value();
     });
   EXPECT_EQ(all.get_future().wait_for(std::chrono::seconds(20)), std::future_status::ready);
+}
+
+// In a process that may have no more threads: a pool cannot be, or has one and does everything with it.
+TEST(WorkerPool, WhereNoThreadsCanBe) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "the tool allows no threads in a forked child";
+#endif
+  const pid_t child = ::fork();
+  if (child == 0) {
+    WorkerPool before(8);
+    std::promise<void> first;
+    before.run([&] { first.set_value(); });
+    first.get_future().wait();
+    // EAGAIN of clone(2) for who is not privileged: RLIMIT_NPROC counts all that the user has.
+    const rlimit none{0, 0};
+    if (::setresuid(65534, 65534, 65534) != 0 || ::setrlimit(RLIMIT_NPROC, &none) != 0) ::_exit(2);
+    try {
+      WorkerPool after(8);
+      ::_exit(3);
+    } catch (const std::system_error& e) {
+      if (e.code().value() != EAGAIN) ::_exit(4);
+    }
+    std::atomic<int> count{0};
+    std::promise<void> all;
+    for (int i = 0; i < 100; i++)
+      before.run([&] {
+        if (++count == 100) all.set_value();
+      });
+    ::_exit(all.get_future().wait_for(std::chrono::seconds(20)) == std::future_status::ready ? 0 : 5);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  if (WEXITSTATUS(status) == 2) GTEST_SKIP() << "needs root";
+  EXPECT_EQ(status, 0) << WEXITSTATUS(status);
 }
 
 }  // namespace mrlease::session
