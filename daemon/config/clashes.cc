@@ -3,10 +3,9 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <sstream>
+#include <fstream>
 
 #include "daemon/config/table.h"
-#include "daemon/sys/own_proc.h"
 
 namespace mrlease::config {
 namespace {
@@ -17,7 +16,7 @@ constexpr core::Time kWritebackMin = 100;  // else a file is always being synced
 
 core::Time kernel_lease_break_time_ms() {
   // fs.lease-break-time, Documentation/admin-guide/sysctl/fs.rst: seconds.
-  std::istringstream in(sys::read_proc("sys/fs/lease-break-time"));
+  std::ifstream in("/proc/sys/fs/lease-break-time");
   core::Time seconds = 45;
   in >> seconds;
   return seconds * 1000;

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <csignal>
+#include <iostream>
 #include <mutex>
 
 namespace mrlease::loop::log {
@@ -41,6 +42,10 @@ std::shared_ptr<Written> written;
 std::atomic<std::size_t> said{0}, lost_told{0};
 
 void say(spdlog::level::level_enum level, const std::string& text) {
+  if (!written) {  // there is no thread for it
+    std::cerr << text << "\n";
+    return;
+  }
   if (!spdlog::should_log(level)) return;
   said++;
   spdlog::log(level, "{}", text);
@@ -48,6 +53,7 @@ void say(spdlog::level::level_enum level, const std::string& text) {
 
 // Not while it is as bad as that still: it would take the place of another.
 void tell_lost() {
+  if (!written) return;
   const auto pool = spdlog::thread_pool();
   const std::size_t lost = pool->overrun_counter(), before = lost_told;
   if (lost == before || pool->queue_size() > kLinesMax / 2) return;
@@ -59,18 +65,23 @@ void tell_lost() {
 }  // namespace
 
 void begin(const std::string& level, bool stamped) {
-  spdlog::init_thread_pool(kLinesMax, 1, [] {
-    ::pthread_setname_np(::pthread_self(), "mrl-log");
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
-  });
-  written = std::make_shared<Written>();
-  const spdlog::sinks_init_list sinks = {std::make_shared<spdlog::sinks::stderr_color_sink_mt>(), written};
+  sigset_t all, before;  // the thread must get none, not even before it can block them
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    spdlog::init_thread_pool(kLinesMax, 1, [] { ::pthread_setname_np(::pthread_self(), "mrl-log"); });
+  } catch (...) {
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    throw;
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  const auto last = std::make_shared<Written>();
+  const spdlog::sinks_init_list sinks = {std::make_shared<spdlog::sinks::stderr_color_sink_mt>(), last};
   spdlog::set_default_logger(
       std::make_shared<spdlog::async_logger>("mrleased", sinks, spdlog::thread_pool(), spdlog::async_overflow_policy::overrun_oldest));
   spdlog::set_pattern(stamped ? "%H:%M:%S.%e %^%l%$ %v" : "%l %v");
   set_level(level);
+  written = last;
 }
 
 void set_level(const std::string& level) { spdlog::set_level(spdlog::level::from_str(level)); }

@@ -8,13 +8,13 @@
 
 namespace mrlease::loop::log {
 
-// Once, before any line. `stamped`: each line begins with the time of day; a manager writes its own. level: "debug", "info", "warn", "err", "off".
+// Once, before there are other threads. Lines before it, or without it, go to stderr at once. `stamped`: each line begins with the time of day; a manager writes its own. level: as the option log-level has it.
 // Throws spdlog::spdlog_ex or std::system_error when there can be no thread.
 void begin(const std::string& level, bool stamped);
 void set_level(const std::string& level);
 
 // level: 0 debug, 1 info, 2 warning, 3 error. Thread-safe; does not wait. Of more lines than kLinesMax that are not written yet the oldest are
-// lost, and how many is told by the next that is written.
+// lost, and how many is told by the next that is written. A process that is killed takes with it what is not written yet.
 inline constexpr std::size_t kLinesMax = 1024;
 void line(int level, const std::string& text);
 

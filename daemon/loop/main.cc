@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // mrleased: puts the guard, the broker and the listener together, and runs the loop.
+#include <grpc/support/log.h>
 #include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -28,6 +29,11 @@
 namespace {
 
 using namespace mrlease;
+
+// On stderr by itself, where the log's thread may be waiting for the reader, with the stream locked.
+void tell_of_grpc(gpr_log_func_args* said) {
+  loop::log::line(said->severity == GPR_LOG_SEVERITY_ERROR ? 2 : 0, std::string("gRPC: ") + said->message);
+}
 
 // Several descriptors a lease: without them fanotify gives the foreign caller EPERM.
 void raise_descriptor_limit() {
@@ -191,7 +197,13 @@ int serve(const config::CommandLine& line, const config::Settings& settings, kee
   if (options.session.break_something) loop::log::line(2, "--break-something: guards are answered without recalling anybody");
   office.serves();
   keep::tell_ready("serving " + options.socket);
-  io.run();
+  try {
+    io.run();
+  } catch (const std::exception& e) {  // nothing is taken apart: whoever is held waits for a successor, if there is one
+    loop::log::line(3, std::string("the loop has failed: ") + e.what());
+    loop::log::end();
+    std::abort();
+  }
   // A worker may hang in a file system: it must not hold up the exit, and nothing it refers to may go before it.
   loop::log::end();
   std::_Exit(0);
@@ -227,8 +239,9 @@ int main(int argc, char** argv) {
   raise_descriptor_limit();
   try {
     loop::log::begin(loaded.settings->options.log_level, loaded.settings->options.foreground);
+    ::gpr_set_log_function(tell_of_grpc);
     return serve(*line, *loaded.settings, keeper);
-  } catch (const std::exception& e) {
+  } catch (const std::system_error& e) {
     loop::log::line(3, e.what());
   }
   loop::log::end();

@@ -32,6 +32,7 @@ Broker::Broker(asio::io_context& loop, Options options, Log log, Kept kept)
       kept_(kept),
       chronicle_(loop, [this](const core::FileKey& file) { return path_of(file); }) {
   arbiter_.set_policy(options_.policy, terms_of(options_.rules, options_.policy));
+  if (!workers_.ready() || !writers_back_.ready()) throw std::system_error(EAGAIN, std::generic_category(), "no thread for work on files");
 }
 
 Broker::~Broker() = default;

@@ -247,7 +247,6 @@ class Broker {
     int under_way = 0;
   };
   std::map<uid_t, Namer> namers_;
-  Namer* namer_of(uid_t user);  // nullptr: there can be none now
   WorkerPool writers_back_{16};  // what nobody waits for: who is held never waits behind it
   asio::steady_timer timer_;
   asio::steady_timer stop_timer_;

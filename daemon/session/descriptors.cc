@@ -136,11 +136,11 @@ Verdict check_room(int newest, double share) {
 }
 
 Verdict check_memory(std::uint64_t bytes) {
-  static sys::MemoryRoom of_ours;
+  static sys::MemoryRoom of_ours(kMemoryReserve);
   const auto room = of_ours.before(bytes);
-  if (!room || bytes <= *room - std::min(*room, kMemoryReserve)) return {};
+  if (!room || bytes <= *room) return {};
   return no(ENOMEM, "mrleased may have " + std::to_string(*room / kMiB) + " MiB more, and keeps " + std::to_string(kMemoryReserve / kMiB) +
-                        " of them for itself: raise MemoryMax= of its service, or lease less with bounce pages");
+                        " besides for itself: raise MemoryMax= of its service, or lease less with bounce pages");
 }
 
 Verdict check_pages(int fd) {

@@ -199,9 +199,8 @@ void Broker::on_add_userfaultfd(Session& s, const Frame& f, wire::Fd& fd) {
 
 void Broker::on_name_mapped(Session& s, const Frame& f) {
   if (s.naming) return reply_status(s.id, f.id(), EBUSY, "name_mapped: one at a time");
-  const auto found = namer_of(s.peer.uid);
-  if (found == nullptr) return reply_status(s.id, f.id(), EAGAIN, "name_mapped: mrleased can have no thread for it now; try again");
-  Namer& namer = *found;
+  Namer& namer = namers_[s.peer.uid];
+  if (!namer.pool.ready()) return reply_status(s.id, f.id(), EAGAIN, "name_mapped: mrleased can have no thread for it now; try again");
   if (namer.under_way >= kNamingsMax) return reply_status(s.id, f.id(), EAGAIN, "name_mapped: too many of this user's are under way; try again");
   s.naming = true;
   auto verdict = std::make_shared<Verdict>();
@@ -224,12 +223,6 @@ void Broker::on_name_mapped(Session& s, const Frame& f) {
         answer.mutable_named();
         reply(*still, request, std::move(answer), {fence::SharedFd(file->release())});
       });
-}
-
-Broker::Namer* Broker::namer_of(uid_t user) try {
-  return &namers_[user];
-} catch (const std::system_error&) {  // a pool has one thread at least
-  return nullptr;
 }
 
 void Broker::on_register(Session& s, const Frame& f, wire::Fd& fd, wire::Fd& memory) {

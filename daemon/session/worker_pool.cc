@@ -14,16 +14,24 @@ struct WorkerPool::State {
   bool stop = false;
 };
 
-WorkerPool::WorkerPool(int threads_max) : state_(std::make_shared<State>()) {
-  state_->threads_max = threads_max;
-  start_thread();
-  state_->threads = 1;
-}
+WorkerPool::WorkerPool(int threads_max) : state_(std::make_shared<State>()) { state_->threads_max = threads_max; }
 
 WorkerPool::~WorkerPool() {
   std::lock_guard lock(state_->mutex);
   state_->stop = true;
   state_->wake.notify_all();
+}
+
+bool WorkerPool::ready() {
+  std::lock_guard lock(state_->mutex);
+  if (state_->threads > 0) return true;
+  try {
+    start_thread();
+  } catch (const std::system_error&) {
+    return false;
+  }
+  state_->threads = 1;
+  return true;
 }
 
 void WorkerPool::run(std::function<void()> task) {
@@ -36,9 +44,8 @@ void WorkerPool::run(std::function<void()> task) {
   state_->threads++;
   try {
     start_thread();
-  } catch (const std::system_error&) {  // no more of them for now: another one takes the task
+  } catch (const std::system_error&) {  // no more of them for now: another one, or the next call, takes the task
     state_->threads--;
-    state_->wake.notify_one();
   }
 }
 

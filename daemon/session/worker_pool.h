@@ -14,9 +14,10 @@ namespace mrlease::session {
 // Thread-safe. The threads are detached and share the state, so that one that never returns cannot hold up the exit.
 class WorkerPool {
  public:
-  // With one thread at once, so that whatever comes is done, if later, when there can be no more of them. Throws std::system_error.
   explicit WorkerPool(int threads_max = 64);
   ~WorkerPool();
+  // Has it a thread, or can it have its first one now? Without any a task waits until there can be one and the next comes.
+  bool ready();
   void run(std::function<void()> task);
 
  private:

@@ -2,6 +2,7 @@
 #include "daemon/sys/memory_room.h"
 
 #include <algorithm>
+#include <exception>
 #include <fstream>
 #include <sstream>
 
@@ -60,26 +61,38 @@ std::optional<std::uint64_t> memory_room(const std::string& own, const fs::path&
 
 std::optional<std::uint64_t> memory_room() { return memory_room(read_proc("self/cgroup")); }
 
+bool MemoryRoom::stands(std::uint64_t wanted) const {
+  const bool lately = told_ != std::chrono::steady_clock::time_point{} && std::chrono::steady_clock::now() - told_ < stands_;
+  return lately && (!room_ || wanted <= left() / kLittle);
+}
+
 std::optional<std::uint64_t> MemoryRoom::before(std::uint64_t wanted) {
   std::unique_lock lock(mutex_);
-  const auto now = std::chrono::steady_clock::now();
-  const bool lately = told_ != std::chrono::steady_clock::time_point{} && now - told_ < kStands;
-  const bool little = !room_ || since_ + wanted <= *room_ / kLittle;
-  if (!asking_ && !(lately && little)) {
+  if (asking_) answered_.wait_for(lock, patience_, [&] { return !asking_; });
+  if (!asking_ && !stands(wanted)) {
     asking_ = true;
-    since_ = 0;
     lock.unlock();
-    const auto room = ask_();
+    std::optional<std::uint64_t> room = 0;
+    std::exception_ptr failed;
+    try {
+      room = ask_();
+    } catch (...) {
+      failed = std::current_exception();
+    }
     lock.lock();
     asking_ = false;
-    room_ = room;
-    told_ = std::chrono::steady_clock::now();
+    if (!failed) {
+      room_ = room;
+      since_ = 0;
+      told_ = std::chrono::steady_clock::now();
+    }
+    answered_.notify_all();
+    if (failed) std::rethrow_exception(failed);
   }
   if (!room_) return {};
-  if (asking_) return room_;  // what is wanted meanwhile is not counted: who asks may be lost, and others would get nothing any more
-  const std::uint64_t left = *room_ - std::min(*room_, since_);
-  since_ += wanted;
-  return left;
+  const std::uint64_t there_is = left();
+  if (wanted <= there_is) since_ += wanted;
+  return there_is;
 }
 
 }  // namespace mrlease::sys

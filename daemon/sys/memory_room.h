@@ -2,7 +2,9 @@
 // How much memory this process may still have, by the limits of its control group.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -20,25 +22,34 @@ std::optional<std::uint64_t> memory_room(const std::string& own, const std::file
 std::optional<std::uint64_t> memory_room();  // of this process
 
 // The same for many who ask. The kernel adds up what all its processors count for it, so what it said lately stands for a moment, while little of
-// it was asked for. And it may not answer at all: who keeps one of the groups' directories locked (own_proc.h) keeps one thread, and the others go
-// by what was known before. Thread-safe.
+// it is wanted. And it may not answer at all: who keeps one of the groups' directories locked (own_proc.h) keeps one thread. The others wait for that
+// one a while, and then go by what was known before, less what was wanted since. Thread-safe.
 class MemoryRoom {
  public:
   using Ask = std::function<std::optional<std::uint64_t>()>;
-  explicit MemoryRoom(Ask ask = [] { return memory_room(); }) : ask_(std::move(ask)) {}
-  // As memory_room(), for somebody who is about to take `wanted` bytes, which count from now on.
+  // kept: bytes that nobody is to take.
+  explicit MemoryRoom(std::uint64_t kept, Ask ask = [] { return memory_room(); }, std::chrono::milliseconds stands = std::chrono::milliseconds(250),
+                      std::chrono::milliseconds patience = std::chrono::milliseconds(100))
+      : kept_(kept), ask_(std::move(ask)), stands_(stands), patience_(patience) {}
+  // As memory_room(), less what is kept, for somebody who takes `wanted` bytes if there are so many, which count from now on then. As long as nothing
+  // was ever told: 0.
   std::optional<std::uint64_t> before(std::uint64_t wanted);
 
  private:
-  static constexpr std::chrono::milliseconds kStands{250};
   static constexpr int kLittle = 8;  // one part in so many
+  bool stands(std::uint64_t wanted) const;
 
+  std::uint64_t left() const { return *room_ - std::min(*room_, kept_ + since_); }
+
+  const std::uint64_t kept_;
   const Ask ask_;
+  const std::chrono::milliseconds stands_, patience_;
   std::mutex mutex_;
-  bool asking_ = false;                            // under mutex_, as what follows
-  std::optional<std::uint64_t> room_;              // as it was told last
-  std::uint64_t since_ = 0;                        // bytes that were wanted since
-  std::chrono::steady_clock::time_point told_{};   // never, to begin with
+  std::condition_variable answered_;
+  bool asking_ = false;                           // under mutex_, as what follows
+  std::optional<std::uint64_t> room_ = 0;         // as it was told last
+  std::uint64_t since_ = 0;                       // bytes that were wanted since
+  std::chrono::steady_clock::time_point told_{};  // never, to begin with
 };
 
 }  // namespace mrlease::sys

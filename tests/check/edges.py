@@ -18,7 +18,7 @@ MAY_INCLUDE = {
     "daemon/store": ["daemon/fence", "daemon/sys", "proto"],
     "daemon/keep": ["daemon/sys"],
     "daemon/session": ["daemon/core", "daemon/fence", "daemon/guard", "daemon/keep", "daemon/store", "daemon/sys", "proto"],
-    "daemon/config": ["daemon/core", "daemon/session", "daemon/admin", "daemon/sys"],
+    "daemon/config": ["daemon/core", "daemon/session", "daemon/admin"],
     "daemon/ctl": ["daemon/sys", "proto"],
     "daemon/admin": ["daemon/core", "daemon/fence", "daemon/guard", "daemon/keep", "daemon/session", "daemon/sys", "proto"],
     "daemon": ["daemon", "proto"],

@@ -111,15 +111,14 @@ std::string DaemonProcess::log() const {
   return text.str();
 }
 
-std::string DaemonProcess::log_with(const std::string& text) const {
-  return test::log_with(text, [this] { return log(); });
+bool DaemonProcess::says(const std::string& text) const {
+  return comes_into(text, [this] { return log(); });
 }
 
-std::string log_with(const std::string& text, const std::function<std::string()>& log) {
-  std::string all;
+bool comes_into(const std::string& text, const std::function<std::string()>& log) {
   for (const auto deadline = steady_clock::now() + std::chrono::seconds(10); steady_clock::now() < deadline; std::this_thread::yield())
-    if (all = log(); all.find(text) != std::string::npos) break;
-  return all;
+    if (log().find(text) != std::string::npos) return true;
+  return false;
 }
 
 Child::Child(std::function<int()> body, bool drop_privileges) {

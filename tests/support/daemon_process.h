@@ -36,16 +36,16 @@ class DaemonProcess {
   pid_t pid() const { return pid_; }
   int stop(int signal);  // and wait; the wait status
   std::string log() const;
-  // As soon as that stands in it: a thread of the daemon's own writes it, after the fact. Or what there is after some seconds.
-  std::string log_with(const std::string& text) const;
+  // In its log, or soon: a thread of the daemon's own writes that, after the fact.
+  bool says(const std::string& text) const;
 
  private:
   std::string socket_, log_path_;
   pid_t pid_ = -1;
 };
 
-// A log as soon as `text` stands in it, or what there is of it after some seconds.
-std::string log_with(const std::string& text, const std::function<std::string()>& log);
+// Whether `text` stands in a log, or does so within some seconds.
+bool comes_into(const std::string& text, const std::function<std::string()>& log);
 
 inline constexpr uid_t kNobody = 65534;
 

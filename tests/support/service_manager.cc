@@ -202,6 +202,10 @@ std::string ServiceManager::log() const {
   return text.str();
 }
 
+bool ServiceManager::says(const std::string& text) const {
+  return comes_into(text, [this] { return log(); });
+}
+
 int ServiceManager::count(const std::string& line) {
   std::lock_guard lock(mutex_);
   return lines_[line];

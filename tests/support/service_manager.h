@@ -34,6 +34,7 @@ class ServiceManager {
   pid_t pid() const { return pid_; }
   const std::string& socket() const { return socket_; }
   std::string log() const;
+  bool says(const std::string& text) const;  // as DaemonProcess has it
 
   // How many notifications with this line have come since the start() before; waits for more than `seen`.
   bool wait_for(const std::string& line, int seen = 0, std::chrono::milliseconds timeout = std::chrono::seconds(10));

@@ -62,8 +62,10 @@ class Disarm(host.HostTest):
         self.disarm()
         self.daemon.err.wait("disarmed by mrleasectl")
         self.assertEqual(self.foreign("import os, sys; os.truncate(sys.argv[1], 0)", self.path).wait(), 0)
-        self.assertNotIn("fenced", "\n".join(self.daemon.err.lines))
         self.assertEqual(self.ctl("leases").count("active"), 1)
+        self.daemon.stop()
+        self.daemon.err.wait("leases are no longer protected")
+        self.assertNotIn("fenced", "\n".join(self.daemon.err.lines))
 
     def test_anothers_socket_is_left_alone(self):
         second = host.Process([host.MRLEASED, "--socket", self.directory + "/second.sock"])

@@ -87,7 +87,8 @@ TEST_F(FencesTest, ASessionThatEndsIsFencedThroughItsDuplicate) {
   hold([](WireClient& mine, std::uint64_t, std::uint32_t) { mine.hang_up(); });
   EXPECT_EQ(holder->wait(milliseconds(10000)), 128 + SIGKILL);
   // ENOTTY: /dev/null has heard of it. A descriptor that was closed before would say EBADF. It is told after the kill.
-  const std::string log = daemon->log_with("could not be destroyed");
+  EXPECT_TRUE(daemon->says("could not be destroyed"));
+  const std::string log = daemon->log();
   EXPECT_NE(log.find("1 could not be destroyed: " + std::string(std::strerror(ENOTTY))), std::string::npos) << log;
 }
 

@@ -7,7 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
+#include <fstream>
 #include <future>
+#include <string>
 #include <thread>
 
 #include "tests/unit/client/exchange_rig.h"
@@ -59,6 +62,25 @@ int in_child(const std::function<int()>& body) {
   int status = 0;
   ::waitpid(child, &status, 0);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+// For reading only, not inherited by children, and the file's own pages.
+TEST(Exchange, TheSecondMappingOfTheFileIsTheFirstForReading) {
+  Rig rig;
+  char* alias = nullptr;
+  ASSERT_TRUE(map_alias(rig.layout, &alias).ok());
+  rig.at(3) = 'x';
+  EXPECT_EQ(alias[3 * kPage], 'x');
+  EXPECT_EQ(alias[kPages * kPage - 1], 'a');
+  std::ifstream smaps("/proc/self/smaps");
+  char begin[24];
+  std::snprintf(begin, sizeof begin, "%lx-", reinterpret_cast<unsigned long>(alias));
+  std::string line, flags;
+  while (std::getline(smaps, line) && !line.starts_with(begin)) continue;
+  EXPECT_NE(line.find(" r--s "), std::string::npos) << line;
+  while (std::getline(smaps, line) && !line.starts_with("VmFlags:")) continue;
+  EXPECT_NE(line.find(" dc"), std::string::npos) << "proc_pid_smaps(5), no copy on fork: " << line;
+  ::munmap(alias, rig.layout.length);
 }
 
 // mlockall(MCL_FUTURE) fills new mappings: with zeros, if they are made carelessly.

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <future>
+#include <new>
 #include <string>
 #include <thread>
 
@@ -58,33 +60,67 @@ TEST_F(MemoryRoomTest, TheTightestGroupAboveCounts) {
   EXPECT_EQ(room(), 0u);
 }
 
+constexpr std::chrono::milliseconds kNever{60000}, kAtOnce{1};
+
 TEST(MemoryRoom, IsAskedForOnceWhileLittleIsWanted) {
   int asked = 0;
-  MemoryRoom room([&] { return asked++, 8000; });
+  MemoryRoom room(1000, [&] { return asked++, 9000; }, kNever, kNever);
   EXPECT_EQ(room.before(400), 8000u);
   EXPECT_EQ(room.before(600), 7600u);
   EXPECT_EQ(asked, 1);
-  EXPECT_EQ(room.before(1), 8000u) << "that would be more than an eighth";
+  EXPECT_EQ(room.before(876), 8000u) << "more than an eighth";
   EXPECT_EQ(asked, 2);
+  EXPECT_EQ(room.before(9000), 8000u);
+  EXPECT_EQ(room.before(8000), 8000u) << "who got nothing has taken nothing";
+  EXPECT_EQ(asked, 4);
 }
 
 TEST(MemoryRoom, WhoDoesNotAnswerKeepsOneThread) {
   std::promise<std::uint64_t> answer;
   std::atomic<int> asked{0};
-  MemoryRoom room([&]() -> std::optional<std::uint64_t> { return asked++ == 0 ? 800 : answer.get_future().get(); });
+  MemoryRoom room(1000, [&]() -> std::optional<std::uint64_t> { return asked++ == 0 ? 1800 : answer.get_future().get(); }, kNever, kAtOnce);
   EXPECT_EQ(room.before(100), 800u);
-  std::thread lost([&] { EXPECT_EQ(room.before(200), 5000u); });
+  std::thread lost([&] { EXPECT_EQ(room.before(200), 4000u); });
   while (asked < 2) std::this_thread::yield();
-  EXPECT_EQ(room.before(500), 800u) << "what was known before";
-  EXPECT_EQ(room.before(500), 800u);
+  EXPECT_EQ(room.before(500), 700u) << "what was known before, less what was wanted since";
+  EXPECT_EQ(room.before(500), 200u);
+  EXPECT_EQ(room.before(500), 200u);
+  EXPECT_EQ(room.before(200), 200u);
+  EXPECT_EQ(room.before(1), 0u);
   answer.set_value(5000);
   lost.join();
 }
 
-TEST(MemoryRoom, NoLimitIsOne) {
-  MemoryRoom room([] { return std::optional<std::uint64_t>(); });
-  EXPECT_FALSE(room.before(1));
-  EXPECT_FALSE(room.before(1));
+TEST(MemoryRoom, WhoComesMeanwhileWaitsForTheAnswer) {
+  std::promise<std::uint64_t> answer;
+  std::atomic<int> asked{0};
+  MemoryRoom room(1000, [&]() -> std::optional<std::uint64_t> { return asked++, answer.get_future().get(); }, kNever, kNever);
+  std::thread first([&] { EXPECT_GE(room.before(100), 8900u); });
+  while (asked < 1) std::this_thread::yield();
+  std::thread second([&] { EXPECT_GE(room.before(100), 8900u); });
+  answer.set_value(10000);
+  first.join();
+  second.join();
+  EXPECT_EQ(asked, 1);
+}
+
+TEST(MemoryRoom, NothingIsGrantedBeforeAnythingWasTold) {
+  std::promise<void> answer;
+  std::atomic<int> asked{0};
+  MemoryRoom room(1000, [&] { return asked++, answer.get_future().wait(), std::optional<std::uint64_t>(); }, kNever, kAtOnce);
+  std::thread lost([&] { EXPECT_FALSE(room.before(1)); });
+  while (asked < 1) std::this_thread::yield();
+  EXPECT_EQ(room.before(1), 0u);
+  answer.set_value();
+  lost.join();
+  EXPECT_FALSE(room.before(1)) << "there is no limit";
+}
+
+TEST(MemoryRoom, WhoFailsToAskKeepsNobodyFromAsking) {
+  int asked = 0;
+  MemoryRoom room(1000, [&]() -> std::optional<std::uint64_t> { return asked++ == 0 ? throw std::bad_alloc() : 1010; }, kNever, kNever);
+  EXPECT_THROW((void)room.before(1), std::bad_alloc);
+  EXPECT_EQ(room.before(1), 10u);
 }
 
 }  // namespace

@@ -164,22 +164,24 @@ int echo() {
   return ends[0];
 }
 
-void registrations(mrlease::Context* context, Wire* wire, int fd, int other) {
-  mrlease::RegOptions bounce;
-  bounce.backing = MRL_BACKING_BOUNCE;
-  auto region = context->reg_file(wire->target_pd(), fd, 0, kSize, kAccess, bounce);
+void registrations(mrlease::Context* context, Wire* wire, int fd, int other, mrl_backing backing) {
+  mrlease::RegOptions options;
+  options.backing = backing;
+  options.accept_quirks = MRL_QUIRK_ODP_PAGE_ALIGNED;
+  auto region = context->reg_file(wire->target_pd(), fd, 0, kSize, kAccess, options);
+  const std::string name = mrl_backing_name(backing);
   const auto round_trip = [&] {
     char c = 0;
     need(::write(other, &c, 1) == 1 && ::read(other, &c, 1) == 1, "socket");
   };
   const auto plain = [&] {
-    ibv_mr* const made = (ibv_reg_mr)(wire->target_pd(), region.addr(), 65536, kAccess);
+    ibv_mr* const made = (ibv_reg_mr)(wire->target_pd(), region.addr(), 65536, kAccess | (backing == MRL_BACKING_ODP ? IBV_ACCESS_ON_DEMAND : 0));
     need(made != nullptr, "ibv_reg_mr");
     round_trip();
     ibv_dereg_mr(made);
   };
-  const auto fresh = [&] { context->reg_file(wire->target_pd(), fd, kSize, 65536, kAccess, bounce).dereg(); };
-  std::fputs("microseconds; theirs: plain and a socket's round trip; a round trip\n", stdout);
+  const auto fresh = [&] { context->reg_file(wire->target_pd(), fd, kSize, 65536, kAccess, options).dereg(); };
+  std::printf("%s, microseconds; theirs: plain and a socket's round trip; a round trip\n", name.c_str());
   tell("new lease, 64 KiB", measure_pairs(61, [&] { return microseconds(fresh); }, [&] { return microseconds(plain); }), "");
   constexpr int kCalls = 1000;
   const auto again = [&] {
@@ -207,7 +209,7 @@ int main(int argc, char** argv) try {
   bool good = true;
   std::fputs(mrlease::bench::kRowHead, stdout);
   for (const mrl_backing backing : {MRL_BACKING_BOUNCE, MRL_BACKING_ODP}) good = data_path(&context, &wire, fd, backing) && good;
-  registrations(&context, &wire, fd, other);
+  for (const mrl_backing backing : {MRL_BACKING_BOUNCE, MRL_BACKING_ODP}) registrations(&context, &wire, fd, other, backing);
   return good ? 0 : 1;
 } catch (const std::exception& error) {
   std::fprintf(stderr, "vm_bench: %s\n", error.what());
