@@ -8,8 +8,8 @@
 
 namespace mrlease::loop::log {
 
-// Once, before there are other threads. Lines before it, or without it, go to stderr at once. `stamped`: each line begins with the time of day; a manager writes its own. level: as the option log-level has it.
-// Throws spdlog::spdlog_ex or std::system_error when there can be no thread.
+// Once, before there are other threads. Lines before it, or without it, go to stderr at once. level: as the option log-level has it. `stamped`: each
+// line begins with the time of day; a manager writes its own. Throws spdlog::spdlog_ex or std::system_error when there can be no thread.
 void begin(const std::string& level, bool stamped);
 void set_level(const std::string& level);
 
