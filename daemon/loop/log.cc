@@ -59,7 +59,7 @@ void tell_lost() {
   if (lost == before || pool->queue_size() > kLinesMax / 2) return;
   std::size_t expected = before;
   if (lost_told.compare_exchange_strong(expected, lost))
-    say(spdlog::level::warn, std::to_string(lost - before) + " lines of this log are lost: whoever reads it was too slow");
+    say(spdlog::level::err, std::to_string(lost - before) + " lines of this log are lost: whoever reads it was too slow");
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ void begin(const std::string& level, bool stamped);
 void set_level(const std::string& level);
 
 // level: 0 debug, 1 info, 2 warning, 3 error. Thread-safe; does not wait. Of more lines than kLinesMax that are not written yet the oldest are
-// lost, and how many is told by the next that is written. A process that is killed takes with it what is not written yet.
+// lost, and how many is told by one that comes when half of them are written. A process that is killed takes with it what is not written yet.
 inline constexpr std::size_t kLinesMax = 1024;
 void line(int level, const std::string& text);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // mrleased: puts the guard, the broker and the listener together, and runs the loop.
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 #include <malloc.h>
 #include <sys/resource.h>
@@ -9,6 +10,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <iostream>
 #include <system_error>
@@ -30,9 +32,27 @@ namespace {
 
 using namespace mrlease;
 
-// On stderr by itself, where the log's thread may be waiting for the reader, with the stream locked.
+// What libraries say. By themselves they write to stderr, where the log's thread may be waiting for the reader, with the stream locked; and what a
+// client sends has protobuf say something (a string that is not UTF-8).
 void tell_of_grpc(gpr_log_func_args* said) {
   loop::log::line(said->severity == GPR_LOG_SEVERITY_ERROR ? 2 : 0, std::string("gRPC: ") + said->message);
+}
+void tell_of_protobuf(google::protobuf::LogLevel level, const char*, int, const std::string& message) {
+  loop::log::line(level == google::protobuf::LOGLEVEL_FATAL ? 3 : 0, "protobuf: " + message);
+}
+
+// Nothing is taken apart, and no core is dumped, which takes as long as all bounce pages are large: whoever is held waits for a successor.
+[[noreturn]] void end_at_once() {
+  std::string why = "a defect";
+  try {
+    if (std::current_exception()) throw;
+  } catch (const std::exception& e) {
+    why = e.what();
+  } catch (...) {
+  }
+  loop::log::line(3, "ends at once: " + why);
+  loop::log::end();
+  std::_Exit(1);
 }
 
 // Several descriptors a lease: without them fanotify gives the foreign caller EPERM.
@@ -197,13 +217,7 @@ int serve(const config::CommandLine& line, const config::Settings& settings, kee
   if (options.session.break_something) loop::log::line(2, "--break-something: guards are answered without recalling anybody");
   office.serves();
   keep::tell_ready("serving " + options.socket);
-  try {
-    io.run();
-  } catch (const std::exception& e) {  // nothing is taken apart: whoever is held waits for a successor, if there is one
-    loop::log::line(3, std::string("the loop has failed: ") + e.what());
-    loop::log::end();
-    std::abort();
-  }
+  [&io]() noexcept { io.run(); }();
   // A worker may hang in a file system: it must not hold up the exit, and nothing it refers to may go before it.
   loop::log::end();
   std::_Exit(0);
@@ -240,6 +254,8 @@ int main(int argc, char** argv) {
   try {
     loop::log::begin(loaded.settings->options.log_level, loaded.settings->options.foreground);
     ::gpr_set_log_function(tell_of_grpc);
+    google::protobuf::SetLogHandler(tell_of_protobuf);
+    std::set_terminate(end_at_once);
     return serve(*line, *loaded.settings, keeper);
   } catch (const std::system_error& e) {
     loop::log::line(3, e.what());

@@ -135,10 +135,10 @@ Verdict check_room(int newest, double share) {
                         ", and keeps the rest for operations that it holds: raise LimitNOFILE=, or end leases");
 }
 
-Verdict check_memory(std::uint64_t bytes) {
+Verdict check_memory(std::uint64_t under_way, std::uint64_t own) {
   static sys::MemoryRoom of_ours(kMemoryReserve);
-  const auto room = of_ours.before(bytes);
-  if (!room || bytes <= *room) return {};
+  const auto room = of_ours.before(under_way, own);
+  if (!room || under_way <= *room) return {};
   return no(ENOMEM, "mrleased may have " + std::to_string(*room / kMiB) + " MiB more, and keeps " + std::to_string(kMemoryReserve / kMiB) +
                         " besides for itself: raise MemoryMax= of its service, or lease less with bounce pages");
 }

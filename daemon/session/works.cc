@@ -67,7 +67,7 @@ void Broker::grant_bounce(LeaseHold& lease) {
       [made, fd = lease.fd, extent = lease.extent, truncates = lease.truncates, end = lease.end_reclaimed, write = lease.write,
        memory = std::exchange(lease.clients_memory, {}), filling = bounce_filling_] {
         try {
-          if (!memory) made->refused = check_memory(filling);
+          if (!memory) made->refused = check_memory(filling, extent.end - extent.begin);
           if (made->refused.code != 0) return;
           const std::uint64_t length = extent.end - extent.begin;
           const store::Bounce::Reclaimed reclaimed{memory ? ::fcntl(memory.get(), F_DUPFD_CLOEXEC, 3) : -1,

@@ -61,15 +61,15 @@ std::optional<std::uint64_t> memory_room(const std::string& own, const fs::path&
 
 std::optional<std::uint64_t> memory_room() { return memory_room(read_proc("self/cgroup")); }
 
-bool MemoryRoom::stands(std::uint64_t wanted) const {
+bool MemoryRoom::stands(std::uint64_t under_way) const {
   const bool lately = told_ != std::chrono::steady_clock::time_point{} && std::chrono::steady_clock::now() - told_ < stands_;
-  return lately && (!room_ || wanted <= left() / kLittle);
+  return lately && (!room_ || under_way <= left() / kLittle);
 }
 
-std::optional<std::uint64_t> MemoryRoom::before(std::uint64_t wanted) {
+std::optional<std::uint64_t> MemoryRoom::before(std::uint64_t under_way, std::uint64_t own) {
   std::unique_lock lock(mutex_);
-  if (asking_) answered_.wait_for(lock, patience_, [&] { return !asking_; });
-  if (!asking_ && !stands(wanted)) {
+  if (asking_ && !late_) late_ = !answered_.wait_for(lock, patience_, [&] { return !asking_; });
+  if (!asking_ && !stands(under_way)) {
     asking_ = true;
     lock.unlock();
     std::optional<std::uint64_t> room = 0;
@@ -80,7 +80,7 @@ std::optional<std::uint64_t> MemoryRoom::before(std::uint64_t wanted) {
       failed = std::current_exception();
     }
     lock.lock();
-    asking_ = false;
+    asking_ = late_ = false;
     if (!failed) {
       room_ = room;
       since_ = 0;
@@ -91,7 +91,7 @@ std::optional<std::uint64_t> MemoryRoom::before(std::uint64_t wanted) {
   }
   if (!room_) return {};
   const std::uint64_t there_is = left();
-  if (wanted <= there_is) since_ += wanted;
+  if (under_way <= there_is) since_ += own;
   return there_is;
 }
 

@@ -22,8 +22,8 @@ std::optional<std::uint64_t> memory_room(const std::string& own, const std::file
 std::optional<std::uint64_t> memory_room();  // of this process
 
 // The same for many who ask. The kernel adds up what all its processors count for it, so what it said lately stands for a moment, while little of
-// it is wanted. And it may not answer at all: who keeps one of the groups' directories locked (own_proc.h) keeps one thread. The others wait for that
-// one a while, and then go by what was known before, less what was wanted since. Thread-safe.
+// it is wanted. And it may not answer at all: who keeps one of the groups' directories locked (own_proc.h) keeps one thread. One other waits for that
+// one a while; then they go by what was known before, less what was taken since. Thread-safe.
 class MemoryRoom {
  public:
   using Ask = std::function<std::optional<std::uint64_t>()>;
@@ -31,13 +31,13 @@ class MemoryRoom {
   explicit MemoryRoom(std::uint64_t kept, Ask ask = [] { return memory_room(); }, std::chrono::milliseconds stands = std::chrono::milliseconds(250),
                       std::chrono::milliseconds patience = std::chrono::milliseconds(100))
       : kept_(kept), ask_(std::move(ask)), stands_(stands), patience_(patience) {}
-  // As memory_room(), less what is kept, for somebody who takes `wanted` bytes if there are so many, which count from now on then. As long as nothing
-  // was ever told: 0.
-  std::optional<std::uint64_t> before(std::uint64_t wanted);
+  // As memory_room(), less what is kept, for somebody who takes `own` bytes, of `under_way` that are being taken altogether, if there are so many: his
+  // own count from then on. As long as nothing was ever told: 0.
+  std::optional<std::uint64_t> before(std::uint64_t under_way, std::uint64_t own);
 
  private:
   static constexpr int kLittle = 8;  // one part in so many
-  bool stands(std::uint64_t wanted) const;
+  bool stands(std::uint64_t under_way) const;
 
   std::uint64_t left() const { return *room_ - std::min(*room_, kept_ + since_); }
 
@@ -46,9 +46,9 @@ class MemoryRoom {
   const std::chrono::milliseconds stands_, patience_;
   std::mutex mutex_;
   std::condition_variable answered_;
-  bool asking_ = false;                           // under mutex_, as what follows
+  bool asking_ = false, late_ = false;            // under mutex_, as what follows; late: the answer, and nobody waits for it any more
   std::optional<std::uint64_t> room_ = 0;         // as it was told last
-  std::uint64_t since_ = 0;                       // bytes that were wanted since
+  std::uint64_t since_ = 0;                       // bytes that were taken since
   std::chrono::steady_clock::time_point told_{};  // never, to begin with
 };
 

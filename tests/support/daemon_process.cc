@@ -116,7 +116,7 @@ bool DaemonProcess::says(const std::string& text) const {
 }
 
 bool comes_into(const std::string& text, const std::function<std::string()>& log) {
-  for (const auto deadline = steady_clock::now() + std::chrono::seconds(10); steady_clock::now() < deadline; std::this_thread::yield())
+  for (const auto deadline = steady_clock::now() + std::chrono::seconds(10); steady_clock::now() < deadline; std::this_thread::sleep_for(milliseconds(2)))
     if (log().find(text) != std::string::npos) return true;
   return false;
 }

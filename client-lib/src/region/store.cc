@@ -100,7 +100,7 @@ Outcome map_file(const Layout& layout, std::uint64_t begin, std::uint64_t end, i
 
 Outcome map_alias(const Layout& layout, char** out) {
   void* const got = ::mremap(layout.base, 0, layout.length, MREMAP_MAYMOVE);
-  if (got == MAP_FAILED) return from_errno("mremap of the file's mapping");
+  if (got == MAP_FAILED) return map_file(layout, 0, layout.pages(), PROT_READ, false, out);  // hugetlbfs, mm/mremap.c
   if (::mprotect(got, layout.length, PROT_READ) != 0) {
     const Outcome failed = from_errno("mprotect of the file's second mapping");
     ::munmap(got, layout.length);

@@ -64,7 +64,7 @@ class Disarm(host.HostTest):
         self.assertEqual(self.foreign("import os, sys; os.truncate(sys.argv[1], 0)", self.path).wait(), 0)
         self.assertEqual(self.ctl("leases").count("active"), 1)
         self.daemon.stop()
-        self.daemon.err.wait("leases are no longer protected")
+        self.daemon.err.wait("signal Terminated")
         self.assertNotIn("fenced", "\n".join(self.daemon.err.lines))
 
     def test_anothers_socket_is_left_alone(self):

@@ -44,6 +44,12 @@ TEST_F(StartupTest, ALogThatNobodyReadsHoldsNobodyUp) {
   constexpr int kLeases = 2000;  // each is a line; the pipe and the log's own memory hold less
   const auto says_a_line = [&] { release(client->lease(fd.get(), v1::BACKING_ODP_TRANSPARENT, 0, 4096).frame.granted().lease()); };
   for (int i = 0; i < kLeases; i++) says_a_line();
+  WireClient liar(daemon->socket(), false);  // whose name is none: of which protobuf would write to stderr itself
+  wire::Frame hello;
+  hello.mutable_hello()->set_version_min(wire::kVersionMin);
+  hello.mutable_hello()->set_version_max(wire::kVersionMax);
+  hello.mutable_hello()->set_program("\xff");
+  EXPECT_THROW(liar.call(std::move(hello)), std::runtime_error);
   const std::uint64_t bounce = client->lease(fd.get(), v1::BACKING_BOUNCE, 0, kSize).frame.granted().lease();
   EXPECT_EQ(truncate_by_other(4096)->wait(), 0);
   release(bounce);

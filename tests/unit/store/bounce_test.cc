@@ -57,7 +57,7 @@ TEST_P(BounceTest, IsFilledPageByPageAndHolesTakeNoMemory) {
   EXPECT_EQ(get(bounce.memfd(), all.size(), 142 * kPage - all.size()), std::string(142 * kPage - all.size(), '\0'));
   struct stat memory {};
   ASSERT_EQ(::fstat(bounce.memfd(), &memory), 0);
-  EXPECT_EQ(static_cast<std::uint64_t>(memory.st_blocks) * 512, (data + 1) * kPage);
+  EXPECT_EQ(static_cast<std::uint64_t>(memory.st_blocks) * 512, (data + 1) * kPage) << "with /sys/kernel/mm/transparent_hugepage/shmem_enabled at never";
   EXPECT_EQ(bounce.flush().pages_written, 0u);
   put(bounce.memfd(), 63 * kPage, "in a hole");
   put(bounce.memfd(), 140 * kPage + 1, "xyz");
