@@ -136,8 +136,10 @@ MUTANTS = [Mutant(*fields) for fields in [
      "if (changes(page.memfd, other, tries * kLine % kPage) && copy_once", "if ((MUTANT || changes(page.memfd, other, tries * kLine % kPage)) && copy_once",
      "store:BusyPageTest.*"),
     ("leave a page that is written half taken over", "daemon/store/exchange_page.cc", "  if (met) each_word(", "  if (met && !MUTANT) each_word(", "store:ExchangePage.*"),
-    ("lease beyond the memory that there is", "daemon/session/descriptors.cc", "  if (!room || bytes <=", "  if (MUTANT || !room || bytes <=",
+    ("lease beyond the memory that there is", "daemon/session/descriptors.cc", "  if (!room || under_way <=", "  if (MUTANT || !room || under_way <=",
      "integration_daemon:RefusalsTest.NoLeaseGoesBeyond*"),
+    ("page behind a hole not filled", "daemon/store/bounce.cc", "      run = page + 1;\n", "      run = page + 1 + (MUTANT ? 1 : 0);\n", "store"),
+    ("mount that has gone", "daemon/sys/mounts.cc", "  if (changed() ||", "  if ((changed() && !MUTANT) ||", "guard"),
     # ---- the library
     ("deregister before the daemon's yes", CLIENT + "region/region.cc",
      "  Outcome o;\n  if (!fenced_) {\n    o = connection()->call(protocol::remove_mr",
