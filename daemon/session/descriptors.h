@@ -37,8 +37,8 @@ Verdict check_pages(int fd);
 // needs one: without it the kernel refuses them with EPERM. newest: a descriptor that has just come; it has the lowest free
 // number, so that this is how many there are. share: of the reserve that may be used up.
 Verdict check_room(int newest, double share = 0);
-// May the daemon have so much more memory, for `own` bytes and what else is being filled? A reserve is kept for its own work: at the limit of its control group the kernel would kill
-// it, and its successor with the same leases.
+// May the daemon have so much more memory, for `own` bytes and what else is being filled? A reserve is kept for its own work: at the limit of its
+// control group the kernel would kill it, and its successor with the same leases.
 Verdict check_memory(std::uint64_t under_way, std::uint64_t own);
 // A userfaultfd. Recognised by its link in /proc/self/fd.
 Verdict check_userfaultfd(int fd);
