@@ -50,7 +50,7 @@ TEST_F(HiddenTest, WhoGoesOnUnderASuccessorHoldsUpNobodyElse) {
   client->comply(revoked);
   client->send(to_register(v1::BACKING_ODP_TRANSPARENT, 0, 16384), {fd.get()});
   EXPECT_EQ(truncate_to(16384)->wait(), 0) << manager->log();
-  EXPECT_FALSE(client->next(milliseconds(300))) << "a lease under an operation that may run still";
+  EXPECT_FALSE(client->next(std::chrono::milliseconds(300))) << "a lease under an operation that may run still";
   hides.reset();
   inside.reset();  // killed
   const auto m = client->next();
