@@ -15,7 +15,8 @@ constexpr core::Time kWritebackMin = 100;  // else a file is always being synced
 }  // namespace
 
 core::Time kernel_lease_break_time_ms() {
-  // fs.lease-break-time, Documentation/admin-guide/sysctl/fs.rst: seconds.
+  // fs.lease-break-time, Documentation/admin-guide/sysctl/fs.rst: seconds. Not by sys/own_proc.h: that opens a descriptor for good, and this is read before
+  // those that a predecessor has left have their numbers (loop/office.h).
   std::ifstream in("/proc/sys/fs/lease-break-time");
   core::Time seconds = 45;
   in >> seconds;

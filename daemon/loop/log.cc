@@ -9,9 +9,10 @@
 
 #include <atomic>
 #include <condition_variable>
-#include <csignal>
 #include <iostream>
 #include <mutex>
+
+#include "daemon/sys/blocked_signals.h"
 
 namespace mrlease::loop::log {
 
@@ -42,10 +43,6 @@ std::shared_ptr<Written> written;
 std::atomic<std::size_t> said{0}, lost_told{0};
 
 void say(spdlog::level::level_enum level, const std::string& text) {
-  if (!written) {  // there is no thread for it
-    std::cerr << text << "\n";
-    return;
-  }
   if (!spdlog::should_log(level)) return;
   said++;
   spdlog::log(level, "{}", text);
@@ -53,7 +50,6 @@ void say(spdlog::level::level_enum level, const std::string& text) {
 
 // Not while it is as bad as that still: it would take the place of another.
 void tell_lost() {
-  if (!written) return;
   const auto pool = spdlog::thread_pool();
   const std::size_t lost = pool->overrun_counter(), before = lost_told;
   if (lost == before || pool->queue_size() > kLinesMax / 2) return;
@@ -65,16 +61,10 @@ void tell_lost() {
 }  // namespace
 
 void begin(const std::string& level, bool stamped) {
-  sigset_t all, before;  // the thread must get none, not even before it can block them
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  try {
+  {
+    const sys::BlockedSignals for_the_thread;
     spdlog::init_thread_pool(kLinesMax, 1, [] { ::pthread_setname_np(::pthread_self(), "mrl-log"); });
-  } catch (...) {
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    throw;
   }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   const auto last = std::make_shared<Written>();
   const spdlog::sinks_init_list sinks = {std::make_shared<spdlog::sinks::stderr_color_sink_mt>(), last};
   spdlog::set_default_logger(
@@ -87,6 +77,10 @@ void begin(const std::string& level, bool stamped) {
 void set_level(const std::string& level) { spdlog::set_level(spdlog::level::from_str(level)); }
 
 void line(int level, const std::string& text) {
+  if (!written) {  // there is no thread for it
+    std::cerr << text << "\n";
+    return;
+  }
   static constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info, spdlog::level::warn, spdlog::level::err};
   say(kLevels[level], text);
   tell_lost();

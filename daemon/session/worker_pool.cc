@@ -24,14 +24,7 @@ WorkerPool::~WorkerPool() {
 
 bool WorkerPool::ready() {
   std::lock_guard lock(state_->mutex);
-  if (state_->threads > 0) return true;
-  try {
-    start_thread();
-  } catch (const std::system_error&) {
-    return false;
-  }
-  state_->threads = 1;
-  return true;
+  return state_->threads > 0 || add_thread();
 }
 
 void WorkerPool::run(std::function<void()> task) {
@@ -41,15 +34,10 @@ void WorkerPool::run(std::function<void()> task) {
     state_->wake.notify_one();
     return;
   }
-  state_->threads++;
-  try {
-    start_thread();
-  } catch (const std::system_error&) {  // no more of them for now: another one, or the next call, takes the task
-    state_->threads--;
-  }
+  (void)add_thread();  // without it another one, or the next call, takes the task
 }
 
-void WorkerPool::start_thread() {
+bool WorkerPool::add_thread() try {
   std::thread([state = state_] {
     std::unique_lock inner(state->mutex);
     for (;;) {
@@ -65,6 +53,10 @@ void WorkerPool::start_thread() {
       inner.lock();
     }
   }).detach();
+  state_->threads++;
+  return true;
+} catch (const std::system_error&) {
+  return false;
 }
 
 }  // namespace mrlease::session

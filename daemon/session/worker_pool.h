@@ -21,7 +21,7 @@ class WorkerPool {
   void run(std::function<void()> task);
 
  private:
-  void start_thread();
+  bool add_thread();  // under the state's mutex. False: there can be no more of them now
 
   struct State;
   std::shared_ptr<State> state_;

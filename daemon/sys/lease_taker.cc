@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "daemon/sys/blocked_signals.h"
 #include "daemon/sys/own_proc.h"
 #include "daemon/sys/pidfd.h"
 
@@ -109,17 +110,15 @@ int open_pipe(Fd* reads, Fd* writes) {
 int LeaseTaker::start() {
   if (int error = open_pipe(&answers_, &answers_end_)) return error;
   if (int error = open_pipe(&breaks_, &breaks_end_)) return error;
-  // None of its signals may find it before it waits for them.
-  sigset_t all, before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_BLOCK, &all, &before);
   const pid_t daemon = ::getpid();
   own_proc();
-  const auto child = static_cast<pid_t>(::syscall(SYS_clone, CLONE_FILES | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
-  const int error = errno;
-  if (child == 0) serve(answers_end_.get(), breaks_end_.get(), signal_, daemon);
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (child < 0) return error;
+  pid_t child;
+  {
+    const BlockedSignals until_it_waits_for_them;
+    child = static_cast<pid_t>(::syscall(SYS_clone, CLONE_FILES | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+    if (child < 0) return errno;
+    if (child == 0) serve(answers_end_.get(), breaks_end_.get(), signal_, daemon);
+  }
   newest_taker = pid_ = child;
   const int no_pidfd = open_pidfd(pid_, &pidfd_);
   if (no_pidfd != 0) stop();

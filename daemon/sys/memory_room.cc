@@ -2,7 +2,6 @@
 #include "daemon/sys/memory_room.h"
 
 #include <algorithm>
-#include <exception>
 #include <fstream>
 #include <sstream>
 
@@ -72,22 +71,21 @@ std::optional<std::uint64_t> MemoryRoom::before(std::uint64_t under_way, std::ui
   if (!asking_ && !stands(under_way)) {
     asking_ = true;
     lock.unlock();
-    std::optional<std::uint64_t> room = 0;
-    std::exception_ptr failed;
+    const auto asked = [&] {
+      lock.lock();
+      asking_ = late_ = false;
+      answered_.notify_all();
+    };
     try {
-      room = ask_();
-    } catch (...) {
-      failed = std::current_exception();
-    }
-    lock.lock();
-    asking_ = late_ = false;
-    if (!failed) {
+      const auto room = ask_();
+      asked();
       room_ = room;
       since_ = 0;
       told_ = std::chrono::steady_clock::now();
+    } catch (...) {
+      asked();
+      throw;
     }
-    answered_.notify_all();
-    if (failed) std::rethrow_exception(failed);
   }
   if (!room_) return {};
   const std::uint64_t there_is = left();

@@ -16,8 +16,8 @@
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
-#include <thread>
 
+#include "tests/support/comes_true.h"
 #include "tests/support/wire_client.h"
 
 namespace mrlease::test {
@@ -112,13 +112,7 @@ std::string DaemonProcess::log() const {
 }
 
 bool DaemonProcess::says(const std::string& text) const {
-  return comes_into(text, [this] { return log(); });
-}
-
-bool comes_into(const std::string& text, const std::function<std::string()>& log) {
-  for (const auto deadline = steady_clock::now() + std::chrono::seconds(10); steady_clock::now() < deadline; std::this_thread::sleep_for(milliseconds(2)))
-    if (log().find(text) != std::string::npos) return true;
-  return false;
+  return comes_true([&] { return log().find(text) != std::string::npos; });
 }
 
 Child::Child(std::function<int()> body, bool drop_privileges) {

@@ -44,9 +44,6 @@ class DaemonProcess {
   pid_t pid_ = -1;
 };
 
-// Whether `text` stands in a log, or does so within some seconds.
-bool comes_into(const std::string& text, const std::function<std::string()>& log);
-
 inline constexpr uid_t kNobody = 65534;
 
 // Whether this task blocks in the system call `number` now.

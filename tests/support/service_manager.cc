@@ -25,6 +25,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "tests/support/comes_true.h"
+
 namespace mrlease::test {
 
 namespace {
@@ -203,7 +205,7 @@ std::string ServiceManager::log() const {
 }
 
 bool ServiceManager::says(const std::string& text) const {
-  return comes_into(text, [this] { return log(); });
+  return comes_true([&] { return log().find(text) != std::string::npos; });
 }
 
 int ServiceManager::count(const std::string& line) {

@@ -221,11 +221,12 @@ Outcome Context::use_device(ibv_context* device, std::uint32_t* number, std::uin
   std::lock_guard lock(devices_mutex_);
   UsedDevice& used = devices_[device];
   if (!used.cmd_fd || !same_open_file(used.cmd_fd.get(), described.cmd_fd)) {
+    const std::uint32_t driver = verbs::find_driver_id(described.cmd_fd);
     Reply reply;
-    o = connection()->call(protocol::add_device(described.name, described.driver_id), {described.cmd_fd},
+    o = connection()->call(protocol::add_device(described.name, driver), {described.cmd_fd},
                           wire::Frame::kDeviceAdded, &reply);
     if (!o.ok()) return o;
-    used = {reply.frame.device_added().device(), described.driver_id,
+    used = {reply.frame.device_added().device(), driver,
             wire::Fd(::fcntl(described.cmd_fd, F_DUPFD_CLOEXEC, 3))};
   }
   *number = used.number;

@@ -5,7 +5,6 @@
 #include <rdma/rdma_user_ioctl.h>
 #include <sys/ioctl.h>
 
-#include <atomic>
 #include <cstdint>
 
 #include "client-lib/src/verbs/verbs.h"
@@ -28,27 +27,20 @@ struct Call {
 constexpr std::uint16_t kHeader = 24;
 static_assert(offsetof(Call<1>, attribute) == kHeader && sizeof(Attribute) == 16);
 
+}  // namespace
 
 // drivers/infiniband/core/uverbs_ioctl.c compares the driver_id (EINVAL) before it looks the method up
 // (EPROTONOSUPPORT).
-bool is_driver_of(int cmd_fd, std::uint32_t id) {
-  Call<0> call{};
-  call.length = kHeader;
-  call.object = UVERBS_OBJECT_MR;
-  call.method = 0xff;  // no such method
-  call.driver_id = id;
-  return ::ioctl(cmd_fd, RDMA_VERBS_IOCTL, &call) != 0 && errno == EPROTONOSUPPORT;
-}
-
-}  // namespace
-
 std::uint32_t find_driver_id(int cmd_fd) {
-  // Each registration asks, and a process has devices of one driver, as a rule: the last answer is tried first.
-  static std::atomic<std::uint32_t> last{0};
-  if (const std::uint32_t id = last; is_driver_of(cmd_fd, id)) return id;
   constexpr std::uint32_t kTried = 64;  // enum rdma_driver_id, rdma/ib_user_ioctl_verbs.h, has about twenty
-  for (std::uint32_t id = 0; id < kTried; id++)
-    if (is_driver_of(cmd_fd, id)) return last = id;
+  for (std::uint32_t id = 0; id < kTried; id++) {
+    Call<0> call{};
+    call.length = kHeader;
+    call.object = UVERBS_OBJECT_MR;
+    call.method = 0xff;  // no such method
+    call.driver_id = id;
+    if (::ioctl(cmd_fd, RDMA_VERBS_IOCTL, &call) != 0 && errno == EPROTONOSUPPORT) return id;
+  }
   return kDriverUnknown;
 }
 

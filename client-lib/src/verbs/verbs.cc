@@ -44,7 +44,6 @@ Outcome describe(ibv_context* context, Device* out) {
   out->name = ibv_get_device_name(context->device);
   out->guid = ibv_get_device_guid(context->device);
   out->cmd_fd = context->cmd_fd;
-  out->driver_id = find_driver_id(context->cmd_fd);
   return {};
 }
 

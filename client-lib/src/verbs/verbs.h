@@ -27,7 +27,6 @@ struct Device {
   std::string name;
   std::uint64_t guid = 0;
   int cmd_fd = -1;
-  std::uint32_t driver_id = kDriverUnknown;  // enum rdma_driver_id
 };
 
 Outcome describe(ibv_context* context, Device* out);
@@ -37,7 +36,7 @@ ibv_context* context_of(ibv_pd* pd);
 Outcome register_mr(ibv_pd* pd, void* address, std::size_t length, int access, bool on_demand, Mr* out);
 int deregister_mr(ibv_mr* mr);  // 0 or errno
 
-// Which driver_id the kernel takes for this device: found by trying, since no call of libibverbs tells.
+// Which enum rdma_driver_id the kernel takes for this device: found by trying, since no call of libibverbs tells.
 std::uint32_t find_driver_id(int cmd_fd);
 // Does the handle still name that registration? False when it was destroyed behind our back.
 bool still_ours(const ibv_mr* mr, std::uint32_t driver_id);

@@ -3,7 +3,6 @@
 // and so is what others do.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -16,6 +15,7 @@
 #include <thread>
 
 #include "tests/integration/guard/precontent_fixture.h"
+#include "tests/support/comes_true.h"
 #include "tests/support/hidden_process.h"
 #include "tests/support/hung_fuse.h"
 #include "tests/support/sharer.h"
@@ -23,11 +23,10 @@
 namespace mrlease::guard::test {
 namespace {
 
+using mrlease::test::comes_true;
 using mrlease::test::HiddenProcess;
 using mrlease::test::HungFuse;
 using mrlease::test::Sharer;
-
-constexpr auto kComesWithin = std::chrono::seconds(10);
 
 // Threads of this process that are, or were, a guard's.
 int guards() {
@@ -38,15 +37,6 @@ int guards() {
     if (std::getline(comm, text) && text == "mrl-guard") ++count;
   }
   return count;
-}
-
-template <class Condition>
-bool comes_true(const Condition& condition) {
-  const auto until = std::chrono::steady_clock::now() + kComesWithin;
-  while (!condition())
-    if (std::chrono::steady_clock::now() > until) return false;
-    else ::poll(nullptr, 0, 1);
-  return true;
 }
 
 // A page of a file whose server does not answer any more, when hang() was called.

@@ -24,8 +24,8 @@ class Recorder {
   std::optional<std::string> wait_observed();
   std::optional<std::string> wait_failed();
   std::size_t held_now();      // not taken yet
-  bool has_left(core::BreakId id);  // the same
   std::size_t observed_now();  // the same
+  bool has_left(core::BreakId id);
 
  private:
   template <class T>

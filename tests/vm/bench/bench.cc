@@ -48,17 +48,26 @@ void tell(const std::string& what, const Pairs& pairs, const char* verdict) {
   std::fflush(stdout);  // somebody reads it while it runs
 }
 
+mrlease::RegOptions options_for(mrl_backing backing) {
+  mrlease::RegOptions options;
+  options.backing = backing;
+  options.accept_quirks = MRL_QUIRK_ODP_PAGE_ALIGNED;  // every write here starts on a page
+  return options;
+}
+
+// Of the same kind on the very same pages, without a lease.
+ibv_mr* register_plainly(ibv_pd* pd, void* at, std::size_t bytes, mrl_backing backing) {
+  ibv_mr* const made = (ibv_reg_mr)(pd, at, bytes, kAccess | (backing == MRL_BACKING_ODP ? IBV_ACCESS_ON_DEMAND : 0));
+  need(made != nullptr, "ibv_reg_mr of the lease's pages");
+  return made;
+}
+
 // A lease, and beside it a plain memory region of the same kind on the same pages.
 class Both {
  public:
   Both(mrlease::Context* context, Wire* wire, int fd, mrl_backing backing) : wire_(wire) {
-    mrlease::RegOptions options;
-    options.backing = backing;
-    options.accept_quirks = MRL_QUIRK_ODP_PAGE_ALIGNED;  // every write here starts on a page
-    region_ = context->reg_file(wire->target_pd(), fd, 0, kSize, kAccess, options);
-    const int plain = kAccess | (backing == MRL_BACKING_ODP ? IBV_ACCESS_ON_DEMAND : 0);
-    mr_ = (ibv_reg_mr)(wire->target_pd(), region_.addr(), kSize, plain);
-    need(mr_ != nullptr, "ibv_reg_mr of the lease's pages");
+    region_ = context->reg_file(wire->target_pd(), fd, 0, kSize, kAccess, options_for(backing));
+    mr_ = register_plainly(wire->target_pd(), region_.addr(), kSize, backing);
     at_ = reinterpret_cast<std::uint64_t>(region_.addr());
     leased_ = {at_, region_.rkey()};
     plain_ = {at_, mr_->rkey};
@@ -165,9 +174,7 @@ int echo() {
 }
 
 void registrations(mrlease::Context* context, Wire* wire, int fd, int other, mrl_backing backing) {
-  mrlease::RegOptions options;
-  options.backing = backing;
-  options.accept_quirks = MRL_QUIRK_ODP_PAGE_ALIGNED;
+  const mrlease::RegOptions options = options_for(backing);
   auto region = context->reg_file(wire->target_pd(), fd, 0, kSize, kAccess, options);
   const std::string name = mrl_backing_name(backing);
   const auto round_trip = [&] {
@@ -175,8 +182,7 @@ void registrations(mrlease::Context* context, Wire* wire, int fd, int other, mrl
     need(::write(other, &c, 1) == 1 && ::read(other, &c, 1) == 1, "socket");
   };
   const auto plain = [&] {
-    ibv_mr* const made = (ibv_reg_mr)(wire->target_pd(), region.addr(), 65536, kAccess | (backing == MRL_BACKING_ODP ? IBV_ACCESS_ON_DEMAND : 0));
-    need(made != nullptr, "ibv_reg_mr");
+    ibv_mr* const made = register_plainly(wire->target_pd(), region.addr(), 65536, backing);
     round_trip();
     ibv_dereg_mr(made);
   };
