@@ -32,6 +32,10 @@ class Disk:
         os.makedirs(self.mount, exist_ok=True)
         run("mount", "-o", "errors=remount-ro", "/dev/mapper/" + name, self.mount)
         os.chmod(self.mount, 0o1777)
+        self.beside = self.mount + "/beside"
+        with open(self.beside, "wb") as f:
+            f.write(bytes(BLOCK))
+            os.fsync(f.fileno())
 
     def fill(self):
         """By somebody else, to the last block."""
@@ -86,6 +90,14 @@ class Disk:
         number = os.stat("/dev/mapper/" + self.name).st_rdev
         with open(f"/sys/fs/ext4/dm-{os.minor(number)}/trigger_fs_error", "w") as f:
             f.write("tried by a test\n")
+
+    def truncate_beside(self):
+        """The errno that a truncate gets of a file that nobody leases, or 0."""
+        try:
+            os.truncate(self.beside, 0)
+            return 0
+        except OSError as refused:
+            return refused.errno
 
     def close(self):
         run("umount", self.mount)

@@ -15,7 +15,8 @@ def usage(pid):
     for number in os.listdir(f"/proc/{pid}/fd"):
         try:
             kind = re.sub(r"\d+", "N", os.readlink(f"/proc/{pid}/fd/{number}"))
-            if not kind.startswith("/proc/N/task/"):  # of the tasks last looked at, a bounded number (sys/proc_file.h)
+            # Of the tasks last looked at, a bounded number (sys/proc_file.h); in a procfs that is mounted nowhere the path is from its root.
+            if not kind.startswith(("/proc/N/task/", "/N/task/")):
                 kinds[kind] += 1
         except OSError:  # closed meanwhile
             pass
