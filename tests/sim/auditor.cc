@@ -104,8 +104,14 @@ void Auditor::requested(const event::RequestBreak& e, Time now) {
   in_line(e.id, now);
   for (const core::BreakId id : line) {  // policy may let it end a freeze, or run through it
     BreakView& f = breaks_[id];
-    if (f.ask.kind == BreakKind::Freeze && id != e.id && w_.shape.policy.freeze_conflict != core::FreezeConflict::Wait) thaws(f, now);
+    if (f.ask.kind == BreakKind::Freeze && id != e.id && w_.shape.policy.freeze_conflict != core::FreezeConflict::Wait && may_end(f, e)) thaws(f, now);
   }
+}
+
+// A read and policy's sync end no freeze, nor does what lies beside it; others concern a lease as a whole.
+bool Auditor::may_end(const BreakView& freeze, const event::RequestBreak& e) {
+  if (e.kind == BreakKind::Read || e.periodic) return false;
+  return !has_operation(e.kind) || freeze.ask.extent.overlaps(span(e));
 }
 
 void Auditor::adopted(const event::AdoptBreak& e, Time now) {
@@ -269,6 +275,7 @@ void Auditor::on(const effect::BreakAnswered& e, Time now) {
   check_order(b);
   moved(b.ask.file, now);
   if (b.code != 0) return;
+  check_stillness(b, now);
   for (const core::LeaseId id : of_file_[b.ask.file]) {
     const LeaseView& v = leases_[id];
     const bool overlaps = pages(span(b.ask)).overlaps(v.lease.extent);
@@ -279,10 +286,9 @@ void Auditor::on(const effect::BreakAnswered& e, Time now) {
     const Time max = w_.shape.policy.freeze_hold_max;
     const Time until = now + (b.ask.hold == 0 ? max : std::min(b.ask.hold, max));
     b.holds_until = until;
-    const bool firm = w_.shape.policy.freeze_conflict != core::FreezeConflict::Allow && !b.thaw_asked && !b.dropped;
     const auto& line = line_[b.ask.file];
-    const bool yields = w_.shape.policy.freeze_conflict == core::FreezeConflict::Thaw && line.size() > 1;
-    b.firm_until = firm && !yields ? until : now;
+    const bool yields = w_.shape.policy.freeze_conflict != core::FreezeConflict::Wait && line.size() > 1;
+    b.firm_until = !b.thaw_asked && !b.dropped && !yields ? until : now;
   }
   if (b.ask.kind == BreakKind::Sync) check_durable(b);
 }
@@ -321,6 +327,10 @@ void Auditor::over(core::LeaseId id) {
   const auto it = leases_.find(id);
   if (it == leases_.end()) return complain("an end of a lease that nobody has");
   of_file_[it->second.lease.file].erase(id);
+  const auto r = w_.regions.find(id);
+  // Its end is the client's word where it has released it; bounce memory is the client's own.
+  const bool reaches = r != w_.regions.end() && r->second->mr && r->second->mr->alive && r->second->usable && r->second->backing != Backing::Bounce;
+  if (reaches && !overruns(it->second) && lost_leases_.count(id) == 0) complain("P7: " + lease_name(id) + " is forgotten, and its device still reaches the file");
   leases_.erase(it);
   w_.regions.erase(id);
 }

@@ -123,6 +123,7 @@ class Auditor {
   template <typename E>
   void on(const E&, Time) {}
   void over(core::LeaseId id);
+  static bool may_end(const BreakView& freeze, const core::event::RequestBreak& e);
   void thaws(BreakView& b, Time now) { b.firm_until = std::min(b.firm_until, now); }
   LeaseView* lease(core::LeaseId id);
   // auditor_waits.cc
@@ -145,6 +146,7 @@ class Auditor {
   void forgive_overrun();
   void mislead_unprotected(const File& file, u64 end);
   void check_reach(const File& file, u64 first, u64 last, bool truncates, u64 let_go);
+  void check_stillness(const BreakView& answered, Time now);
   bool overruns(const LeaseView& v) const;  // now: neither fence nor kill has ended in time
 
   World& w_;

@@ -33,6 +33,17 @@ void Auditor::wrote(const File& file, u64 page, core::LeaseId lease, u64 let_go)
   }
 }
 
+// A frozen range stands still: who would change it waits.
+void Auditor::check_stillness(const BreakView& answered, Time now) {
+  if (answered.ask.kind >= BreakKind::Read) return;
+  const core::Extent changed = answered.ask.kind == BreakKind::Truncate ? core::Extent{answered.ask.new_size, core::kToEnd} : answered.ask.extent;
+  for (const core::BreakId id : line_[answered.ask.file]) {
+    const BreakView& f = breaks_[id];
+    if (f.ask.kind == BreakKind::Freeze && f.answers > 0 && now < f.firm_until && f.ask.extent.overlaps(changed))
+      complain("P5: break " + std::to_string(answered.ask.id) + " is let go into what freeze " + std::to_string(id) + " holds");
+  }
+}
+
 void Auditor::removes(const File& file, u64 first, u64 last, bool truncates, bool outlived, u64 let_go) {
   if (truncates && outlived) mislead(file, first * kPage);
   if (truncates) mislead_unprotected(file, first * kPage);

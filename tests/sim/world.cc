@@ -167,9 +167,14 @@ void World::finish() {
   if (daemon.arbiter().leases() != 0) auditor.complain("the arbiter keeps leases of nobody");
 }
 
+void World::gather() {
+  if (!shape.crowd) return;
+  auditor.coverage().happened("thousands of clients");
+  for (auto& c : clients) c->ask_for_lease(mix(seed, 9, c->number())), pass(1);
+}
+
 void World::run(const std::vector<unsigned>& moves) {
-  if (shape.crowd)
-    for (auto& c : clients) c->ask_for_lease(mix(seed, 9, c->number())), pass(1);
+  gather();
   unsigned next = 0;
   for (const unsigned n : moves) {
     if (!good()) return;
@@ -181,8 +186,7 @@ void World::run(const std::vector<unsigned>& moves) {
 }
 
 std::vector<unsigned> World::run_for(u64 steps) {
-  if (shape.crowd)
-    for (auto& c : clients) c->ask_for_lease(mix(seed, 9, c->number())), pass(1);
+  gather();
   const u64 least = auditor.steps() + std::max<u64>(steps, clients.size());  // so that of thousands each may come to something
   std::vector<unsigned> moves;
   for (unsigned n = 0; good() && auditor.steps() < least && n < 100000; ++n) {

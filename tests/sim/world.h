@@ -52,6 +52,7 @@ struct World {
   void move(const Move& m, Time gap);
   void admin(const Move& m);
   void pass(Time time);
+  void gather();  // a crowd is all there from the start
   bool quiet() const;
   void drain();
   void finish();
