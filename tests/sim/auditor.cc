@@ -169,6 +169,7 @@ void Auditor::after(const core::Event& e, const core::Effects& effects, Time now
     const auto* a = std::get_if<effect::BreakAnswered>(&effects.front());
     if (a != nullptr && a->deny_errno == EDQUOT) coverage_.happened("a refusal by a user's limit");
   }
+  check_inside();
   check_waits(now);
 }
 
@@ -297,6 +298,7 @@ void Auditor::on(const effect::WatchPassing& e, Time now) {
   BreakView& b = breaks_[e.id];
   b.passing = true;
   b.passing_since = now;
+  if (b.ask.kind == BreakKind::Truncate || b.ask.kind == BreakKind::Destructive) inside_.insert(e.id);
   moved(b.ask.file, now);
 }
 

@@ -32,7 +32,7 @@ class Auditor {
   void acknowledged(core::LeaseId lease, const core::FileKey& file, u64 page, u64 stamp, bool copies);
   void cut_off(core::LeaseId lease, const core::FileKey& file, u64 size);  // of this lease alone: orphans
   // What RDMA had written came into the file; by a client's own write(2) that was let go after so many answers().
-  void wrote(const File& file, u64 page, core::LeaseId lease, u64 let_go);
+  void wrote(const File& file, u64 page, u64 stamp, core::LeaseId lease, u64 let_go);
   u64 answers() const { return answers_; }  // to breaks, so far
   u64 answered_as(core::BreakId id) const { return answered_.count(id) != 0 ? answered_.at(id) : answers_; }  // which of all
   // outlived: it began under a daemon that is gone, and the successor knows nothing of it. let_go: after so many answers().
@@ -145,6 +145,8 @@ class Auditor {
   void check_durable(const BreakView& sync);
   void forgive_overrun();
   void mislead_unprotected(const File& file, u64 end);
+  void shortened(const File& file, u64 end);
+  void check_inside();
   void check_reach(const File& file, u64 first, u64 last, bool truncates, u64 let_go);
   void check_stillness(const BreakView& answered, Time now);
   bool overruns(const LeaseView& v) const;  // now: neither fence nor kill has ended in time
@@ -161,6 +163,7 @@ class Auditor {
   std::map<core::LeaseId, LeaseView> leases_;
   std::map<core::FileKey, std::set<core::LeaseId>> of_file_;
   std::map<core::BreakId, BreakView> breaks_;
+  std::set<core::BreakId> inside_;  // that remove pages, allowed and watched, and perhaps over
   std::map<core::FileKey, std::vector<core::BreakId>> line_;  // not done, in the order of asking
   std::map<core::FileKey, Time> due_;                         // when something must have moved
   std::set<std::pair<Time, core::FileKey>> due_order_;
@@ -175,6 +178,7 @@ class Auditor {
   std::map<core::LeaseId, Time> came_back_;
   std::set<core::LeaseId> late_;
   std::map<core::BreakId, Time> may_run_until_;  // those that a daemon that is gone had allowed
+  std::map<core::LeaseId, u64> smallest_;  // what their file has been cut to, since they were granted
   std::set<core::LeaseId> misled_;  // their file was shortened in a way that nobody can tell
   std::map<std::pair<core::LeaseId, u64>, u64> untaken_;  // page of a lease -> the last write that the disk did not take
   Coverage coverage_;

@@ -13,13 +13,22 @@ void Auditor::acknowledged(core::LeaseId lease, const core::FileKey& file, u64 p
   written_[file][{page, lease}] = {stamp, false, copies};
 }
 
+// What it is told is not believed: behind the smallest end that the file has had since the lease was granted.
 void Auditor::cut_off(core::LeaseId lease, const core::FileKey& file, u64 size) {
+  const auto end = smallest_.find(lease);
+  if (end == smallest_.end()) return;
+  size = std::max(size, end->second);
   std::erase_if(written_[file], [&](const auto& w) { return w.first.second == lease && w.first.first * kPage >= size; });
 }
 
-void Auditor::wrote(const File& file, u64 page, core::LeaseId lease, u64 let_go) {
+void Auditor::wrote(const File& file, u64 page, u64 stamp, core::LeaseId lease, u64 let_go) {
   if (lost_leases_.count(lease) != 0 || overrun_.count(lease) != 0) return;
   if (unprotected_.count(lease) != 0 || misled_.count(lease) != 0) return;
+  // Of one lease: of two the order is their peers' matter.
+  const auto last = written_[file.key].find({page, lease});
+  const bool newest = last != written_[file.key].end() && !last->second.moved && file.pages[page].stamp == last->second.stamp;
+  if (newest && stamp < last->second.stamp)
+    complain("P3: page " + std::to_string(page) + " has the last write through lease " + std::to_string(lease) + ", and gets an older one");
   // A fence that overran its time: who waited has gone on without it, and what it saves comes late.
   const auto of = leases_.find(lease);
   const bool fenced = of != leases_.end() && of->second.fence_began != core::kNever;
@@ -47,6 +56,7 @@ void Auditor::check_stillness(const BreakView& answered, Time now) {
 void Auditor::removes(const File& file, u64 first, u64 last, bool truncates, bool outlived, u64 let_go) {
   if (truncates && outlived) mislead(file, first * kPage);
   if (truncates) mislead_unprotected(file, first * kPage);
+  if (truncates) shortened(file, first * kPage);
   if (!outlived) check_reach(file, first, last, truncates, let_go);
   auto& written = written_[file.key];
   written.erase(written.lower_bound({first, 0}), written.lower_bound({last, 0}));
@@ -62,6 +72,14 @@ void Auditor::mislead(const File& file, u64 end) {
       const auto mr = r != w_.regions.end() && r->second->backing == Backing::Direct ? r->second->mr : nullptr;
       if (mr) mr->reach.end = std::min(mr->reach.end, std::max(mr->reach.begin, (end + kPage - 1) / kPage * kPage));
     }
+}
+
+void Auditor::shortened(const File& file, u64 end) {
+  const auto of = of_file_.find(file.key);
+  if (of != of_file_.end())
+    for (const core::LeaseId id : of->second) smallest_[id] = std::min(end, smallest_.count(id) != 0 ? smallest_[id] : core::kToEnd);
+  for (const auto& [id, lease] : unprotected_)
+    if (lease.file == file.key) smallest_[id] = std::min(end, smallest_.count(id) != 0 ? smallest_[id] : core::kToEnd);
 }
 
 void Auditor::mislead_unprotected(const File& file, u64 end) {
@@ -85,6 +103,7 @@ void Auditor::collapses(const File& file, u64 first, u64 last, bool told, bool o
   }
   if (!told || outlived) mislead(file, new_end * kPage);
   mislead_unprotected(file, new_end * kPage);
+  shortened(file, new_end * kPage);
   std::map<Place, Written> after;
   for (const auto& [place, w] : written_[file.key]) {
     const auto& [page, lease] = place;
@@ -98,6 +117,21 @@ void Auditor::collapses(const File& file, u64 first, u64 last, bool told, bool o
     if (!fresh) at->second.moved = true;
   }
   written_[file.key] = std::move(after);
+}
+
+// From its answer on, and not only at the moment in which the pages go.
+void Auditor::check_inside() {
+  std::erase_if(inside_, [this](core::BreakId id) { return breaks_.count(id) == 0 || breaks_[id].left; });
+  for (const core::BreakId id : inside_) {
+    const BreakView& b = breaks_[id];
+    if (b.code != 0) continue;
+    const bool truncates = b.ask.kind == BreakKind::Truncate;
+    const u64 begin = truncates ? b.ask.new_size : b.ask.extent.begin;
+    const File& file = w_.file(b.ask.file);
+    const u64 end = truncates ? core::kToEnd : b.ask.extent.end;
+    const u64 last = end >= file.size ? (file.size + kPage - 1) / kPage : end / kPage;
+    check_reach(file, (begin + kPage - 1) / kPage, last, truncates, b.answered_as);
+  }
 }
 
 // An odp device follows a punch: the kernel takes the page away from it. A truncate is an error to its peer.

@@ -29,7 +29,7 @@ const std::vector<std::string>& Plant::names() {
       "skip the last flush", "swallow ends of leases", "swallow answers", "answer twice", "believe a stranger",
       "believe a liar", "no limit", "do not charge for who has gone", "no fence at exit", "forget what is handed back", "no kill at a hang-up", "hang up before the fence", "no grace", "sync early", "deny against policy", "grant what conflicts",
       "do not tell the guard", "do not tell the guard of reads", "no timer", "the last come is served first", "put back what was cut off",
-      "new keys after a truncate"};
+      "new keys after a truncate", "let writes into what is frozen", "forget before the fence"};
   return all;
 }
 
@@ -52,7 +52,7 @@ void Plant::answer_early(const core::Event& e, core::Effects& effects, BreakKind
     return a != nullptr && a->id == b->id;
   };
   if (std::any_of(effects.begin(), effects.end(), answers) || !early_.insert(b->id).second) return;
-  if (kind == BreakKind::Truncate) effects.push_back(effect::WatchPassing{b->id});
+  if (kind != BreakKind::Sync) effects.push_back(effect::WatchPassing{b->id});
   effects.push_back(effect::BreakAnswered{b->id, 0});
 }
 
@@ -64,6 +64,7 @@ void Plant::spoil(const core::Event& e, core::Effects& effects, Daemon& daemon) 
   if (is("swallow answers")) drop<effect::BreakAnswered>(effects);
   if (is("answer truncates early")) answer_early(e, effects, BreakKind::Truncate);
   if (is("sync early")) answer_early(e, effects, BreakKind::Sync);
+  if (is("let writes into what is frozen")) answer_early(e, effects, BreakKind::Write);
   if (const auto* r = std::get_if<event::RequestLease>(&e)) asked_[r->request] = r->lease.id;
   core::Effects more;
   for (core::Effect& x : effects) {
@@ -71,6 +72,7 @@ void Plant::spoil(const core::Event& e, core::Effects& effects, Daemon& daemon) 
       if (is("answer twice")) more.push_back(*a);
       if (is("deny against policy")) a->deny_errno = EBUSY;
     }
+    if (const auto* f = std::get_if<effect::StartFence>(&x); f != nullptr && is("forget before the fence")) x = effect::Forget{f->lease};
     if (const auto* p = std::get_if<effect::WatchPassing>(&x); p != nullptr && is("restore early")) daemon.left(p->id);
     if (const auto* r = std::get_if<effect::Refused>(&x); r != nullptr && is("grant what conflicts") && r->code == EBUSY)
       x = effect::Granted{r->request, asked_[r->request]};

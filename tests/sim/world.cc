@@ -25,7 +25,7 @@ World::World(u64 of, const std::string& planted, bool is_loud)
 
 void World::to_file(File& f, u64 page, u64 stamp, core::LeaseId lease, bool dirties, u64 let_go) {
   if (!f.holds(page)) return;
-  auditor.wrote(f, page, lease, let_go);
+  auditor.wrote(f, page, stamp, lease, let_go);
   f.put(page, stamp, dirties);
 }
 
