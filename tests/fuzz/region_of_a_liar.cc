@@ -108,7 +108,7 @@ class Session {
       case 3: liar.notice(static_cast<v1::Notice::Kind>(in_.ConsumeIntegralInRange(0, 4)), any_offset(in_)); break;
       default: recall(liar);
     }
-    look();
+    if (!liar.gone()) look();  // else a recall may be under way still, of which nobody hears how it ends
   }
 
   void recall(Liar& liar) {

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the clients of one user may have of the daemon, up to the last piece and not one more.
 #include <gmock/gmock.h>
+#include <poll.h>
 
+#include <chrono>
 #include <optional>
 
 #include "tests/integration/daemon/fixture.h"
+#include "tests/integration/daemon/stand_in_device.h"
 
 namespace mrlease::test {
 
@@ -117,6 +120,76 @@ TEST_F(QuotasTest, Descriptors) {
   thaw.mutable_thaw_file()->set_freeze(frozen.frame.frozen().freeze());
   EXPECT_EQ(status(client->call(thaw)).code(), 0);
   EXPECT_EQ(ask(4096, 4096, v1::BACKING_ODP_TRANSPARENT).code(), 0);
+}
+
+TEST_F(QuotasTest, DevicesOfASessionAndRegionsOfALease) {
+  start({}, see_stand_in_device);
+  // As nobody: a memory region that the kernel does not know of costs its client's life.
+  Child other([&] {
+    const wire::Fd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    WireClient mine(daemon->socket());
+    const std::uint64_t lease = mine.lease(file.get(), v1::BACKING_ODP_TRANSPARENT, 0, kSize).frame.granted().lease();
+    const std::uint32_t device = add_stand_in_device(mine);
+    for (int i = 1; i < 64; i++) add_stand_in_device(mine);
+    try {
+      add_stand_in_device(mine);
+      return 1;
+    } catch (const std::runtime_error& refused) {
+      if (std::string(refused.what()) != "add_device: 64 devices of one session are the limit") return 2;
+    }
+    for (std::uint32_t handle = 0; handle < 256; handle++)
+      if (add_mr(mine, lease, device, handle).code() != 0) return 3;
+    const v1::Status refused = add_mr(mine, lease, device, 256);
+    if (refused.code() != EMFILE || refused.message() != "256 MRs of one lease are the limit") return 4;
+    if (remove_mr(mine, lease, device, 7).code() != 0) return 5;
+    return add_mr(mine, lease, device, 256).code() == 0 ? 0 : 6;
+  });
+  EXPECT_EQ(other.wait(milliseconds(20000)), 0);
+}
+
+TEST_F(QuotasTest, FreezesOfASession) {
+  start();
+  wire::Frame freeze;
+  freeze.mutable_freeze_file()->mutable_range()->set_length(4096);
+  freeze.mutable_freeze_file()->set_hold_ms(60000);
+  const auto ask_for = [&](int page) {
+    freeze.mutable_freeze_file()->mutable_range()->set_offset(4096ull * page);
+    return client->call(freeze, {fd.get()});
+  };
+  std::uint64_t first = 0;
+  for (int i = 0; i < 1024; i++) {
+    const Message frozen = ask_for(i);
+    ASSERT_TRUE(frozen.frame.has_frozen()) << i << ": " << status(frozen).message();
+    if (i == 0) first = frozen.frame.frozen().freeze();
+  }
+  EXPECT_EQ(status(ask_for(1024)).code(), EDQUOT);
+  EXPECT_EQ(status(ask_for(1024)).message(), "1024 freezes of one session are the limit");
+  wire::Frame thaw;
+  thaw.mutable_thaw_file()->set_freeze(first);
+  EXPECT_EQ(status(client->call(thaw)).code(), 0);
+  EXPECT_TRUE(ask_for(1024).frame.has_frozen());
+}
+
+// The daemon's memory is not where somebody keeps what he does not read.
+TEST_F(QuotasTest, FramesThatAreNotRead) {
+  start();
+  Child deaf([&] {
+    WireClient other(daemon->socket());
+    wire::Frame nonsense;
+    nonsense.mutable_release()->set_lease(1000000);
+    for (;;) {
+      pollfd room{other.native_handle(), POLLOUT, 0};
+      if (::poll(&room, 1, 10000) != 1) return 1;
+      if ((room.revents & POLLHUP) != 0) return 0;
+      try {
+        other.send(nonsense);
+      } catch (const std::runtime_error&) {  // no room after all, or the end
+      }
+    }
+  });
+  EXPECT_EQ(deaf.wait(milliseconds(30000)), 0);
+  EXPECT_TRUE(daemon->says("the client does not read its messages"));
+  EXPECT_EQ(ask(0, 4096, v1::BACKING_ODP_TRANSPARENT).code(), 0) << "the others are served";
 }
 
 // Whose clients do not answer is waited for once, and not once for each of his leases.

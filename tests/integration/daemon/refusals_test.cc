@@ -95,6 +95,22 @@ TEST_F(RefusalsTest, WhoSendsTooMuchIsReadLaterAndOthersAreNot) {
   for (const int end : begun) ::close(end);
 }
 
+// What a user may send in a second, and a second's worth saved up, is his and not each of his sessions'.
+TEST_F(RefusalsTest, TheSessionsOfAUserSendTogetherWhatHeMay) {
+  start({"--messages-per-second-max", "100"});
+  Child both([&] {
+    WireClient one(daemon->socket()), two(daemon->socket());
+    wire::Frame nonsense;
+    nonsense.mutable_release()->set_lease(1000000);
+    const auto began = std::chrono::steady_clock::now();
+    for (int i = 0; i < 100; i++)
+      for (WireClient* mine : {&one, &two})
+        if (status(mine->call(nonsense)).code() != ENOENT) return 1;
+    return std::chrono::steady_clock::now() - began >= std::chrono::milliseconds(950) ? 0 : 2;
+  });
+  EXPECT_EQ(both.wait(std::chrono::seconds(20)), 0) << "2: each had a second's worth of its own";
+}
+
 // What is reclaimed may end beyond the file's end: its length must not turn the sum of what the user has around.
 TEST_F(RefusalsTest, NoLengthGetsPastTheQuota) {
   start({"--bounce-bytes-max", "1048576"});
