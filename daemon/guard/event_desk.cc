@@ -23,9 +23,10 @@ namespace {
 // More than so many tasks are not remembered; the price is an operation reported as unheld that was let through.
 constexpr std::size_t kPassedMax = 1024;
 
-// A task that has queued its event sleeps a moment later, unless it gets no CPU: for that it waits, and not for who looks at it. It is seen
-// a step after it has gone to sleep; to assume the worst before would have a reader wait for a freeze's end.
-constexpr std::chrono::microseconds kEarlyStep{100}, kEarlyStepMost{5000};
+// A task that has queued its event sleeps a moment later, unless it gets no CPU: for that it waits, and not for who looks at it. To assume
+// the worst meanwhile would have a reader wait for a freeze's end. It is seen a step after it has gone to sleep, no later than it took to, twice;
+// of thousands each is looked at twenty times in a second at most.
+constexpr std::chrono::microseconds kEarlyStep{100}, kEarlyStepMost{50000};
 constexpr std::chrono::milliseconds kEarlyBound{1000};
 
 // How long one of a task that cannot be looked at is taken to run, where it is not known either by whose changes it would show.

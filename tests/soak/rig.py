@@ -51,10 +51,10 @@ def kill(steady, args, rng):
 
 def main():
     minutes, out, programs = float(sys.argv[1]), sys.argv[2], sys.argv[3]
-    rng, end = random.Random(1), time.monotonic() + minutes * 60
+    rng, number = random.Random(1), 0
     systemctl("start", "mrleased.socket", UNIT)
     steady = Steady(wait_until(pid_of_daemon, 30))
-    number = 0
+    end = time.monotonic() + minutes * 60
     while time.monotonic() < end and not steady.problems:
         for row in ROWS:
             stream(steady, arguments(programs, f"soak-{row[0]}", number, row))
