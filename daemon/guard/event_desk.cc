@@ -23,11 +23,11 @@ namespace {
 // More than so many tasks are not remembered; the price is an operation reported as unheld that was let through.
 constexpr std::size_t kPassedMax = 1024;
 
-// A task that has queued its event sleeps a moment later, unless it gets no CPU: for that it waits, and not for who looks at it. To assume
-// the worst meanwhile would have a reader wait for a freeze's end. It is seen a step after it has gone to sleep, no later than it took to, twice;
-// of thousands each is looked at twenty times in a second at most.
+// A task that has queued its event sleeps a moment later, unless it gets no CPU. To assume the worst meanwhile would have a reader wait for a
+// freeze's end. It is seen asleep after twice the time that it took, or 50 ms after it; some twenty looks in all, since there may be thousands.
+// Not for longer: answers to others wake it, too (one queue for all, fs/notify/fanotify/fanotify.c), and then it wants a CPU again.
 constexpr std::chrono::microseconds kEarlyStep{100}, kEarlyStepMost{50000};
-constexpr std::chrono::milliseconds kEarlyBound{1000};
+constexpr std::chrono::milliseconds kEarlyBound{500};
 
 // How long one of a task that cannot be looked at is taken to run, where it is not known either by whose changes it would show.
 constexpr std::chrono::milliseconds kUnseenBound{500};
@@ -216,7 +216,7 @@ bool EventDesk::too_early(Pending* pending, Clock::time_point now) {
   if (pending->until == Clock::time_point{}) pending->until = now + kEarlyBound;
   if (now >= pending->until) return false;
   pending->step = pending->early() ? std::min(pending->step * 2, kEarlyStepMost) : kEarlyStep;
-  pending->next_look = now + pending->step;
+  pending->next_look = std::min(now + pending->step, pending->until);
   pending->depth.reset();
   pending->view = {};
   return true;

@@ -108,7 +108,8 @@ class Session {
       case 3: liar.notice(static_cast<v1::Notice::Kind>(in_.ConsumeIntegralInRange(0, 4)), any_offset(in_)); break;
       default: recall(liar);
     }
-    if (!liar.gone()) look();  // else a recall may be under way still, of which nobody hears how it ends
+    look_at_pages();
+    if (!liar.gone()) look_at_guard();  // else a recall may be under way still, of which nobody hears how it ends
   }
 
   void recall(Liar& liar) {
@@ -138,14 +139,16 @@ class Session {
     }
   }
 
-  // With no recall under way.
-  void look() {
+  void look_at_pages() {
     auto* const base = static_cast<volatile char*>(region_->address());
     for (std::uint64_t page = 0; page < kPages; page++) {
       const char here = base[page * kPage];
       if (writes_ && (touched_ >> page & 1) != 0) base[page * kPage] = static_cast<char>(here + 1);
     }
     touched_++;
+  }
+  // With no recall under way.
+  void look_at_guard() {
     const ibv_mr* const mr = region_->mr();
     must(mr == nullptr || mr->pd == &device_.pd, "not a memory region of ours");
     const int entered = region_->guard().enter();

@@ -65,6 +65,8 @@ MUTANTS = [Mutant(*fields) for fields in [
     ("who reads or writes never matters", GUARD + "event_desk.cc",
      "if (file.needs != core::Needs{.truncate = true} ||", "if ((!MUTANT && file.needs != core::Needs{.truncate = true}) ||",
      "integration_guard_precontent:*HoldsOperation*"),
+    ("who is short of a CPU counts for the worst", GUARD + "event_desk.cc", "pending->until = now + kEarlyBound;",
+     "pending->until = now + kEarlyBound / (MUTANT ? 10 : 1);", "integration_guard_lease:OnTheWay.*"),
     ("O_DIRECT is like any write", GUARD + "classify.cc", "if (fd.flags & O_DIRECT) return verdict", "if (!MUTANT && (fd.flags & O_DIRECT)) return verdict",
      "guard"),
     ("an append stays where it stood", GUARD + "classify.cc",

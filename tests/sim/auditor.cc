@@ -19,15 +19,15 @@ namespace {
 bool has_operation(BreakKind kind) { return kind <= BreakKind::Read; }
 std::string lease_name(core::LeaseId id) { return "lease " + std::to_string(id); }
 
-core::Extent span(const event::RequestBreak& b) {
-  return b.kind == BreakKind::Truncate ? core::Extent{b.new_size, core::kToEnd} : b.extent;
-}
-
 core::Extent pages(const core::Extent& e) {
   return {e.begin / kPage * kPage, e.end > core::kToEnd - kPage ? core::kToEnd : (e.end + kPage - 1) / kPage * kPage};
 }
 
 }  // namespace
+
+core::Extent span(const event::RequestBreak& b) {
+  return b.kind == BreakKind::Truncate ? core::Extent{b.new_size, core::kToEnd} : b.extent;
+}
 
 Auditor::Auditor(World& world) : w_(world), most_(world.shape.policy), may_deny_(most_.on_timeout == core::OnTimeout::Deny) {}
 
@@ -104,13 +104,16 @@ void Auditor::requested(const event::RequestBreak& e, Time now) {
   in_line(e.id, now);
   for (const core::BreakId id : line) {  // policy may let it end a freeze, or run through it
     BreakView& f = breaks_[id];
-    if (f.ask.kind == BreakKind::Freeze && id != e.id && w_.shape.policy.freeze_conflict != core::FreezeConflict::Wait && may_end(f, e)) thaws(f, now);
+    if (f.ask.kind == BreakKind::Freeze && id != e.id && may_end(f, e)) thaws(f, now);
   }
 }
 
-// A read and policy's sync end no freeze, nor does what lies beside it; others concern a lease as a whole.
-bool Auditor::may_end(const BreakView& freeze, const event::RequestBreak& e) {
-  if (e.kind == BreakKind::Read || e.periodic) return false;
+// A read and policy's sync end no freeze, nor does what lies beside it; others concern a lease as a whole. Where operations may run through
+// one, other freezes and syncs wait all the same.
+bool Auditor::may_end(const BreakView& freeze, const event::RequestBreak& e) const {
+  const core::FreezeConflict conflict = w_.shape.policy.freeze_conflict;
+  if (conflict == core::FreezeConflict::Wait || e.kind == BreakKind::Read || e.periodic) return false;
+  if (conflict == core::FreezeConflict::Allow && (e.kind == BreakKind::Sync || e.kind == BreakKind::Freeze)) return false;
   return !has_operation(e.kind) || freeze.ask.extent.overlaps(span(e));
 }
 
@@ -192,6 +195,7 @@ void Auditor::on(const effect::Granted& e, Time) {
     if (inside && span(b.ask).overlaps(fresh.extent)) complain("P1: " + lease_name(fresh.id) + " is granted under an operation that is inside");
   }
   leases_[e.lease] = {fresh};
+  if (leases_.size() == 1000) coverage_.happened("a thousand leases at once");
   // One that comes back: from now on, also where its client never hears of the grant.
   if (const auto r = w_.regions.find(e.lease); r != w_.regions.end()) excuse_alike(r->second->lease, e.lease);
   of_file_[fresh.file].insert(e.lease);
@@ -288,7 +292,7 @@ void Auditor::on(const effect::BreakAnswered& e, Time now) {
     const Time until = now + (b.ask.hold == 0 ? max : std::min(b.ask.hold, max));
     b.holds_until = until;
     const auto& line = line_[b.ask.file];
-    const bool yields = w_.shape.policy.freeze_conflict != core::FreezeConflict::Wait && line.size() > 1;
+    const bool yields = std::any_of(line.begin(), line.end(), [&](core::BreakId id) { return id != e.id && may_end(b, breaks_[id].ask); });
     b.firm_until = !b.thaw_asked && !b.dropped && !yields ? until : now;
   }
   if (b.ask.kind == BreakKind::Sync) check_durable(b);
@@ -330,9 +334,11 @@ void Auditor::over(core::LeaseId id) {
   if (it == leases_.end()) return complain("an end of a lease that nobody has");
   of_file_[it->second.lease.file].erase(id);
   const auto r = w_.regions.find(id);
-  // Its end is the client's word where it has released it; bounce memory is the client's own.
-  const bool reaches = r != w_.regions.end() && r->second->mr && r->second->mr->alive && r->second->usable && r->second->backing != Backing::Bounce;
-  if (reaches && !overruns(it->second) && lost_leases_.count(id) == 0) complain("P7: " + lease_name(id) + " is forgotten, and its device still reaches the file");
+  // Bounce memory is the client's own. Another's number: it asks to have that lease back.
+  const bool its = r != w_.regions.end() && r->second->lease == id && r->second->backing != Backing::Bounce;
+  const bool reaches = its && r->second->mr && r->second->mr->alive && r->second->usable;
+  if (reaches && !overruns(it->second) && lost_leases_.count(id) == 0)
+    complain("P7: " + lease_name(id) + " is forgotten, and its device still reaches the file");
   leases_.erase(it);
   w_.regions.erase(id);
 }

@@ -19,6 +19,8 @@ struct Region;
 struct World;
 using core::Time;
 
+core::Extent span(const core::event::RequestBreak& b);  // what its operation changes
+
 class Auditor {
  public:
   explicit Auditor(World& world);
@@ -99,6 +101,7 @@ class Auditor {
     u64 stamp = 0;
     bool moved = false;  // a collapse has brought it onto what the lease had written there: unordered
     bool copies = false;
+    bool came = false;   // with a collapse, to where what is in a store may be older
   };
   using Place = std::pair<u64, core::LeaseId>;  // page of a file, and through which lease
 
@@ -123,7 +126,7 @@ class Auditor {
   template <typename E>
   void on(const E&, Time) {}
   void over(core::LeaseId id);
-  static bool may_end(const BreakView& freeze, const core::event::RequestBreak& e);
+  bool may_end(const BreakView& freeze, const core::event::RequestBreak& e) const;
   void thaws(BreakView& b, Time now) { b.firm_until = std::min(b.firm_until, now); }
   LeaseView* lease(core::LeaseId id);
   // auditor_waits.cc
@@ -178,7 +181,7 @@ class Auditor {
   std::map<core::LeaseId, Time> came_back_;
   std::set<core::LeaseId> late_;
   std::map<core::BreakId, Time> may_run_until_;  // those that a daemon that is gone had allowed
-  std::map<core::LeaseId, u64> smallest_;  // what their file has been cut to, since they were granted
+  std::map<core::LeaseId, u64> smallest_end_;  // of their file, since they were granted; none: it was not cut
   std::set<core::LeaseId> misled_;  // their file was shortened in a way that nobody can tell
   std::map<std::pair<core::LeaseId, u64>, u64> untaken_;  // page of a lease -> the last write that the disk did not take
   Coverage coverage_;

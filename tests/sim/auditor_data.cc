@@ -15,8 +15,8 @@ void Auditor::acknowledged(core::LeaseId lease, const core::FileKey& file, u64 p
 
 // What it is told is not believed: behind the smallest end that the file has had since the lease was granted.
 void Auditor::cut_off(core::LeaseId lease, const core::FileKey& file, u64 size) {
-  const auto end = smallest_.find(lease);
-  if (end == smallest_.end()) return;
+  const auto end = smallest_end_.find(lease);
+  if (end == smallest_end_.end()) return;
   size = std::max(size, end->second);
   std::erase_if(written_[file], [&](const auto& w) { return w.first.second == lease && w.first.first * kPage >= size; });
 }
@@ -26,7 +26,7 @@ void Auditor::wrote(const File& file, u64 page, u64 stamp, core::LeaseId lease, 
   if (unprotected_.count(lease) != 0 || misled_.count(lease) != 0) return;
   // Of one lease: of two the order is their peers' matter.
   const auto last = written_[file.key].find({page, lease});
-  const bool newest = last != written_[file.key].end() && !last->second.moved && file.pages[page].stamp == last->second.stamp;
+  const bool newest = last != written_[file.key].end() && !last->second.moved && !last->second.came && file.pages[page].stamp == last->second.stamp;
   if (newest && stamp < last->second.stamp)
     complain("P3: page " + std::to_string(page) + " has the last write through lease " + std::to_string(lease) + ", and gets an older one");
   // A fence that overran its time: who waited has gone on without it, and what it saves comes late.
@@ -45,7 +45,7 @@ void Auditor::wrote(const File& file, u64 page, u64 stamp, core::LeaseId lease, 
 // A frozen range stands still: who would change it waits.
 void Auditor::check_stillness(const BreakView& answered, Time now) {
   if (answered.ask.kind >= BreakKind::Read) return;
-  const core::Extent changed = answered.ask.kind == BreakKind::Truncate ? core::Extent{answered.ask.new_size, core::kToEnd} : answered.ask.extent;
+  const core::Extent changed = span(answered.ask);
   for (const core::BreakId id : line_[answered.ask.file]) {
     const BreakView& f = breaks_[id];
     if (f.ask.kind == BreakKind::Freeze && f.answers > 0 && now < f.firm_until && f.ask.extent.overlaps(changed))
@@ -54,9 +54,11 @@ void Auditor::check_stillness(const BreakView& answered, Time now) {
 }
 
 void Auditor::removes(const File& file, u64 first, u64 last, bool truncates, bool outlived, u64 let_go) {
-  if (truncates && outlived) mislead(file, first * kPage);
-  if (truncates) mislead_unprotected(file, first * kPage);
-  if (truncates) shortened(file, first * kPage);
+  if (truncates) {
+    if (outlived) mislead(file, first * kPage);
+    mislead_unprotected(file, first * kPage);
+    shortened(file, first * kPage);
+  }
   if (!outlived) check_reach(file, first, last, truncates, let_go);
   auto& written = written_[file.key];
   written.erase(written.lower_bound({first, 0}), written.lower_bound({last, 0}));
@@ -75,11 +77,13 @@ void Auditor::mislead(const File& file, u64 end) {
 }
 
 void Auditor::shortened(const File& file, u64 end) {
-  const auto of = of_file_.find(file.key);
-  if (of != of_file_.end())
-    for (const core::LeaseId id : of->second) smallest_[id] = std::min(end, smallest_.count(id) != 0 ? smallest_[id] : core::kToEnd);
+  const auto ends = [&](core::LeaseId id) {
+    const auto at = smallest_end_.try_emplace(id, end).first;
+    at->second = std::min(at->second, end);
+  };
+  for (const core::LeaseId id : of_file_[file.key]) ends(id);
   for (const auto& [id, lease] : unprotected_)
-    if (lease.file == file.key) smallest_[id] = std::min(end, smallest_.count(id) != 0 ? smallest_[id] : core::kToEnd);
+    if (lease.file == file.key) ends(id);
 }
 
 void Auditor::mislead_unprotected(const File& file, u64 end) {
@@ -115,11 +119,12 @@ void Auditor::collapses(const File& file, u64 first, u64 last, bool told, bool o
     if (to >= new_end) continue;
     const auto [at, fresh] = after.emplace(Place(to, lease), w);
     if (!fresh) at->second.moved = true;
+    if (moves) at->second.came = true;
   }
   written_[file.key] = std::move(after);
 }
 
-// From its answer on, and not only at the moment in which the pages go.
+// From its answer on, and not only at the moment in which the pages go: as it is after each step of the arbiter.
 void Auditor::check_inside() {
   std::erase_if(inside_, [this](core::BreakId id) { return breaks_.count(id) == 0 || breaks_[id].left; });
   for (const core::BreakId id : inside_) {

@@ -64,7 +64,7 @@ void Auditor::excuse_alike(core::LeaseId before, core::LeaseId now) {
 // The same memory region under another number.
 void Auditor::reclaimed(core::LeaseId before, core::LeaseId now, const core::FileKey& file) {
   excuse_alike(before, now);
-  if (const auto end = smallest_.find(before); end != smallest_.end()) smallest_[now] = end->second;
+  if (const auto end = smallest_end_.find(before); end != smallest_end_.end()) smallest_end_[now] = end->second;
   auto& written = written_[file];
   for (auto at = written.begin(); at != written.end();) {
     const auto next = std::next(at);

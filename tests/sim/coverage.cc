@@ -48,7 +48,7 @@ constexpr std::array kSituations = {
     "an operation that outran its bound", "an operation that failed after it was allowed", "a freeze that held", "a thaw on request",
     "a hold that passed", "a restart", "a connection lost by a client that lives", "a daemon that was gone for good",
     "a lease reclaimed", "a reclaim that was lost", "a freeze taken over", "a second half taken over", "an operation of a predecessor's inside",
-    "a sync that nobody asked for", "thousands of clients"};
+    "a sync that nobody asked for", "a thousand leases at once"};
 
 }  // namespace
 

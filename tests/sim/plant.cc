@@ -29,7 +29,7 @@ const std::vector<std::string>& Plant::names() {
       "skip the last flush", "swallow ends of leases", "swallow answers", "answer twice", "believe a stranger",
       "believe a liar", "no limit", "do not charge for who has gone", "no fence at exit", "forget what is handed back", "no kill at a hang-up", "hang up before the fence", "no grace", "sync early", "deny against policy", "grant what conflicts",
       "do not tell the guard", "do not tell the guard of reads", "no timer", "the last come is served first", "put back what was cut off",
-      "new keys after a truncate", "let writes into what is frozen", "forget before the fence"};
+      "new keys after a truncate", "let writes into what is frozen", "forget before the fence", "settle to half"};
   return all;
 }
 
@@ -72,6 +72,7 @@ void Plant::spoil(const core::Event& e, core::Effects& effects, Daemon& daemon) 
       if (is("answer twice")) more.push_back(*a);
       if (is("deny against policy")) a->deny_errno = EBUSY;
     }
+    if (auto* r = std::get_if<effect::Recall>(&x); r != nullptr && is("settle to half") && r->action == core::Action::Settle) r->size /= 2;
     if (const auto* f = std::get_if<effect::StartFence>(&x); f != nullptr && is("forget before the fence")) x = effect::Forget{f->lease};
     if (const auto* p = std::get_if<effect::WatchPassing>(&x); p != nullptr && is("restore early")) daemon.left(p->id);
     if (const auto* r = std::get_if<effect::Refused>(&x); r != nullptr && is("grant what conflicts") && r->code == EBUSY)

@@ -102,13 +102,20 @@ TEST_F(RefusalsTest, TheSessionsOfAUserSendTogetherWhatHeMay) {
     WireClient one(daemon->socket()), two(daemon->socket());
     wire::Frame nonsense;
     nonsense.mutable_release()->set_lease(1000000);
-    const auto began = std::chrono::steady_clock::now();
-    for (int i = 0; i < 100; i++)
-      for (WireClient* mine : {&one, &two})
-        if (status(mine->call(nonsense)).code() != ENOENT) return 1;
-    return std::chrono::steady_clock::now() - began >= std::chrono::milliseconds(950) ? 0 : 2;
+    const auto took = [&](int times) {
+      const auto began = std::chrono::steady_clock::now();
+      for (int i = 0; i < times; i++)
+        for (WireClient* mine : {&one, &two})
+          if (status(mine->call(nonsense)).code() != ENOENT) throw std::runtime_error("no answer");
+      return std::chrono::steady_clock::now() - began;
+    };
+    const auto saved_up = took(45), rest = took(55);  // of 200, two hellos and those of whoever saw that the daemon serves, 100
+    if (saved_up > std::chrono::milliseconds(400)) return 3;
+    return saved_up + rest >= std::chrono::milliseconds(950) ? 0 : 2;
   });
-  EXPECT_EQ(both.wait(std::chrono::seconds(20)), 0) << "2: each had a second's worth of its own";
+  const int ended = both.wait(std::chrono::seconds(20));
+  if (ended == 3) GTEST_SKIP() << "a machine on which 90 messages take so long tells nothing";
+  EXPECT_EQ(ended, 0) << "2: each had a second's worth of its own";
 }
 
 // What is reclaimed may end beyond the file's end: its length must not turn the sum of what the user has around.

@@ -380,6 +380,22 @@ class OnTheWay : public testing::Test {
     pollfd p{of, POLLIN, 0};
     return ::poll(&p, 1, 5000) == 1;
   }
+  static Sight running(const Look& look) {
+    Sight sight;
+    sight.view.tid = look.tid;
+    sight.view.stat = sys::TaskStat{};
+    sight.view.call = sys::SyscallState{};
+    sight.view.call->running = true;
+    return sight;
+  }
+  // Its task gets no CPU to go to sleep on, for so long, or until it has been judged.
+  void runs_for(std::chrono::milliseconds time) {
+    for (const auto end = Clock::now() + time; Clock::now() < end;) {
+      if (const auto look = desk.next()) desk.seen(*look, running(*look));
+      else if (desk.next_due() != Clock::time_point::max()) desk.poll(Clock::now());
+      else return;
+    }
+  }
   std::vector<core::BreakId> held() {
     std::vector<core::BreakId> ids;
     for (auto look = desk.next(); look || desk.next_due() != Clock::time_point::max(); look = desk.next()) {  // as the guard does it
@@ -419,6 +435,29 @@ TEST_F(OnTheWay, TheLeaseGoesBeforeTheEventIsRead) {
   ledger.answer(ids[0], 0, false);
   EXPECT_EQ(child.result(), 0);
   EXPECT_EQ(file.size(), 0u);
+}
+
+TEST_F(OnTheWay, AReaderWhoGetsNoCpuForAWhileIsAReader) {
+  Foreign child({[this] { return outcome(::open(file.path(), O_RDONLY)); }});
+  child.next();
+  ASSERT_TRUE(readable(queue.fd()));
+  engine.on_perm_readable();
+  runs_for(std::chrono::milliseconds(200));
+  EXPECT_TRUE(held().empty());
+  EXPECT_EQ(child.result(), 0);
+}
+
+TEST_F(OnTheWay, WhoGetsNoneForLongCountsForTheWorst) {
+  Foreign child({[this] { return outcome(::open(file.path(), O_RDONLY)); }});
+  child.next();
+  ASSERT_TRUE(readable(queue.fd()));
+  engine.on_perm_readable();
+  runs_for(std::chrono::seconds(20));
+  const auto ids = held();
+  ASSERT_EQ(ids.size(), 1u);
+  EXPECT_FALSE(child.done());
+  ledger.answer(ids[0], 0, false);
+  EXPECT_EQ(child.result(), 0);
 }
 
 TEST_F(OnTheWay, TheEventIsNotReadWhileAnotherWaitsForTheLease) {
