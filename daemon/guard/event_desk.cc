@@ -24,9 +24,10 @@ namespace {
 constexpr std::size_t kPassedMax = 1024;
 
 // A task that has queued its event sleeps a moment later, unless it gets no CPU. To assume the worst meanwhile would have a reader wait for a
-// freeze's end. It is seen asleep after twice the time that it took, or 50 ms after it; some twenty looks in all, since there may be thousands.
+// freeze's end. It is seen asleep soon after: of the time that it took by then a quarter later, 50 ms at most; some twenty looks in all, since
+// there may be thousands.
 // Not for longer: answers to others wake it, too (one queue for all, fs/notify/fanotify/fanotify.c), and then it wants a CPU again.
-constexpr std::chrono::microseconds kEarlyStep{100}, kEarlyStepMost{50000};
+constexpr std::chrono::microseconds kEarlyStep{100}, kEarlyStepDoubled{5000}, kEarlyStepMost{50000};
 constexpr std::chrono::milliseconds kEarlyBound{500};
 
 // How long one of a task that cannot be looked at is taken to run, where it is not known either by whose changes it would show.
@@ -215,7 +216,8 @@ void EventDesk::seen(const Look& look, Sight sight) {
 bool EventDesk::too_early(Pending* pending, Clock::time_point now) {
   if (pending->until == Clock::time_point{}) pending->until = now + kEarlyBound;
   if (now >= pending->until) return false;
-  pending->step = pending->early() ? std::min(pending->step * 2, kEarlyStepMost) : kEarlyStep;
+  const auto longer = pending->step < kEarlyStepDoubled ? pending->step * 2 : pending->step * 5 / 4;
+  pending->step = pending->early() ? std::min(longer, kEarlyStepMost) : kEarlyStep;
   pending->next_look = std::min(now + pending->step, pending->until);
   pending->depth.reset();
   pending->view = {};

@@ -81,7 +81,7 @@ class Trouble(threading.Thread):
 class Killer(Trouble):
     """As fast as it can be done: here it hardly ever gets so far as to serve."""
     pauses = (0.0, 0.15)
-    seconds_max = 10
+    seconds_max = 20  # 7 to 10 in the rig, as its host is; a start that is put off (RestartSec=, a start limit) is far above
 
     def __init__(self, count, seed):
         super().__init__(count, seed)
@@ -113,7 +113,7 @@ class Killer(Trouble):
         bad = super().judge()
         if int(shown("NRestarts") or 0) < self.done:
             bad.append("systemd has not restarted it as often as it was killed")
-        # 20 kills in 10 s; more of them in proportion.
+        # For 20 kills; more of them in proportion.
         if self.seconds > self.seconds_max * self.count / 20:
             bad.append(f"{self.count} kills took {self.seconds:.1f} s")
         return bad
