@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -28,6 +29,27 @@ inline bool comes_back(WireClient& client, int file) {
   f.mutable_register_()->set_reclaim(true);
   f.mutable_register_()->set_on_file_end(kSize);
   return client.call(std::move(f), {file}).frame.has_granted();
+}
+
+// Refused with ENOENT, and nothing comes of it.
+inline wire::Frame nonsense() {
+  wire::Frame f;
+  f.mutable_release()->set_lease(1000000);
+  return f;
+}
+
+// Waits for room for it. False: the daemon has hung up.
+inline bool send_when_there_is_room(WireClient& client, const wire::Frame& frame) {
+  for (;;) {
+    pollfd room{client.native_handle(), POLLOUT, 0};
+    ::poll(&room, 1, -1);
+    try {
+      client.send(frame);
+      return true;
+    } catch (const std::runtime_error&) {  // no room after all
+      if ((room.revents & POLLHUP) != 0) return false;
+    }
+  }
 }
 
 class DaemonTest : public ::testing::Test {

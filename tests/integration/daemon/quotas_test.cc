@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the clients of one user may have of the daemon, up to the last piece and not one more.
 #include <gmock/gmock.h>
-#include <poll.h>
 
-#include <chrono>
 #include <optional>
 
 #include "tests/integration/daemon/fixture.h"
@@ -175,17 +173,8 @@ TEST_F(QuotasTest, FramesThatAreNotRead) {
   start();
   Child deaf([&] {
     WireClient other(daemon->socket());
-    wire::Frame nonsense;
-    nonsense.mutable_release()->set_lease(1000000);
-    for (;;) {
-      pollfd room{other.native_handle(), POLLOUT, 0};
-      if (::poll(&room, 1, 10000) != 1) return 1;
-      if ((room.revents & POLLHUP) != 0) return 0;
-      try {
-        other.send(nonsense);
-      } catch (const std::runtime_error&) {  // no room after all, or the end
-      }
-    }
+    while (send_when_there_is_room(other, nonsense())) continue;
+    return 0;
   });
   EXPECT_EQ(deaf.wait(milliseconds(30000)), 0);
   EXPECT_TRUE(daemon->says("the client does not read its messages"));

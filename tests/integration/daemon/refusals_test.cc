@@ -55,11 +55,6 @@ TEST_F(RefusalsTest, AFileSystemThatDoesNotAnswerHoldsNobodyUp) {
 
 TEST_F(RefusalsTest, WhoSendsTooMuchIsReadLaterAndOthersAreNot) {
   start({"--messages-per-second-max", "100"});
-  const auto nonsense = [] {
-    wire::Frame f;
-    f.mutable_release()->set_lease(1000000);
-    return f;
-  };
   // Beyond a second's worth, and answered all the same. As nobody, in a process of its own.
   Child patient([&] {
     WireClient other(daemon->socket());
@@ -74,16 +69,7 @@ TEST_F(RefusalsTest, WhoSendsTooMuchIsReadLaterAndOthersAreNot) {
     WireClient other(daemon->socket());
     for (int i = 0; i < 3000; i++) {
       if (i == 110 && ::write(begun[1], "x", 1) != 1) return 1;
-      for (bool sent = false; !sent;) {
-        pollfd room{other.native_handle(), POLLOUT, 0};
-        ::poll(&room, 1, -1);
-        try {
-          other.send(nonsense());
-          sent = true;
-        } catch (const std::runtime_error&) {  // no room after all
-          if ((room.revents & POLLHUP) != 0) return 2;
-        }
-      }
+      if (!send_when_there_is_room(other, nonsense())) return 2;
     }
     return 0;
   });
@@ -100,13 +86,11 @@ TEST_F(RefusalsTest, TheSessionsOfAUserSendTogetherWhatHeMay) {
   start({"--messages-per-second-max", "100"});
   Child both([&] {
     WireClient one(daemon->socket()), two(daemon->socket());
-    wire::Frame nonsense;
-    nonsense.mutable_release()->set_lease(1000000);
     const auto took = [&](int times) {
       const auto began = std::chrono::steady_clock::now();
       for (int i = 0; i < times; i++)
         for (WireClient* mine : {&one, &two})
-          if (status(mine->call(nonsense)).code() != ENOENT) throw std::runtime_error("no answer");
+          if (status(mine->call(nonsense())).code() != ENOENT) throw std::runtime_error("no answer");
       return std::chrono::steady_clock::now() - began;
     };
     const auto saved_up = took(45), rest = took(55);  // of 200, two hellos and those of whoever saw that the daemon serves, 100

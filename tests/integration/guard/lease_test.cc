@@ -380,6 +380,12 @@ class OnTheWay : public testing::Test {
     pollfd p{of, POLLIN, 0};
     return ::poll(&p, 1, 5000) == 1;
   }
+  bool its_event_is_read(Foreign& child) {
+    child.next();
+    if (!readable(queue.fd())) return false;
+    engine.on_perm_readable();
+    return true;
+  }
   static Sight running(const Look& look) {
     Sight sight;
     sight.view.tid = look.tid;
@@ -424,9 +430,7 @@ class OnTheWay : public testing::Test {
 
 TEST_F(OnTheWay, TheLeaseGoesBeforeTheEventIsRead) {
   Foreign child({[this] { return open_and_cut(); }});
-  child.next();
-  ASSERT_TRUE(readable(queue.fd()));
-  engine.on_perm_readable();
+  ASSERT_TRUE(its_event_is_read(child));
   pollfd broken{engine.taker().breaks_fd(), POLLIN, 0};
   EXPECT_EQ(::poll(&broken, 1, 0), 0) << "the guard has broken its own lease";
   const auto ids = held();
@@ -439,9 +443,7 @@ TEST_F(OnTheWay, TheLeaseGoesBeforeTheEventIsRead) {
 
 TEST_F(OnTheWay, AReaderWhoGetsNoCpuForAWhileIsAReader) {
   Foreign child({[this] { return outcome(::open(file.path(), O_RDONLY)); }});
-  child.next();
-  ASSERT_TRUE(readable(queue.fd()));
-  engine.on_perm_readable();
+  ASSERT_TRUE(its_event_is_read(child));
   runs_for(std::chrono::milliseconds(200));
   EXPECT_TRUE(held().empty());
   EXPECT_EQ(child.result(), 0);
@@ -449,9 +451,7 @@ TEST_F(OnTheWay, AReaderWhoGetsNoCpuForAWhileIsAReader) {
 
 TEST_F(OnTheWay, WhoGetsNoneForLongCountsForTheWorst) {
   Foreign child({[this] { return outcome(::open(file.path(), O_RDONLY)); }});
-  child.next();
-  ASSERT_TRUE(readable(queue.fd()));
-  engine.on_perm_readable();
+  ASSERT_TRUE(its_event_is_read(child));
   runs_for(std::chrono::seconds(20));
   const auto ids = held();
   ASSERT_EQ(ids.size(), 1u);
